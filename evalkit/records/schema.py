@@ -1,0 +1,203 @@
+"""The records a run leaves on disk, as versioned pydantic models; every number is computed from these."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AnswerRecord",
+    "CompressorReport",
+    "FailedSample",
+    "Metric",
+    "MetricsFile",
+    "RunManifest",
+    "StageTimes",
+    "TickRecord",
+    "VerdictRecord",
+]
+
+SCHEMA_VERSION = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StageTimes(_Record):
+    """Wall seconds of one stream second, by stage; the stages sum to ``total``."""
+
+    decode: float = 0.0
+    preprocess: float = 0.0
+    vision_encode: float = 0.0
+    compress: float = 0.0
+    cache: float = 0.0
+    prefill: float = 0.0
+    generate: float = 0.0
+    other: float = 0.0
+    total: float = 0.0
+
+
+class CompressorReport(_Record):
+    """What one compressor did in one second.
+
+    ``reused_share`` is the share of token computations taken from the reference frame (cacher);
+    ``claimed_share`` is what the settings promise for this second, ``None`` where it cannot hold
+    (``note`` then says why).
+    """
+
+    name: str
+    tokens_in: int
+    tokens_out: int
+    reused_share: float | None = None
+    claimed_share: float | None = None
+    reference_frames: int = 0
+    note: str = ""
+
+
+class TickRecord(_Record):
+    """One second of stream (``ticks.jsonl``). Token counts are by span kind; memory in MiB."""
+
+    v: int = SCHEMA_VERSION
+    sample: str
+    second: int
+    start: float
+    end: float
+    frames: int
+    stages: StageTimes
+    tokens_in: dict[str, int] = Field(default_factory=dict)
+    kept: dict[str, int] = Field(default_factory=dict)
+    evicted: dict[str, int] = Field(default_factory=dict)
+    generated: int = 0
+    cache_tokens: int = 0
+    peak_mib: float = 0.0
+    rss_mib: float = 0.0
+    first_token: float | None = None
+    compressors: tuple[CompressorReport, ...] = ()
+
+
+class AnswerRecord(_Record):
+    """One reply (``answers.jsonl``): an answered query, or what was said in one second of narration.
+
+    ``kind`` is ``narration`` or the query's kind. ``parsed`` is the parser's value; where there is none,
+    ``unparsed`` names the reason. ``status`` is ``failed`` where the sample broke before the reply, with
+    the reason in ``error``; such a record counts in every denominator.
+    """
+
+    v: int = SCHEMA_VERSION
+    sample: str
+    query: str
+    kind: str
+    at: float
+    start: float
+    end: float
+    text: str = ""
+    status: Literal["ok", "failed"] = "ok"
+    error: str | None = None
+    parsed: str | None = None
+    rule: str | None = None
+    unparsed: str | None = None
+    gold: str | None = None
+    choices: tuple[str, ...] = ()
+    cluster: str = ""
+    tags: dict[str, str] = Field(default_factory=dict)
+    tokens: int = 0
+    seconds: float = 0.0
+    first_token: float | None = None
+
+
+class VerdictRecord(_Record):
+    """One judgement of one pair in one order (``verdicts.jsonl``).
+
+    ``order`` is ``ab`` where the model under test stood first. ``vote`` is the slot the judge chose;
+    ``winner`` the side. ``key`` identifies judge, prompt, texts, order and settings.
+    """
+
+    v: int = SCHEMA_VERSION
+    key: str
+    pair: str
+    cluster: str
+    start: float
+    end: float
+    order: Literal["ab", "ba"]
+    vote: Literal["first", "second", "tie", "invalid"]
+    winner: Literal["test", "baseline", "tie", "invalid"]
+    rule: str
+    reply: str
+    attempts: int
+    judge: str
+    model_name: str
+    baseline_name: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+    seconds: float = 0.0
+    cached: bool = False
+    error: str | None = None
+
+
+class FailedSample(_Record):
+    """A sample that did not finish, with its reason."""
+
+    sample: str
+    reason: str
+    error: str
+
+
+class RunManifest(BaseModel):
+    """``run.json``: what ran, with what, where, and how it ended."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    v: int = SCHEMA_VERSION
+    task: str
+    model: str
+    status: Literal["running", "done", "failed", "interrupted"] = "running"
+    started: str
+    finished: str | None = None
+    options: dict[str, Any]
+    fingerprint: dict[str, Any]
+    fingerprint_digest: str
+    versions: dict[str, str] = Field(default_factory=dict)
+    git: str | None = None
+    host: dict[str, Any] = Field(default_factory=dict)
+    seeds: dict[str, int] = Field(default_factory=dict)
+    data: dict[str, Any] = Field(default_factory=dict)
+    media: dict[str, str] = Field(default_factory=dict)
+    planned: list[str] = Field(default_factory=list)
+    failed: list[FailedSample] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)
+    error: str | None = None
+
+
+class Metric(_Record):
+    """One number of a table. ``value`` is ``None`` where its parts are missing; ``unit`` says how to read it.
+
+    ``score`` is ``strict`` or ``official`` for benchmark scores, ``None`` otherwise.
+    """
+
+    name: str
+    value: float | None
+    unit: str = ""
+    group: str = ""
+    score: Literal["strict", "official"] | None = None
+    n: int | None = None
+    answered: int | None = None
+    coverage: float | None = None
+    clusters: int | None = None
+    low: float | None = None
+    high: float | None = None
+    method: str = ""
+    note: str = ""
+
+
+class MetricsFile(_Record):
+    """``metrics.json``: every number of the tables."""
+
+    v: int = SCHEMA_VERSION
+    task: str
+    model: str
+    fingerprint_digest: str
+    metrics: tuple[Metric, ...]

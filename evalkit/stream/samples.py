@@ -1,0 +1,78 @@
+"""What a benchmark asks of a stream: a video, a span of it, and what is asked when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["Narration", "Query", "QueryKind", "StreamSample"]
+
+QueryKind = Literal["choice", "count", "yes-no", "open", "proactive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question put to a stream.
+
+    Args:
+        id: Unique within the task.
+        at: Media time of the question, seconds; nothing later may be seen.
+        prompt: The full text put to the model, as the protocol has it.
+        kind: Which parser reads the reply.
+        choices: Option texts in letter order (``choice`` only).
+        answer: Gold: a letter, a number in digits, ``Yes``/``No`` or text; ``None`` where it is hidden.
+        visible_from: Start of the visible span, seconds; ``None`` means the sample's start.
+        tags: Groups the scorer needs (``task``, ``category``, ``duration`` ...).
+    """
+
+    id: str
+    at: float
+    prompt: str
+    kind: QueryKind
+    choices: tuple[str, ...] = ()
+    answer: str | None = None
+    visible_from: float | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Narration:
+    """A request to speak every second.
+
+    Args:
+        instruction: Text of the first turn.
+        previous_text: What was said before the stream starts.
+        reference: ``(start, end, text)`` rows of the reference transcript, seconds.
+    """
+
+    instruction: str
+    previous_text: str = ""
+    reference: tuple[tuple[float, float, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSample:
+    """One stream through a model: the unit that runs, fails and resumes.
+
+    Args:
+        id: Unique within the run.
+        video: Path of the video file.
+        start: First media second shown.
+        end: Media second at which the stream ends, > ``start``.
+        fps: Frames shown per second.
+        queries: Questions, in order of ``at``.
+        narration: Set where the model speaks every second.
+        cluster: Video id; samples of one video are not independent.
+        tags: Task name, duration bucket and the like.
+    """
+
+    id: str
+    video: Path
+    start: float
+    end: float
+    fps: float
+    queries: tuple[Query, ...] = ()
+    narration: Narration | None = None
+    cluster: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
