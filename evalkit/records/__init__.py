@@ -1,5 +1,7 @@
 """What a run leaves on disk: schemas, JSONL files and the run folder (no torch)."""
 
+from evalkit.records.folder import RunFolder, RunRecords, read_run, write_atomic
+from evalkit.records.jsonl import JsonlWriter, read_jsonl
 from evalkit.records.schema import (
     SCHEMA_VERSION,
     AnswerRecord,
@@ -18,10 +20,16 @@ __all__ = [
     "AnswerRecord",
     "CompressorReport",
     "FailedSample",
+    "JsonlWriter",
     "Metric",
     "MetricsFile",
+    "RunFolder",
     "RunManifest",
+    "RunRecords",
     "StageTimes",
     "TickRecord",
     "VerdictRecord",
+    "read_jsonl",
+    "read_run",
+    "write_atomic",
 ]

@@ -1,0 +1,177 @@
+"""The run folder: where each record lies, how ``run.json`` is replaced, how a finished run is read back."""
+
+from __future__ import annotations
+
+__all__ = ["RunFolder", "RunRecords", "read_run", "write_atomic"]
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from evalkit.errors import DataError
+from evalkit.records.jsonl import read_jsonl
+from evalkit.records.schema import (
+    SCHEMA_VERSION,
+    AnswerRecord,
+    MetricsFile,
+    RunManifest,
+    TickRecord,
+    VerdictRecord,
+)
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part.
+
+    Args:
+        path: Where to.
+        data: Bytes, or text to be written as UTF-8.
+    """
+    blob = data.encode() if isinstance(data, str) else data
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(blob)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside one run's folder.
+
+    Args:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def manifest_path(self) -> Path:
+        """``run.json``."""
+        return self.path / "run.json"
+
+    @property
+    def answers_path(self) -> Path:
+        """``answers.jsonl``."""
+        return self.path / "answers.jsonl"
+
+    @property
+    def ticks_path(self) -> Path:
+        """``ticks.jsonl``."""
+        return self.path / "ticks.jsonl"
+
+    @property
+    def verdicts_path(self) -> Path:
+        """``verdicts.jsonl``."""
+        return self.path / "verdicts.jsonl"
+
+    @property
+    def metrics_path(self) -> Path:
+        """``metrics.json``."""
+        return self.path / "metrics.json"
+
+    @property
+    def captions_path(self) -> Path:
+        """``captions/``, one WebVTT file per video."""
+        return self.path / "captions"
+
+    @property
+    def state_path(self) -> Path:
+        """``state/``, checkpoints of unfinished samples; gone when the run is done."""
+        return self.path / "state"
+
+    def write_manifest(self, manifest: RunManifest) -> None:
+        """Replace ``run.json`` atomically."""
+        write_atomic(self.manifest_path, manifest.model_dump_json(indent=2) + "\n")
+
+    def write_metrics(self, metrics: MetricsFile) -> None:
+        """Replace ``metrics.json`` atomically."""
+        write_atomic(self.metrics_path, metrics.model_dump_json(indent=2) + "\n")
+
+    def read_manifest(self) -> RunManifest:
+        """Read ``run.json``.
+
+        Raises:
+            DataError: It is not there, is not a manifest, or was written by a newer evalkit.
+        """
+        path = self.manifest_path
+        if not path.exists():
+            raise DataError(f"{self.path} is not a run folder (it has no run.json)", path=path)
+        return _validate(path, RunManifest)
+
+    def read_metrics(self) -> MetricsFile | None:
+        """Read ``metrics.json``, or return ``None`` where there is none yet."""
+        return _validate(self.metrics_path, MetricsFile) if self.metrics_path.exists() else None
+
+
+def _validate(path: Path, model: type[M]) -> M:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON ({error})", path=path) from error
+    version = content.get("v") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise DataError(
+            f"{path} was written by a newer evalkit (schema {version}, this one reads {SCHEMA_VERSION})",
+            path=path,
+        )
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path}: field {where!r}: {first['msg']}", path=path) from error
+
+
+@dataclass(frozen=True)
+class RunRecords:
+    """Everything a run left behind, in memory."""
+
+    folder: RunFolder
+    manifest: RunManifest
+    answers: list[AnswerRecord]
+    ticks: list[TickRecord]
+    verdicts: list[VerdictRecord]
+    metrics: MetricsFile | None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """How tables call the run: its model, with the checkpoint where one was named."""
+        return self.manifest.model
+
+
+def read_run(path: Path, *, ticks: bool = True) -> RunRecords:
+    """Read a run folder.
+
+    Args:
+        path: The folder.
+        ticks: Whether to read ``ticks.jsonl`` too (it is the largest file).
+
+    Raises:
+        DataError: Not a run folder, or a file in it is malformed.
+    """
+    folder = RunFolder(path)
+    manifest = folder.read_manifest()
+    answers, torn_answers = read_jsonl(folder.answers_path, AnswerRecord)
+    tick_records, torn_ticks = read_jsonl(folder.ticks_path, TickRecord) if ticks else ([], [])
+    verdicts, torn_verdicts = read_jsonl(folder.verdicts_path, VerdictRecord)
+    return RunRecords(
+        folder=folder,
+        manifest=manifest,
+        answers=answers,
+        ticks=tick_records,
+        verdicts=verdicts,
+        metrics=folder.read_metrics(),
+        warnings=torn_answers + torn_ticks + torn_verdicts,
+    )

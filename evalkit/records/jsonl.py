@@ -1,0 +1,130 @@
+"""Append-only JSONL files: one flushed line per record, a torn last line dropped and named."""
+
+from __future__ import annotations
+
+__all__ = ["JsonlWriter", "read_jsonl"]
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Generic, Self, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from evalkit.errors import DataError
+from evalkit.records.schema import SCHEMA_VERSION
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield ``(line number, text, ends with a newline)``."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            yield number, line, line.endswith(b"\n")
+
+
+def read_jsonl(path: Path, model: type[R]) -> tuple[list[R], list[str]]:
+    """Read every record of a file.
+
+    Args:
+        path: File to read; a missing file has no records.
+        model: Schema of a line.
+
+    Returns:
+        The records, and warnings (a torn last line that was dropped).
+
+    Raises:
+        DataError: A complete line is not a record of this schema, or is of a newer version.
+    """
+    records: list[R] = []
+    warnings: list[str] = []
+    if not path.exists():
+        return records, warnings
+    for number, line, complete in _lines(path):
+        if not complete:
+            warnings.append(f"{path.name}:{number}: torn last line dropped")
+            continue
+        try:
+            records.append(model.model_validate_json(line))
+        except ValidationError as error:
+            raise DataError(_complaint(path, number, line, error), path=path) from error
+    return records, warnings
+
+
+def _complaint(path: Path, number: int, line: bytes, error: ValidationError) -> str:
+    try:
+        version = json.loads(line).get("v", SCHEMA_VERSION)
+    except (ValueError, AttributeError):
+        return f"{path}:{number}: not a JSON object"
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        return f"{path}:{number}: written by a newer evalkit (schema {version}, this one reads {SCHEMA_VERSION})"
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{path}:{number}: field {where!r}: {first['msg']}"
+
+
+class JsonlWriter(Generic[R]):
+    """Appends records, one flushed line each.
+
+    Opening cuts off a torn last line, so that a resumed file stays readable.
+
+    Args:
+        path: File to append to; made if missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if path.exists():
+            _cut_torn_line(path)
+        self._file: IO[bytes] = path.open("ab")
+
+    def append(self, record: R) -> None:
+        """Write one record and flush it to the operating system."""
+        self._file.write(record.model_dump_json(exclude_defaults=False).encode() + b"\n")
+        self._file.flush()
+
+    def offset(self) -> int:
+        """Return the file's length in bytes, for checkpoints."""
+        return self._file.tell()
+
+    def truncate(self, offset: int) -> None:
+        """Cut the file back to ``offset`` bytes."""
+        self._file.truncate(offset)
+        self._file.seek(offset)
+
+    def sync(self) -> None:
+        """Force what was written onto the disk."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        """Return the writer itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+
+def _cut_torn_line(path: Path) -> None:
+    with path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        position = end
+        while position > 0:
+            step = min(4096, position)
+            file.seek(position - step)
+            newline = file.read(step).rfind(b"\n")
+            if newline >= 0:
+                position = position - step + newline + 1
+                break
+            position -= step
+        if position != end:
+            file.truncate(position)

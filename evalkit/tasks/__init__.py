@@ -1,0 +1,23 @@
+"""The contract between benchmarks and the engine, and the registry that finds them (no torch)."""
+
+from evalkit.tasks.contract import (
+    CheckReport,
+    Prediction,
+    Problem,
+    Scores,
+    ScoreSheet,
+    Task,
+    TaskData,
+    TaskSettings,
+)
+
+__all__ = [
+    "CheckReport",
+    "Prediction",
+    "Problem",
+    "ScoreSheet",
+    "Scores",
+    "Task",
+    "TaskData",
+    "TaskSettings",
+]

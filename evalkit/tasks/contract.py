@@ -1,0 +1,182 @@
+"""What a benchmark gives evalkit: samples to run, files to check, predictions to score (no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from evalkit.records import Metric
+from evalkit.stream import QueryKind, StreamSample
+
+__all__ = [
+    "CheckReport",
+    "Prediction",
+    "Problem",
+    "ScoreSheet",
+    "Scores",
+    "Task",
+    "TaskData",
+    "TaskSettings",
+]
+
+
+class TaskSettings(BaseModel):
+    """Base of a benchmark's settings (``--set task.key=value``); every field has a description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong in a file, named so that a person finds it.
+
+    Args:
+        kind: Short stable name, such as ``bad-row``, ``duplicate``, ``unknown-id``, ``missing-video``.
+        message: One line for people.
+        file: File name, where one is concerned.
+        line: Line (or record index) in it, from 1.
+        field: Field of the row.
+        item: Id of the sample or question.
+    """
+
+    kind: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+    field: str | None = None
+    item: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskData:
+    """A benchmark loaded: the samples in running order and what was wrong with the files.
+
+    Args:
+        samples: Samples, in a fixed order.
+        revision: Digest of the annotation files, for the fingerprint.
+        problems: Rows that were mended or refused; a refused row is no sample.
+        facts: What else the run folder should know (data version, counts by sub-task).
+    """
+
+    samples: tuple[StreamSample, ...]
+    revision: str
+    problems: tuple[Problem, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What ``evalkit data check`` prints: counts by sub-task, problems, videos missing or unreadable."""
+
+    task: str
+    data: str
+    counts: Mapping[str, int]
+    videos: int
+    problems: tuple[Problem, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One question with a model's reply, whichever file it came from.
+
+    Args:
+        id: Question id, unique within the benchmark.
+        task: Official abbreviation of the sub-task.
+        response: The model's text as it stands; ``None`` where there is no answer.
+        gold: Official gold.
+        kind: Which parser reads the reply.
+        choices: Option texts in letter order.
+        cluster: Video id.
+        tags: What the official rule needs besides (``probe``, ``duration`` ...).
+    """
+
+    id: str
+    task: str
+    response: str | None
+    gold: str
+    kind: QueryKind
+    choices: tuple[str, ...] = ()
+    cluster: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Percentages 0-100, unrounded; ``None`` where parts are missing.
+
+    Args:
+        tasks: By sub-task abbreviation.
+        groups: By named, versioned group (``ovo_avg_brf`` ...).
+        total: The benchmark's headline.
+    """
+
+    tasks: Mapping[str, float | None]
+    groups: Mapping[str, float | None]
+    total: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSheet:
+    """A benchmark's score, twice.
+
+    Args:
+        task: Task name.
+        format: Layout the predictions came in.
+        n: Questions the benchmark (or the sub-tasks present) has.
+        answered: Questions with a parsed answer.
+        coverage: ``answered / n``.
+        source: By the benchmark's own rule and denominator, faults included.
+        strict: Over all questions; unparsed, failed and missing are wrong.
+        problems: Duplicates, unknown ids, malformed files.
+        correct: ``(id, cluster, task, strict correctness)`` per question, for statistics.
+        facts: Rule names, counts by task, unparsed share and the like.
+    """
+
+    task: str
+    format: str
+    n: int
+    answered: int
+    coverage: float
+    source: Scores
+    strict: Scores
+    problems: tuple[Problem, ...] = ()
+    correct: tuple[tuple[str, str, str, bool], ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """A benchmark. Named by an entry point of the group ``evalkit.tasks`` that gives one instance."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    settings: ClassVar[type[TaskSettings]]
+    formats: ClassVar[tuple[str, ...]]
+
+    def load(self, data: Path, settings: TaskSettings) -> TaskData:
+        """Read the published files below ``data``.
+
+        Raises:
+            DataError: The files are not there; the text names them and says how to get them.
+        """
+
+    def make_demo(self, data: Path) -> None:
+        """Write a small made-up data set in the published layout below ``data``."""
+
+    def check(self, data: Path) -> CheckReport:
+        """Look at every row and every video below ``data``."""
+
+    def read_predictions(
+        self, format: str, paths: Sequence[Path], data: Path | None
+    ) -> tuple[list[Prediction], list[Problem]]:
+        """Read prediction files of a layout in ``formats``."""
+
+    def score(self, predictions: Sequence[Prediction], format: str) -> ScoreSheet:
+        """Score predictions by the official rule and strictly."""
+
+    def metrics(self, sheet: ScoreSheet) -> list[Metric]:
+        """Turn a score sheet into the rows of ``metrics.json``."""
