@@ -1,0 +1,79 @@
+"""One entry point to the parsers by answer kind; what each kind accepts is written in the parser's own module."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+
+from evalkit.parse.choice import parse_choice
+from evalkit.parse.count import parse_count
+from evalkit.parse.result import Parsed, Unparsed
+from evalkit.parse.text import tidy
+from evalkit.parse.yes_no import parse_yes_no
+
+__all__ = ["PARSER_VERSION", "letters_for", "parse", "parse_open"]
+
+PARSER_VERSION = "1"
+"""Goes into fingerprints; changes whenever any reply may be read differently."""
+
+_MOST_OPTIONS = 5
+_OPTION_MARK = re.compile(r"\(?[A-Z][.):]\s*")
+_OUTER = string.whitespace + string.punctuation
+
+
+def letters_for(choices: Sequence[str]) -> str:
+    """Return the letters of a list of options; ``ABCDE`` where the options are not known.
+
+    Args:
+        choices: Option texts in letter order.
+    """
+    return string.ascii_uppercase[: len(choices) or _MOST_OPTIONS]
+
+
+def parse_open(text: str) -> Parsed | Unparsed:
+    """Return a free-text reply without thinking block, markup and outer white space (rule ``text``).
+
+    Args:
+        text: The model's reply as it stands.
+    """
+    tidied = tidy(text)
+    return tidied if isinstance(tidied, Unparsed) else Parsed(tidied, "text")
+
+
+def parse(kind: str, text: str, choices: Sequence[str] = ()) -> Parsed | Unparsed:
+    """Read a reply by the kind of its question.
+
+    Where the options are known, a reply that is exactly one option's text (rule ``option-text``; case, outer
+    punctuation and letter marks aside) is read as its letter.
+
+    Args:
+        kind: ``choice``, ``count``, ``yes-no``, ``open``, or ``proactive`` (a poll answered with yes or no).
+        text: The model's reply as it stands.
+        choices: Option texts in letter order (``choice`` only).
+
+    Raises:
+        ValueError: The kind is not known.
+    """
+    if kind == "choice":
+        found = parse_choice(text, letters_for(choices))
+        if isinstance(found, Unparsed) and choices and found.reason.startswith("no-statement"):
+            return _option_text(text, choices) or found
+        return found
+    if kind == "count":
+        return parse_count(text)
+    if kind in ("yes-no", "proactive"):
+        return parse_yes_no(text)
+    if kind == "open":
+        return parse_open(text)
+    raise ValueError(f"no parser for answers of kind {kind!r}; known are choice, count, yes-no, open, proactive")
+
+
+def _option_text(text: str, choices: Sequence[str]) -> Parsed | None:
+    wanted = text.strip(_OUTER).casefold()
+    same = [i for i, choice in enumerate(choices) if _bare(choice) == wanted]
+    return Parsed(string.ascii_uppercase[same[0]], "option-text") if wanted and len(same) == 1 else None
+
+
+def _bare(choice: str) -> str:
+    return _OPTION_MARK.sub("", choice, count=1).strip(_OUTER).casefold() if choice else ""
