@@ -1,0 +1,21 @@
+"""What a model remembers: the ledger of spans, policies over it, and the cache that carries a plan out."""
+
+from evalkit.memory.ledger import Kind, Ledger, Piece, Plan, Span
+from evalkit.memory.policies import FullAttention, MemoryPolicy, SlidingChunked, SlidingWindow, StreamingVLM
+from evalkit.memory.positions import PositionRule, assign, follow
+
+__all__ = [
+    "FullAttention",
+    "Kind",
+    "Ledger",
+    "MemoryPolicy",
+    "Piece",
+    "Plan",
+    "PositionRule",
+    "SlidingChunked",
+    "SlidingWindow",
+    "Span",
+    "StreamingVLM",
+    "assign",
+    "follow",
+]

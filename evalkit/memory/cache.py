@@ -1,0 +1,223 @@
+"""SpanCache: a pre-allocated transformers cache that evicts spans and re-bases rotary positions."""
+
+from __future__ import annotations
+
+__all__ = ["Rotary", "SpanCache"]
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+Rotary = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+"""Maps positions ``(3, tokens)`` to cosines and sines ``(tokens, head_dim)`` in float32."""
+
+
+class _SpanLayer(CacheLayerMixin):
+    """One layer's window onto the shared store."""
+
+    is_sliding = False
+    is_croppable = False
+
+    def __init__(self, store: SpanCache, index: int) -> None:
+        super().__init__()
+        self._store = store
+        self._index = index
+        self.length = 0
+        self.is_initialized = True
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Do nothing: the store is allocated before the model runs."""
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write new keys and values ``(1, kv_heads, tokens, head_dim)`` and return all that is cached."""
+        store, start = self._store, self.length
+        stop = start + key_states.shape[-2]
+        store.keys[self._index, :, start:stop] = key_states[0]
+        store.values[self._index, :, start:stop] = value_states[0]
+        if store.pristine is not None:
+            store.pristine[self._index, :, start:stop] = key_states[0]
+        self.length = stop
+        return store.keys[self._index, None, :, :stop], store.values[self._index, None, :, :stop]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Return key length and offset for a query of this length."""
+        return self.length + query_length, 0
+
+    def get_seq_length(self) -> int:
+        """Return the number of cached tokens."""
+        return self.length
+
+    def get_max_length(self) -> int:
+        """Return -1: the store grows."""
+        return -1
+
+    def get_max_cache_shape(self) -> int:
+        """Return -1, under the name older releases use."""
+        return -1
+
+
+class SpanCache(Cache):
+    """Keys and values of all layers in one store that doubles when it is full.
+
+    Keys are kept twice where positions are re-based: as they were when new (pristine) and as the model reads
+    them now. A re-basing rotates once from the pristine key, so that no error adds up over evictions.
+
+    Args:
+        layers: Decoder layers.
+        kv_heads: Key and value heads.
+        head_dim: Size of a head.
+        rotary: The model's rotary embedding.
+        device: Where the store lies.
+        dtype: Type of keys and values.
+        rebases: Whether positions are going to be re-based.
+        capacity: Tokens allocated at first.
+    """
+
+    def __init__(
+        self,
+        *,
+        layers: int,
+        kv_heads: int,
+        head_dim: int,
+        rotary: Rotary,
+        device: torch.device,
+        dtype: torch.dtype,
+        rebases: bool,
+        capacity: int = 1024,
+    ) -> None:
+        super().__init__(layers=[_SpanLayer(self, index) for index in range(layers)])
+        self._rotary = rotary
+        shape = (layers, kv_heads, capacity, head_dim)
+        self.keys = torch.empty(shape, device=device, dtype=dtype)
+        self.values = torch.empty(shape, device=device, dtype=dtype)
+        self.pristine = torch.empty(shape, device=device, dtype=dtype) if rebases else None
+        self._born = np.empty((3, 0), dtype=np.float32)
+        self._placed = np.empty((3, 0), dtype=np.float32)
+
+    @property
+    def length(self) -> int:
+        """Number of cached tokens."""
+        return int(self.layers[0].length)
+
+    @property
+    def capacity(self) -> int:
+        """Tokens the store can hold before it grows."""
+        return int(self.keys.shape[2])
+
+    @property
+    def positions(self) -> NDArray[np.float32]:
+        """Positions the cached keys stand at, shape ``(3, tokens)``."""
+        return self._placed
+
+    def expect(self, positions: NDArray[np.float32]) -> None:
+        """Make room for the tokens the model is about to see.
+
+        Args:
+            positions: Their positions, shape ``(3, tokens)``.
+        """
+        self._born = np.concatenate([self._born, positions], axis=1)
+        self._placed = np.concatenate([self._placed, positions], axis=1)
+        needed = self._born.shape[1]
+        if needed > self.capacity:
+            self._grow(max(needed, 2 * self.capacity))
+
+    def _grow(self, capacity: int) -> None:
+        used = self.length
+
+        def larger(old: torch.Tensor) -> torch.Tensor:
+            new = torch.empty((*old.shape[:2], capacity, old.shape[3]), device=old.device, dtype=old.dtype)
+            new[:, :, :used] = old[:, :, :used]
+            return new
+
+        self.keys = larger(self.keys)
+        self.values = larger(self.values)
+        if self.pristine is not None:
+            self.pristine = larger(self.pristine)
+
+    def rewind(self, length: int) -> None:
+        """Forget every token from number ``length`` on."""
+        for layer in self.layers:
+            layer.length = min(layer.length, length)
+        self._born = self._born[:, :length]
+        self._placed = self._placed[:, :length]
+
+    def keep(self, index: NDArray[np.int64], positions: NDArray[np.float32] | None) -> None:
+        """Keep some tokens, in a new order, and place them.
+
+        Args:
+            index: Which cached tokens stay, shape ``(kept,)``.
+            positions: Where they now stand, shape ``(3, kept)``; ``None`` leaves them where they are.
+        """
+        used = self.length
+        count = len(index)
+        same = np.arange(count) == index if count <= used else np.zeros(count, dtype=bool)
+        first = int(np.argmin(same)) if not same.all() else count
+        self._born = self._born[:, index]
+        placed = self._placed[:, index]
+        if first < count:
+            moved = torch.from_numpy(index[first:]).to(self.keys.device)
+            stores = [self.values, self.keys if self.pristine is None else self.pristine]
+            for store in stores:
+                store[:, :, first:count] = store.index_select(2, moved)
+        for layer in self.layers:
+            layer.length = count
+        if positions is None or self.pristine is None:
+            if self.pristine is not None and first < count:
+                self._rotate(first, count, placed)
+            self._placed = placed
+            return
+        changed = (positions != placed).any(axis=0)
+        changed[first:] = True
+        if changed.any():
+            start = int(np.argmax(changed))
+            self._rotate(start, count, positions)
+        self._placed = positions
+
+    def _rotate(self, start: int, stop: int, positions: NDArray[np.float32]) -> None:
+        assert self.pristine is not None
+        delta = torch.from_numpy(positions[:, start:stop] - self._born[:, start:stop]).to(self.keys.device)
+        cos, sin = self._rotary(delta)
+        fresh = self.pristine[:, :, start:stop]
+        half = fresh.shape[-1] // 2
+        low, high = fresh[..., :half].float(), fresh[..., half:].float()
+        target = self.keys[:, :, start:stop]
+        target[..., :half] = low * cos[:, :half] - high * sin[:, :half]
+        target[..., half:] = high * cos[:, half:] + low * sin[:, half:]
+
+    def clear(self) -> None:
+        """Forget everything; the store stays allocated."""
+        self.rewind(0)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return what a checkpoint needs: pristine keys, values and both position tables."""
+        used = self.length
+        source = self.keys if self.pristine is None else self.pristine
+        return {
+            "keys": source[:, :, :used].contiguous(),
+            "values": self.values[:, :, :used].contiguous(),
+            "born": torch.from_numpy(np.ascontiguousarray(self._born)),
+            "placed": torch.from_numpy(np.ascontiguousarray(self._placed)),
+            "capacity": torch.tensor(self.capacity),
+        }
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Go back to what ``state`` returned."""
+        self.clear()
+        capacity = int(state["capacity"])
+        if capacity > self.capacity:
+            self._grow(capacity)
+        self._born = state["born"].numpy().copy()
+        self._placed = state["placed"].numpy().copy()
+        used = self._born.shape[1]
+        self.values[:, :, :used] = state["values"].to(self.values.device)
+        source = self.keys if self.pristine is None else self.pristine
+        source[:, :, :used] = state["keys"].to(source.device)
+        for layer in self.layers:
+            layer.length = used
+        if self.pristine is not None:
+            self._rotate(0, used, self._placed)
