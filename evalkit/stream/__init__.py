@@ -1,0 +1,31 @@
+"""What a benchmark asks of a stream, the schedule of its frames and the feed that hands them over."""
+
+from evalkit.stream.feed import (
+    CausalityViolation,
+    Chunk,
+    FrameBatch,
+    FrameFeed,
+    FrameSource,
+    SecondsLost,
+    SeenFrames,
+)
+from evalkit.stream.samples import Narration, Query, QueryKind, StreamSample
+from evalkit.stream.schedule import FrameSchedule, Seconds, Tick, exact_seconds
+
+__all__ = [
+    "CausalityViolation",
+    "Chunk",
+    "FrameBatch",
+    "FrameFeed",
+    "FrameSchedule",
+    "FrameSource",
+    "Narration",
+    "Query",
+    "QueryKind",
+    "Seconds",
+    "SecondsLost",
+    "SeenFrames",
+    "StreamSample",
+    "Tick",
+    "exact_seconds",
+]

@@ -1,0 +1,97 @@
+"""Open a video file or say in one line why not; leaves its properties to probe and its frames to decode."""
+
+from __future__ import annotations
+
+__all__ = ["VideoError", "VideoFault", "open_video", "video_stream"]
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from evalkit.errors import DecodeError
+
+VideoFault = Literal["missing", "empty", "truncated", "wrong-container", "no-video-stream", "unreadable"]
+
+# A still picture, a text file shown as a terminal and a list of other files all open as "video".
+_NO_VIDEO_FORMATS = frozenset({"image2", "tty", "hls", "concat", "dash"})
+
+
+class VideoError(DecodeError):
+    """A video file cannot be used.
+
+    Args:
+        reason: Which fault it is; stable, for records.
+        message: One line for a person.
+        path: The file.
+    """
+
+    def __init__(self, reason: VideoFault, message: str, *, path: Path) -> None:
+        super().__init__(message, path=path)
+        self.reason = reason
+
+
+@contextmanager
+def open_video(path: Path | str) -> Iterator[InputContainer]:
+    """Open a local video file for reading.
+
+    Args:
+        path: The file; URLs are not opened.
+
+    Raises:
+        VideoError: The file is missing, empty, truncated, of another kind, or cannot be read.
+    """
+    file = Path(path)
+    container = _open(file)
+    try:
+        if container.format.name in _NO_VIDEO_FORMATS or container.format.name.endswith("_pipe"):
+            raise VideoError("wrong-container", f"{file}: a {container.format.name} file, not a video", path=file)
+        yield container
+    finally:
+        container.close()
+
+
+def video_stream(container: InputContainer, path: Path | str) -> VideoStream:
+    """Return the first moving-picture stream; cover art does not count.
+
+    Raises:
+        VideoError: There is none.
+    """
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise VideoError("unreadable", f"{path}: its video codec is unknown here", path=Path(path))
+            return stream
+    kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+    raise VideoError("no-video-stream", f"{path}: no video stream in it (it holds {kinds})", path=Path(path))
+
+
+def _open(file: Path) -> InputContainer:
+    try:
+        if not file.exists():
+            raise VideoError("missing", f"{file}: no such video file", path=file)
+        if not file.is_file():
+            raise VideoError("unreadable", f"{file}: not a file", path=file)
+        if file.stat().st_size == 0:
+            raise VideoError("empty", f"{file}: the video file has zero bytes", path=file)
+        # The prefix keeps a name with a colon from being read as a protocol.
+        return av.open(f"file:{file}", mode="r")
+    except av.error.InvalidDataError:
+        raise _invalid(file) from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise VideoError("unreadable", f"{file}: cannot be read ({reason})", path=file) from None
+
+
+def _invalid(file: Path) -> VideoError:
+    with file.open("rb") as opened:
+        head = opened.read(12)
+    if head[4:8] in (b"ftyp", b"moov", b"mdat"):
+        return VideoError(
+            "truncated", f"{file}: truncated mp4 (its index, the moov box, is missing or cut)", path=file
+        )
+    return VideoError("wrong-container", f"{file}: not a video container that can be read", path=file)

@@ -1,0 +1,241 @@
+"""The picture on screen at ascending media times, from one open stream; leaves scaling to decode."""
+
+from __future__ import annotations
+
+__all__ = ["Gap", "Screen", "WantedTimes"]
+
+import heapq
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from evalkit.stream import Tick
+
+# How far before the target to try again where a seek lands on a key frame past it, seconds.
+_SEEK_BACK = (0, 2, 10, 60)
+_RECENT_PACKETS = 64
+_IDR, _SLICE = 5, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Pictures that failed to decode, in PTS: shown from ``start`` to ``end`` had they not.
+
+    With no ``pictures``, the stream has none there: it starts more than a second after the wanted time.
+    """
+
+    start: int
+    end: int
+    pictures: int
+
+
+class WantedTimes:
+    """The ticks to come and, looked up ahead of them, the PTS at which a picture will be asked for.
+
+    Args:
+        ticks: Ticks in order.
+        to_pts: Latest PTS not after a media time.
+    """
+
+    def __init__(self, ticks: Iterable[Tick], to_pts: Callable[[Fraction], int]) -> None:
+        self._source = iter(ticks)
+        self._to_pts = to_pts
+        self._ticks: deque[Tick] = deque()
+        self._wanted: deque[int] = deque()
+
+    def next_tick(self) -> Tick | None:
+        """Return the next tick, or ``None`` after the last."""
+        if not self._ticks and not self._pull():
+            return None
+        return self._ticks.popleft()
+
+    def from_on(self, pts: int) -> int | None:
+        """Return the first wanted PTS that is not before ``pts``, or ``None``."""
+        while not self._wanted or self._wanted[-1] < pts:
+            if not self._pull():
+                return None
+        return self._wanted[bisect_left(self._wanted, pts)]
+
+    def forget_before(self, pts: int) -> None:
+        """Drop what lies before ``pts``; nothing earlier will be asked for."""
+        while self._wanted and self._wanted[0] < pts:
+            self._wanted.popleft()
+
+    def _pull(self) -> bool:
+        tick = next(self._source, None)
+        if tick is None:
+            return False
+        self._ticks.append(tick)
+        self._wanted.extend(self._to_pts(time) for time in tick.frame_times)
+        return True
+
+
+class Screen:
+    """Decodes one stream once, in order, and says what is on screen.
+
+    H.264 pictures that no other picture refers to and that no wanted time shows are not decoded; that
+    changes no pixel of the others.
+
+    A picture that fails to decode leaves the one before it on screen and is recorded in `gaps`, found by
+    comparing the PTS of the packets with those of the pictures that came out.
+
+    Args:
+        container: The open file, at its start.
+        stream: Its video stream, not decoded from before.
+        first: PTS from which pictures will be asked for; decoding starts at the key frame before it.
+        wanted: What will be asked for.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, first: int, wanted: WantedTimes) -> None:
+        self.gaps: list[Gap] = []
+        self.end = stream.start_time or 0
+        self.decoded_any = False
+        self._stream = stream
+        self._first = first
+        self._wanted = wanted
+        self._expected: list[int] = []
+        self._recent: deque[int] = deque(maxlen=_RECENT_PACKETS)
+        self._droppable = _droppable_test(stream)
+        base = stream.time_base or Fraction(1, av.time_base)
+        rate = stream.average_rate or stream.guessed_rate
+        self._step = max(1, round(1 / (rate * base))) if rate else 1
+        self._late = int(1 / base)
+        self._pictures = self._decode(_packets_from(container, stream, first, base))
+        self._held: av.VideoFrame | None = None
+        self._next: av.VideoFrame | None = next(self._pictures, None)
+
+    def at(self, pts: int) -> av.VideoFrame | None:
+        """Return the picture with the latest PTS not after ``pts``; ask in ascending order.
+
+        Returns:
+            The picture; ``None`` where the first one starts later (see `opening`) or the stream has ended
+            (see `ended`).
+        """
+        while self._next is not None and _pts(self._next) <= pts:
+            self._held = self._next
+            self._next = next(self._pictures, None)
+        self._wanted.forget_before(pts)
+        return None if self.ended(pts) else self._held
+
+    def ended(self, pts: int) -> bool:
+        """Whether the stream is over at ``pts``."""
+        return self._next is None and pts >= self.end
+
+    @property
+    def opening(self) -> av.VideoFrame | None:
+        """The very first picture while it is still to come."""
+        return self._next if self._held is None else None
+
+    def _decode(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[av.VideoFrame]:
+        last: int | None = None
+        for packet in packets:
+            if packet.pts is not None and not self._note(packet, packet.pts):
+                continue
+            try:
+                frames = packet.decode()
+            except (av.error.InvalidDataError, EOFError):
+                continue
+            for frame in frames:
+                pts = _pts(frame)
+                if frame.is_corrupt or (last is not None and pts <= last):
+                    continue
+                self._settle(pts)
+                if last is None and not self.gaps and pts - self._first > self._late:
+                    self.gaps.append(Gap(self._first, pts, 0))
+                self.end = max(self.end, pts + (frame.duration or self._step))
+                self.decoded_any, last = True, pts
+                yield frame
+        if self._expected:
+            self._settle(self.end)
+
+    def _note(self, packet: Packet[VideoStream], pts: int) -> bool:
+        """Remember what is to come out of a packet; say whether it has to be decoded at all."""
+        if packet.is_discard:
+            return True
+        self.end = max(self.end, pts + (packet.duration or self._step))
+        wanted = self._wanted.from_on(pts)
+        shown = wanted is None or not any(pts < other <= wanted for other in self._recent)
+        self._recent.append(pts)
+        if not shown and self._droppable(packet):
+            return False
+        heapq.heappush(self._expected, pts)
+        return True
+
+    def _settle(self, pts: int) -> None:
+        """Everything expected before the picture at ``pts`` that has not come out never will."""
+        missing = 0
+        start = pts
+        while self._expected and self._expected[0] <= pts:
+            expected = heapq.heappop(self._expected)
+            if expected < pts:
+                missing += 1
+                start = min(start, expected)
+        start = max(start, self._first)
+        # Pictures before the first wanted one, such as those that lead in to a key frame, are no loss.
+        if missing and start < pts:
+            self.gaps.append(Gap(start, pts, missing))
+
+
+def _pts(frame: av.VideoFrame) -> int:
+    return frame.pts if frame.pts is not None else 0
+
+
+def _packets_from(
+    container: InputContainer, stream: VideoStream, first: int, base: Fraction
+) -> Iterator[Packet[VideoStream]]:
+    """Yield the packets from the last key frame not after ``first`` on."""
+    zero = stream.start_time or 0
+    if first <= zero:
+        return _read(container, stream)
+    for back in _SEEK_BACK:
+        try:
+            container.seek(max(zero, first - int(back / base)), stream=stream)
+        except av.error.FFmpegError:
+            return _read(container, stream)  # not seekable: decode from the start
+        packets = _read(container, stream)
+        for packet in packets:
+            if packet.pts is None or packet.pts > first:
+                break
+            if packet.is_keyframe:
+                return chain([packet], packets)
+    container.seek(zero, stream=stream)
+    return _read(container, stream)
+
+
+def _read(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """Yield packets to the end of what can be read; a file cut short ends where it was cut."""
+    try:
+        yield from container.demux(stream)
+    except (av.error.InvalidDataError, av.error.EOFError):
+        return
+
+
+def _droppable_test(stream: VideoStream) -> Callable[[Packet[VideoStream]], bool]:
+    """Return a test for packets that nothing refers to; only H.264 says so in its slice headers."""
+    if stream.codec_context.name != "h264":
+        return lambda packet: False
+    extradata = stream.codec_context.extradata or b""
+    if len(extradata) < 7 or extradata[0] != 1:  # no avcC box: start codes instead of lengths
+        return lambda packet: False
+    length_bytes = (extradata[4] & 3) + 1
+    return lambda packet: _unreferenced(memoryview(packet), length_bytes)
+
+
+def _unreferenced(data: memoryview, length_bytes: int) -> bool:
+    """Whether the first slice of an AVCC packet has nal_ref_idc 0 (ITU-T H.264, 7.4.1)."""
+    at = 0
+    while at + length_bytes < len(data):
+        header = data[at + length_bytes]
+        kind = header & 0x1F
+        if _SLICE <= kind <= _IDR:
+            return kind == _SLICE and header & 0x60 == 0
+        at += length_bytes + int.from_bytes(data[at : at + length_bytes], "big")
+    return False
