@@ -1,0 +1,206 @@
+"""LongVideoBench's annotation files: which there are, what a row must hold; leaves samples to ``data``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from evalkit.errors import DataError
+from evalkit.tasks.contract import Problem
+from evalkit_tasks.longvideobench.prompts import LETTERS
+from evalkit_tasks.longvideobench.rows import check_rows, digest_files, inside, read_rows
+
+__all__ = [
+    "CATEGORIES",
+    "DURATION_GROUPS",
+    "Annotations",
+    "LvbRow",
+    "Split",
+    "level_of",
+    "read_annotations",
+    "subtitle_file",
+    "video_file",
+]
+
+Split = Literal["val", "test"]
+
+DURATION_GROUPS = (15, 60, 600, 3600)
+"""Upper bound of a clip's length, seconds: (8, 15], (15, 60], (180, 600], (900, 3600]."""
+
+PERCEPTION = ("S2E", "S2O", "S2A", "E2O", "O2E", "T2E", "T2O", "T2A")
+RELATION = ("E3E", "O3O", "SSS", "SOS", "SAA", "T3E", "T3O", "TOS", "TAA")
+CATEGORIES = PERCEPTION + RELATION
+
+PUBLISHED_QUESTIONS = {"val": 1337, "test": 5341}
+"""Data set card."""
+
+_FILES: dict[str, tuple[str, str]] = {
+    "val": ("lvb_val.json", "validation-*.parquet"),
+    "test": ("lvb_test_wo_gt.json", "test-*.parquet"),
+}
+_MISSING_OPTION = "N/A"
+
+
+def level_of(category: str) -> str:
+    """Return ``L1-Perception`` or ``L2-Relation``; empty for an unknown category."""
+    if category in PERCEPTION:
+        return "L1-Perception"
+    return "L2-Relation" if category in RELATION else ""
+
+
+class LvbRow(BaseModel):
+    """One question, from either form (``candidates``, or ``option0`` to ``option4`` with ``N/A``)."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+    id: str = Field(min_length=1)
+    video_id: str = Field(min_length=1)
+    question: str = Field(min_length=1)
+    candidates: list[str] = Field(min_length=2, max_length=len(LETTERS))
+    correct_choice: int | None = None
+    question_category: str
+    topic_category: str = ""
+    level: str = ""
+    video_path: str
+    subtitle_path: str | None = None
+    duration_group: int
+    duration: float = Field(gt=0)
+    starting_timestamp_for_subtitles: float = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fold_options(cls, row: Any) -> Any:
+        if not isinstance(row, dict) or "candidates" in row or "option0" not in row:
+            return row
+        options = [row.get(f"option{i}") for i in range(len(LETTERS))]
+        shown = [option for option in options if option not in (None, _MISSING_OPTION)]
+        return {**row, "candidates": shown}
+
+    @field_validator("correct_choice")
+    @classmethod
+    def _within(cls, value: int | None, info: ValidationInfo) -> int | None:
+        candidates = info.data.get("candidates")
+        if value is None or value == -1:
+            return None
+        if candidates is not None and not 0 <= value < len(candidates):
+            raise ValueError(f"must be 0 to {len(candidates) - 1}, there are {len(candidates)} options")
+        return value
+
+    @field_validator("question_category")
+    @classmethod
+    def _known_category(cls, value: str) -> str:
+        if value not in CATEGORIES:
+            raise ValueError(f"must be one of {', '.join(CATEGORIES)}")
+        return value
+
+    @field_validator("duration_group")
+    @classmethod
+    def _known_group(cls, value: int) -> int:
+        if value not in DURATION_GROUPS:
+            raise ValueError(f"must be one of {', '.join(map(str, DURATION_GROUPS))}")
+        return value
+
+    @field_validator("video_path", "subtitle_path")
+    @classmethod
+    def _below(cls, value: str | None) -> str | None:
+        return None if value is None else inside(value)
+
+    @property
+    def answer(self) -> str | None:
+        """Gold letter; ``None`` in the hidden test set."""
+        return None if self.correct_choice is None else LETTERS[self.correct_choice]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """One split, read and checked.
+
+    Args:
+        file: The annotation file.
+        split: Which split it is.
+        total: Rows in the file, bad ones included.
+        rows: ``(index from 1, row)`` of the good ones, in the file's order.
+        problems: Bad rows and duplicates.
+        revision: SHA-256 of the file.
+    """
+
+    file: Path
+    split: Split
+    total: int
+    rows: tuple[tuple[int, LvbRow], ...]
+    problems: tuple[Problem, ...]
+    revision: str
+
+
+def _find(data: Path, split: Split) -> Path | None:
+    name, pattern = _FILES[split]
+    if (data / name).is_file():
+        return data / name
+    found = sorted(data.glob(pattern)) + sorted(data.glob(f"data/{pattern}"))
+    return found[0] if found else None
+
+
+def read_annotations(data: Path, split: Split) -> Annotations:
+    """Read one split; the JSON file is preferred over parquet, which lacks ``level`` and ``position``.
+
+    Raises:
+        DataError: There is no such file, or it cannot be read.
+    """
+    file = _find(data, split)
+    if file is None:
+        name, pattern = _FILES[split]
+        raise DataError(
+            f"{data} has no {name} (or {pattern}); download longvideobench/LongVideoBench from Hugging Face "
+            "after accepting its terms and unpack videos and subtitles beside it",
+            path=data,
+        )
+    raw = read_rows(file)
+    good, problems = check_rows(raw, LvbRow, file.name)
+    rows, more = _single(good, file.name, split)
+    return Annotations(file, split, len(raw), tuple(rows), (*problems, *more), digest_files([file]))
+
+
+def _single(
+    good: list[tuple[int, LvbRow]], file: str, split: Split
+) -> tuple[list[tuple[int, LvbRow]], list[Problem]]:
+    rows: list[tuple[int, LvbRow]] = []
+    problems: list[Problem] = []
+    seen: dict[str, int] = {}
+    asked: dict[tuple[str, str, tuple[str, ...]], str] = {}
+    for index, row in good:
+        if row.id in seen:
+            message = f"id {row.id} stands in row {seen[row.id]} already; this row is left out"
+            problems.append(Problem("duplicate", message, file, index, "id", row.id))
+            continue
+        if split == "val" and row.correct_choice is None:
+            problems.append(Problem("bad-row", "the gold is missing", file, index, "correct_choice", row.id))
+            continue
+        seen[row.id] = index
+        key = (row.video_path, row.question, tuple(row.candidates))
+        if key in asked:
+            message = f"the same question and options as {asked[key]}; both are kept"
+            problems.append(Problem("duplicate-question", message, file, index, "question", row.id))
+        asked.setdefault(key, row.id)
+        rows.append((index, row))
+    return rows, problems
+
+
+def video_file(data: Path, row: LvbRow) -> Path:
+    """Return where the clip lies: ``videos/`` below the data folder, or the folder itself."""
+    return _below(data, "videos", row.video_path)
+
+
+def subtitle_file(data: Path, row: LvbRow) -> Path | None:
+    """Return where the subtitles lie; ``None`` where the row names none."""
+    return None if row.subtitle_path is None else _below(data, "subtitles", row.subtitle_path)
+
+
+def _below(data: Path, folder: str, name: str) -> Path:
+    usual = data / folder / name
+    if usual.exists():
+        return usual
+    plain = data / name
+    return plain if plain.exists() else usual

@@ -1,0 +1,150 @@
+"""Annotation files to checked rows, a bad one named by file, index and field; shared with Video-MME.
+
+What a row means is the benchmark's own affair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from evalkit.errors import DataError, DecodeError
+from evalkit.tasks.contract import Problem
+from evalkit.video.probe import VideoInfo, probe
+
+__all__ = ["check_rows", "digest_files", "inside", "probe_videos", "read_json", "read_rows"]
+
+Row = TypeVar("Row", bound=BaseModel)
+_SHOWN = 80
+
+
+def read_json(path: Path) -> Any:
+    """Decode a JSON file.
+
+    Raises:
+        DataError: It is missing, not UTF-8 or not JSON; the text says where.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})", path=path) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 (byte {error.start})", path=path) from error
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not valid JSON ({error})", path=path) from error
+
+
+def read_rows(path: Path) -> list[Any]:
+    """Read the rows of a ``.json`` (a list), ``.jsonl`` or ``.parquet`` file.
+
+    Raises:
+        DataError: The file cannot be read or holds no list.
+    """
+    if path.suffix == ".parquet":
+        return _parquet_rows(path)
+    content = read_json(path)
+    if not isinstance(content, list):
+        raise DataError(f"{path} holds no list of questions but {_kind(content)}", path=path)
+    return content
+
+
+def _parquet_rows(path: Path) -> list[Any]:
+    # pyarrow takes half a second to import; only parquet needs it.
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        rows: list[Any] = pyarrow.parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path} is no parquet file that can be read ({first})", path=path) from error
+    return rows
+
+
+def _kind(content: Any) -> str:
+    return {dict: "an object", str: "a text", type(None): "null"}.get(type(content), f"a {type(content).__name__}")
+
+
+def check_rows(rows: Sequence[Any], model: type[Row], file: str) -> tuple[list[tuple[int, Row]], list[Problem]]:
+    """Validate rows one by one.
+
+    Args:
+        rows: Decoded rows.
+        model: Schema of a row.
+        file: Name of the file, for problems.
+
+    Returns:
+        ``(index from 1, row)`` of the good ones, and a ``bad-row`` problem for each field at fault.
+    """
+    good: list[tuple[int, Row]] = []
+    problems: list[Problem] = []
+    for index, row in enumerate(rows, start=1):
+        try:
+            good.append((index, model.model_validate(row)))
+        except ValidationError as error:
+            problems.extend(_complaints(error, row, file, index))
+    return good, problems
+
+
+def _complaints(error: ValidationError, row: Any, file: str, index: int) -> list[Problem]:
+    item = None
+    if isinstance(row, Mapping):
+        given = row.get("id", row.get("question_id"))
+        item = given if isinstance(given, str) else None
+    found = []
+    for fault in error.errors(include_url=False, include_context=False):
+        field = ".".join(str(part) for part in fault["loc"]) or None
+        value = repr(fault["input"])
+        shown = "" if fault["type"] == "missing" else f" (it is {value[:_SHOWN]})"
+        message = fault["msg"].removeprefix("Value error, ")
+        found.append(Problem("bad-row", f"{message}{shown}", file, index, field, item))
+    return found
+
+
+def inside(path: str) -> str:
+    """Return a path of an annotation file if it stays below its folder.
+
+    Raises:
+        ValueError: It is empty, absolute or climbs out with ``..``.
+    """
+    parts = PurePosixPath(path.replace("\\", "/"))
+    if not path or parts.is_absolute() or ".." in parts.parts:
+        raise ValueError("must be a path below the data folder")
+    return path
+
+
+def digest_files(paths: Iterable[Path]) -> str:
+    """Return the SHA-256 of files' contents, in the order given."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def probe_videos(paths: Iterable[Path]) -> dict[Path, VideoInfo | DecodeError]:
+    """Open each video once and decode its first frame.
+
+    Args:
+        paths: Video files; repeated ones are opened once.
+
+    Returns:
+        Its properties, or what is wrong with it.
+    """
+
+    def look(path: Path) -> VideoInfo | DecodeError:
+        try:
+            return probe(path)
+        except DecodeError as error:
+            return error
+
+    unique = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return dict(zip(unique, pool.map(look, unique), strict=True))
