@@ -27,6 +27,10 @@ class MemoryPolicy(Protocol):
     def recompute(self) -> bool:
         """Whether nothing stays cached and the surviving context is prefilled again each second."""
 
+    @property
+    def rebases(self) -> bool:
+        """Whether cached tokens move to new positions when others are dropped."""
+
     def plan(self, ledger: Ledger, second: int) -> Plan:
         """Return what stays before stream second ``second`` (index from 0) is added."""
 
@@ -37,6 +41,7 @@ class FullAttention:
 
     positions: Positions = "contiguous"
     recompute: bool = False
+    rebases: bool = False
 
     def plan(self, ledger: Ledger, second: int) -> Plan:
         """Keep everything."""
@@ -54,6 +59,7 @@ class SlidingChunked:
     seconds: int = 100
     positions: Positions = "contiguous"
     recompute: bool = False
+    rebases: bool = False
 
     def __post_init__(self) -> None:
         _at_least("seconds", self.seconds, 1)
@@ -99,6 +105,11 @@ class StreamingVLM:
         for name, value in (("text_sink", self.text_sink), ("text_window", self.text_window)):
             if value is not None:
                 _at_least(name, value, 0)
+
+    @property
+    def rebases(self) -> bool:
+        """Whether cached tokens move to new positions when others are dropped."""
+        return self.positions == "contiguous" and not self.recompute
 
     def plan(self, ledger: Ledger, second: int) -> Plan:
         """Return what stays before second ``second`` is added; see the class."""

@@ -1,0 +1,144 @@
+"""What a streaming model gives the runner: sessions, and typed results with stage times and memory counts."""
+
+from __future__ import annotations
+
+__all__ = ["Answer", "Elicitation", "SessionRequest", "Spoken", "StepReport", "StreamSession", "StreamingModel"]
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from evalkit.records import CompressorReport
+from evalkit.stream import Chunk, Narration
+from evalkit.timing import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """What a session is opened for.
+
+    Args:
+        sample: Sample id; random numbers depend on it.
+        fps: Frames per second of the stream.
+        seed: Seed of the run.
+        narration: Set where the model speaks every second.
+        time_stamps: Whether each second is announced by its ``Time=a-bs`` text.
+    """
+
+    sample: str
+    fps: float
+    seed: int = 0
+    narration: Narration | None = None
+    time_stamps: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Elicitation:
+    """How a reply to a question is drawn out.
+
+    Args:
+        options: Where set, the reply is the option whose first token has the largest logit; nothing is generated.
+        prefix: Text put into the assistant's mouth.
+        max_tokens: Most tokens generated; ``None`` for the model's default.
+    """
+
+    options: tuple[str, ...] = ()
+    prefix: str = ""
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one second cost and left. Token counts are by span kind.
+
+    Args:
+        stages: Wall seconds by stage; they sum to the second's total.
+        tokens_in: Tokens added before generation.
+        kept: Tokens in the context afterwards.
+        evicted: Tokens dropped before the second was added.
+        cache_tokens: Keys per layer afterwards.
+        generated: Tokens generated.
+        first_token: Seconds from the second's start of work to its first token; ``None`` without one.
+        compressors: What each compressor did.
+    """
+
+    stages: dict[Stage, float]
+    tokens_in: dict[str, int]
+    kept: dict[str, int]
+    evicted: dict[str, int]
+    cache_tokens: int
+    generated: int = 0
+    first_token: float | None = None
+    compressors: tuple[CompressorReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What was said in one second.
+
+    Args:
+        text: The words.
+        ids: Token ids, end marker included where the model set it.
+        step: What the second cost.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    step: StepReport
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply to a question.
+
+    Args:
+        text: The words.
+        tokens: Tokens generated (0 where options were compared).
+        seconds: Wall seconds from question to last token.
+        first_token: Wall seconds to the first token.
+        stages: Seconds by stage.
+        context_tokens: Tokens the question was answered from.
+    """
+
+    text: str
+    tokens: int
+    seconds: float
+    first_token: float | None
+    stages: dict[Stage, float] = field(default_factory=dict)
+    context_tokens: int = 0
+
+
+class StreamSession(Protocol):
+    """One stream through a model. Seconds are given in order; a session serves one sample."""
+
+    def observe(self, chunk: Chunk, subtitles: tuple[str, ...] = ()) -> StepReport:
+        """Take in one second of frames."""
+
+    def speak(self, chunk: Chunk) -> Spoken:
+        """Take in one second of frames and say something about it."""
+
+    def ask(self, prompt: str, elicitation: Elicitation, *, key: str) -> Answer:
+        """Answer a question from the memory and leave the memory as it was."""
+
+    def state(self) -> dict[str, Any]:
+        """Return everything a checkpoint needs: tensors, and plain JSON values under ``"json"``."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to what ``state`` returned."""
+
+    def close(self) -> None:
+        """Free what the session holds."""
+
+
+class StreamingModel(Protocol):
+    """A model under a policy. One object serves any number of sessions, one at a time."""
+
+    name: str
+
+    def frame_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the ``(width, height)`` to which the decoder scales a video of this size."""
+
+    def open(self, request: SessionRequest) -> StreamSession:
+        """Open a session for one sample."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the fingerprint says of the model: checkpoint, policy, dtype, kernel, generation."""

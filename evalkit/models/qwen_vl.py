@@ -1,0 +1,132 @@
+"""Backbone Qwen2-VL and Qwen2.5-VL, through public interfaces: embeddings, vision features, text model."""
+
+from __future__ import annotations
+
+__all__ = ["QwenVL"]
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evalkit.errors import ModelError
+from evalkit.memory import PositionRule
+from evalkit.memory.cache import SpanCache
+from evalkit.models.backbone import Packed
+from evalkit.models.decoder import TextDecoder
+from evalkit.models.layout import ChatLayout, ChatTokens
+from evalkit.models.pack import normalise, to_patches
+from evalkit.models.text import TextCodec
+from evalkit.video import STREAMINGVLM_LIMITS, PixelLimits, smart_resize
+
+
+class QwenVL:
+    """A Qwen2-VL or Qwen2.5-VL network.
+
+    Args:
+        network: ``Qwen2_5_VLForConditionalGeneration`` or ``Qwen2VLForConditionalGeneration``, in eval mode.
+        text: Its tokenizer.
+        name: How records call it.
+        positions: Rule for positions.
+        limits: Frame size limits; StreamingVLM's by default.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        text: TextCodec,
+        *,
+        name: str,
+        positions: PositionRule | None = None,
+        limits: PixelLimits = STREAMINGVLM_LIMITS,
+    ) -> None:
+        config = network.config
+        if config.model_type not in ("qwen2_5_vl", "qwen2_vl"):
+            raise ModelError(f"{name} is a {config.model_type} checkpoint, not Qwen2-VL or Qwen2.5-VL")
+        self.name = name
+        self.network = network
+        self.positions = positions or PositionRule("3d", "max")
+        self.limits = limits
+        self._vision = config.vision_config
+        self._decoder = TextDecoder(network.model.language_model, network.lm_head)
+        self.device, self.dtype = self._decoder.device, self._decoder.dtype
+        tokens = ChatTokens(
+            turn_open=_single(text, "<|im_start|>"),
+            turn_close=_single(text, "<|im_end|>"),
+            vision=config.video_token_id,
+            vision_open=config.vision_start_token_id,
+            vision_close=config.vision_end_token_id,
+        )
+        self.layout = ChatLayout(text, tokens)
+
+    @property
+    def factor(self) -> int:
+        """Pixels per token side: a frame's sides are multiples of it."""
+        return int(self._vision.patch_size * self._vision.spatial_merge_size)
+
+    def frame_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the ``(width, height)`` to which the decoder scales a video of this size."""
+        limits = self.limits
+        rows, columns = smart_resize(
+            height, width, self.factor, min_pixels=limits.min_pixels, max_pixels=limits.frame_pixels
+        )
+        return columns, rows
+
+    def temporal_step(self, fps: float) -> float:
+        """Return the positions between two temporal grids: tokens per second times seconds per grid."""
+        per_second = getattr(self._vision, "tokens_per_second", None)
+        return 1.0 if per_second is None else float(per_second) * self._vision.temporal_patch_size / fps
+
+    def pack(self, frames: NDArray[np.uint8]) -> Packed:
+        """Normalise frames ``(T, H, W, 3)`` and lay them out as patches."""
+        return self.pack_normalised(normalise(frames))
+
+    def pack_normalised(self, frames: torch.Tensor) -> Packed:
+        """Lay out frames ``(T, 3, H, W)`` that are normalised already."""
+        merge = self._vision.spatial_merge_size
+        patches, (t, h, w) = to_patches(
+            frames, patch=self._vision.patch_size, merge=merge, temporal=self._vision.temporal_patch_size
+        )
+        return Packed(patches, (t, h // merge, w // merge))
+
+    def encode(self, packed: Packed) -> torch.Tensor:
+        """Return features ``(tokens, hidden)`` of packed frames."""
+        t, h, w = packed.grid
+        merge = self._vision.spatial_merge_size
+        grid = torch.tensor([[t, h * merge, w * merge]], device=self.device)
+        pixels = packed.pixels.to(self.device, self.dtype, non_blocking=True)
+        features: torch.Tensor = self.network.model.get_video_features(pixels, grid).pooler_output[0]
+        return features
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return token embeddings ``(tokens, hidden)``."""
+        return self._decoder.embed(ids)
+
+    def forward(self, embeddings: torch.Tensor, positions: torch.Tensor, cache: SpanCache) -> torch.Tensor:
+        """Run the text model on new tokens; return the last hidden state ``(1, hidden)``."""
+        return self._decoder.forward(embeddings, positions[:, None], cache)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return float32 logits ``(1, vocabulary)``."""
+        return self._decoder.logits(hidden)
+
+    def new_cache(self, *, rebases: bool) -> SpanCache:
+        """Return an empty cache for one stream."""
+        return self._decoder.new_cache(self._rotary, rebases=rebases)
+
+    def _rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        probe = torch.empty(0, device=self.device, dtype=torch.float32)
+        cos, sin = self.network.model.language_model.rotary_emb(probe, positions[:, None])
+        return cos[0], sin[0]
+
+    def synchronise(self) -> None:
+        """Wait for the device."""
+        self._decoder.synchronise()
+
+
+def _single(text: TextCodec, token: str) -> int:
+    ids = text.encode(token)
+    if len(ids) != 1:
+        raise ModelError(f"the tokenizer does not know {token} as one token; is it a Qwen chat tokenizer?")
+    return ids[0]

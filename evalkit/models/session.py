@@ -1,0 +1,398 @@
+"""One stream through a backbone under a memory policy: turns are written, evicted, prefilled and spoken."""
+
+from __future__ import annotations
+
+__all__ = ["CachedSession", "PrefillTrace", "SessionTrace"]
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evalkit.memory import Ledger, MemoryPolicy, SlidingWindow, Span, assign, follow
+from evalkit.models.backbone import Backbone, Features, Packed
+from evalkit.models.generation import GenerationSettings, TokenChooser, seed_of
+from evalkit.models.layout import VisionBlock
+from evalkit.models.protocol import Answer, Elicitation, SessionRequest, Spoken, StepReport
+from evalkit.models.vision import SessionVision
+from evalkit.stream import Chunk
+from evalkit.timing import StageClock
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillTrace:
+    """What stood in the context when a reply began.
+
+    Args:
+        ids: The whole context, ``(L,)``.
+        cached: Tokens that were cached before.
+        positions: Positions of the whole context, ``(3, L)``.
+        logits: Raw logits at the last position, ``(vocabulary,)``.
+    """
+
+    ids: NDArray[np.int64]
+    cached: int
+    positions: NDArray[np.float32]
+    logits: torch.Tensor
+
+
+class SessionTrace(Protocol):
+    """Somebody who watches a session."""
+
+    def prefilled(self, trace: PrefillTrace) -> None:
+        """Take note of a prefill."""
+
+    def replied(self, ids: tuple[int, ...], cached: int) -> None:
+        """Take note of a reply and of the cache length after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A point of the memory to go back to."""
+
+    spans: int
+    cached: int
+    next_position: float
+
+
+class CachedSession:
+    """A session over a ledger and a SpanCache.
+
+    Args:
+        backbone: The network.
+        policy: The memory policy.
+        generation: How replies are decoded.
+        request: What the session is opened for.
+        vision: Vision encoder of this session, with its compressors' state.
+        trace: Somebody who watches.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        policy: MemoryPolicy,
+        generation: GenerationSettings,
+        request: SessionRequest,
+        *,
+        vision: SessionVision | None = None,
+        trace: SessionTrace | None = None,
+    ) -> None:
+        self._backbone = backbone
+        self._layout = backbone.layout
+        self._policy = policy
+        self._generation = generation
+        self._request = request
+        self._vision = vision or SessionVision(backbone)
+        self._trace = trace
+        self._cache = backbone.new_cache(rebases=policy.rebases)
+        self._clock = StageClock(backbone.synchronise if backbone.device.type == "cuda" else None)
+        self._ledger = Ledger()
+        self._next_position = 0.0
+        self._next_second = 0
+        self._instruct = request.narration is not None
+        self._features: dict[int, Features] = {}
+        self._pixels: dict[int, Packed] = {}
+
+    @property
+    def ledger(self) -> Ledger:
+        """What stands in the context."""
+        return self._ledger
+
+    @property
+    def cache_tokens(self) -> int:
+        """Keys per layer."""
+        return self._cache.length
+
+    @torch.inference_mode()
+    def observe(self, chunk: Chunk, subtitles: tuple[str, ...] = ()) -> StepReport:
+        """Take in one second of frames, as part of one long user turn."""
+        before = self._begin(chunk)
+        second = self._next_second
+        evicted = self._forget(second)
+        spans = self._opening() if second == 0 or not self._ledger else []
+        spans += self._see(chunk, second)
+        spans += [self._layout.subtitle(text, second) for text in subtitles]
+        self._add(spans)
+        if not self._policy.recompute:
+            self._prefill()
+        self._next_second += 1
+        return self._report(before, spans, evicted)
+
+    @torch.inference_mode()
+    def speak(self, chunk: Chunk) -> Spoken:
+        """Take in one second of frames in a turn of its own and say something about it."""
+        before = self._begin(chunk)
+        second = self._next_second
+        evicted = self._forget(second)
+        spans = self._opening() if not self._ledger else []
+        if self._ledger and self._ledger[-1].kind == "assistant_close":
+            spans.append(self._layout.newline(self._ledger[-1].second))
+        spans.append(self._layout.user_open(second))
+        spans += self._see(chunk, second)
+        if self._instruct and self._request.narration is not None:
+            spans.append(self._layout.query(self._request.narration.instruction, second))
+            self._instruct = False
+        spans += self._layout.reply_open(second)
+        self._add(spans)
+        logits = self._first_logits()
+        limit = self._generation.max_new_tokens
+        ids, first_token = self._generate(
+            logits, limit, seed=self._seed(second), exact=self._generation.exact_tokens
+        )
+        self._ledger.extend(self._layout.reply(ids, second))
+        if self._trace is not None:
+            self._trace.replied(ids, self._cache.length)
+        self._next_second += 1
+        text = self._layout.text.decode([i for i in ids if i != self._layout.tokens.turn_close])
+        step = self._report(before, spans, evicted, generated=len(ids), first_token=first_token)
+        return Spoken(text, ids, step)
+
+    @torch.inference_mode()
+    def ask(self, prompt: str, elicitation: Elicitation, *, key: str) -> Answer:
+        """Answer a question from the memory and leave the memory as it was, token for token."""
+        self._clock.start()
+        if not self._ledger:
+            self._add(self._opening())
+        mark = _Mark(len(self._ledger), self._cache.length, self._next_position)
+        second = max(self._next_second - 1, 0)
+        self._ledger.extend(
+            [self._layout.query(prompt, second), *self._layout.reply_open(second, elicitation.prefix)]
+        )
+        logits = self._first_logits()
+        context = self._ledger.tokens
+        if elicitation.options:
+            text, count, first = self._likeliest(logits, elicitation.options), 0, self._clock.elapsed()
+        else:
+            limit = elicitation.max_tokens or self._generation.answer_tokens
+            ids, said_at = self._generate(
+                logits, limit, seed=seed_of(self._request.seed, self._request.sample, key)
+            )
+            text = self._layout.text.decode([i for i in ids if i != self._layout.tokens.turn_close])
+            count, first = len(ids), said_at or 0.0
+        self._clock.enter("cache")
+        self._return_to(mark)
+        stages = self._clock.stop()
+        return Answer(text, count, sum(stages.values()), first, stages, context)
+
+    def _seed(self, key: int | str) -> int:
+        return seed_of(self._request.seed, self._request.sample, key)
+
+    def _begin(self, chunk: Chunk) -> int:
+        self._clock.start({"decode": chunk.wait_seconds})
+        return self._ledger.tokens
+
+    def _opening(self) -> list[Span]:
+        narration = self._request.narration
+        if narration is None:
+            return [self._layout.system(), self._layout.user_open(None)]
+        return [self._layout.system(), *self._layout.previous_text(narration.previous_text)]
+
+    def _forget(self, second: int) -> dict[str, int]:
+        """Carry the policy's plan out; return the tokens evicted by kind."""
+        self._clock.enter("cache")
+        plan = self._policy.plan(self._ledger, second)
+        if plan.keeps_everything:
+            return {}
+        before = self._ledger.counts
+        self._ledger, index = self._ledger.apply(plan)
+        cached = index[index < self._cache.length]
+        if self._policy.positions == "contiguous":
+            positions, self._next_position = assign(self._ledger, self._backbone.positions)
+            self._next_position -= positions.shape[1] - len(cached)
+            if not self._policy.recompute:
+                self._cache.keep(cached, positions[:, : len(cached)])
+        else:
+            self._cache.keep(cached, None)
+        seconds = {span.second for span in self._ledger if span.kind == "vision"}
+        self._features = {s: f for s, f in self._features.items() if s in seconds}
+        self._pixels = {s: p for s, p in self._pixels.items() if s in seconds}
+        self._instruct = self._instruct or (plan.restart and self._request.narration is not None)
+        after = self._ledger.counts
+        return {k: n - after.get(k, 0) for k, n in before.items() if n > after.get(k, 0)}
+
+    def _see(self, chunk: Chunk, second: int) -> list[Span]:
+        """Encode a second's frames; return its time stamp and vision spans."""
+        spans: list[Span] = []
+        if self._request.time_stamps:
+            spans.append(self._layout.time(chunk.tick.start_seconds, chunk.tick.end_seconds, second))
+        if len(chunk.frames):
+            self._clock.enter("preprocess")
+            packed = self._vision.pack(chunk.frames)
+            if self._reencodes:
+                self._pixels[second] = packed
+            features = self._vision.encode(packed, self._clock)
+            self._features[second] = features
+            step = self._backbone.temporal_step(self._request.fps)
+            spans += self._layout.vision(VisionBlock(features.grid, features.rows, step), second)
+        return spans
+
+    @property
+    def _reencodes(self) -> bool:
+        return isinstance(self._policy, SlidingWindow) and not self._policy.reuse_vision
+
+    def _add(self, spans: list[Span]) -> None:
+        self._ledger.extend(spans)
+
+    def _first_logits(self) -> torch.Tensor:
+        """Prefill what is not cached yet and return the logits of the last token, ``(1, vocabulary)``."""
+        cached = self._cache.length
+        hidden = self._prefill()
+        logits = self._backbone.logits(hidden)
+        if self._trace is not None:
+            cached = 0 if self._policy.recompute else cached
+            self._trace.prefilled(PrefillTrace(self._ledger.ids(), cached, self._cache.positions, logits[0]))
+        return logits
+
+    def _prefill(self) -> torch.Tensor:
+        """Run the model over every token that is not cached; return the last hidden state."""
+        if self._policy.recompute:
+            self._cache.clear()
+            self._next_position = 0.0
+            if self._reencodes:
+                self._encode_again()
+        self._clock.enter("prefill")
+        spans = self._pending()
+        ids = np.concatenate([span.ids for span in spans])
+        positions, after = assign(spans, self._backbone.positions, self._next_position)
+        embeddings = self._backbone.embed(torch.from_numpy(ids).to(self._backbone.device))
+        start = 0
+        for span in spans:
+            if span.kind == "vision" and span.second is not None:
+                embeddings[start : start + len(span)] = self._features[span.second].tokens.to(embeddings.dtype)
+            start += len(span)
+        self._cache.expect(positions)
+        placed = torch.from_numpy(np.ascontiguousarray(positions)).to(self._backbone.device)
+        hidden = self._backbone.forward(embeddings[None], placed, self._cache)
+        self._next_position = after
+        if not self._policy.recompute:
+            self._features.clear()
+        return hidden
+
+    def _pending(self) -> list[Span]:
+        """Return the spans that are not cached yet; the first may be the rest of one that is in part."""
+        left = self._ledger.tokens - self._cache.length
+        number = len(self._ledger)
+        while left > 0:
+            number -= 1
+            left -= len(self._ledger[number])
+        first, *others = self._ledger[number:]
+        return [first.cut(-left, len(first)), *others]
+
+    def _encode_again(self) -> None:
+        current = self._next_second
+        for second, packed in self._pixels.items():
+            if second != current:
+                self._features[second] = self._vision.encode_again(packed, self._clock)
+
+    def _generate(
+        self, logits: torch.Tensor, limit: int, *, seed: int, exact: bool = False
+    ) -> tuple[tuple[int, ...], float | None]:
+        """Say at most ``limit`` tokens; return them and the seconds to the first."""
+        self._clock.enter("generate")
+        device, end = self._backbone.device, self._layout.tokens.turn_close
+        context = torch.from_numpy(np.unique(self._ledger.ids())).to(device)
+        chooser = TokenChooser(self._generation, context, limit, seed)
+        fed = self._cache.length
+        positions = follow(self._next_position - 1, limit)
+        self._cache.expect(positions)
+        placed = torch.from_numpy(positions).to(device)
+        ids: list[int] = []
+        first_token: float | None = None
+        while True:
+            token = chooser.choose(logits)
+            ids.append(int(token))
+            first_token = self._clock.elapsed() if first_token is None else first_token
+            if len(ids) == limit or (ids[-1] == end and not exact):
+                break
+            hidden = self._backbone.forward(
+                self._backbone.embed(token)[None], placed[:, len(ids) - 1 : len(ids)], self._cache
+            )
+            logits = self._backbone.logits(hidden)
+        self._cache.rewind(fed + len(ids) - 1)
+        self._next_position += len(ids) - 1
+        return tuple(ids), first_token
+
+    def _likeliest(self, logits: torch.Tensor, options: tuple[str, ...]) -> str:
+        """Return the option whose last token (after a newline) has the largest logit; ties go to the first."""
+        ids = [self._layout.text.encode("\n" + option)[-1] for option in options]
+        return options[int(logits[0, ids].argmax())]
+
+    def _return_to(self, mark: _Mark) -> None:
+        self._ledger.truncate(mark.spans)
+        self._cache.rewind(0 if self._policy.recompute else mark.cached)
+        self._next_position = mark.next_position
+
+    def _report(
+        self,
+        before: int,
+        added: list[Span],
+        evicted: dict[str, int],
+        *,
+        generated: int = 0,
+        first_token: float | None = None,
+    ) -> StepReport:
+        tokens_in: dict[str, int] = {}
+        for span in added:
+            tokens_in[span.kind] = tokens_in.get(span.kind, 0) + len(span)
+        return StepReport(
+            stages=self._clock.stop(),
+            tokens_in=tokens_in,
+            kept=self._ledger.counts,
+            evicted=evicted,
+            cache_tokens=self._cache.length,
+            generated=generated,
+            first_token=first_token,
+            compressors=self._vision.reports(),
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return everything a checkpoint needs."""
+        tensors = {f"cache.{name}": value for name, value in self._cache.state().items()}
+        for second, features in self._features.items():
+            tensors[f"features.{second}"] = features.tokens
+        for second, packed in self._pixels.items():
+            tensors[f"pixels.{second}"] = packed.pixels
+        tensors |= {f"vision.{name}": value for name, value in self._vision.state().items()}
+        shapes = {
+            "features": {
+                s: [f.grid, None if f.rows is None else f.rows.tolist()] for s, f in self._features.items()
+            },
+            "pixels": {s: p.grid for s, p in self._pixels.items()},
+        }
+        plain = {
+            "ledger": [span.to_json() for span in self._ledger],
+            "next_position": self._next_position,
+            "next_second": self._next_second,
+            "instruct": self._instruct,
+            **shapes,
+        }
+        return {"tensors": tensors, "json": plain}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to what ``state`` returned."""
+        plain, tensors = state["json"], state["tensors"]
+        self._ledger = Ledger(Span.from_json(value) for value in plain["ledger"])
+        self._next_position = plain["next_position"]
+        self._next_second = plain["next_second"]
+        self._instruct = plain["instruct"]
+        self._cache.restore(_below(tensors, "cache."))
+        self._vision.restore(_below(tensors, "vision."))
+        device = self._backbone.device
+        for second, (grid, rows) in plain["features"].items():
+            kept = None if rows is None else np.asarray(rows, dtype=np.int64)
+            tokens = tensors[f"features.{second}"].to(device)
+            self._features[int(second)] = Features(tokens, (grid[0], grid[1], grid[2]), kept)
+        for second, grid in plain["pixels"].items():
+            self._pixels[int(second)] = Packed(tensors[f"pixels.{second}"], (grid[0], grid[1], grid[2]))
+
+    def close(self) -> None:
+        """Free what the session holds."""
+        self._cache.clear()
+        self._features.clear()
+        self._pixels.clear()
+
+
+def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,92 @@
+"""Second by second, the session reproduces what the original StreamingVLM did."""
+
+from __future__ import annotations
+
+import json
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from golden.streamingvlm_model import backbone_of
+
+from evalkit.memory import SlidingWindow, StreamingVLM
+from evalkit.memory.policies import MemoryPolicy
+from evalkit.models.generation import GenerationSettings
+from evalkit.models.protocol import SessionRequest
+from evalkit.models.session import CachedSession, PrefillTrace
+from evalkit.stream import Chunk, FrameSchedule, Narration
+
+ROOT = Path(__file__).parents[2]
+FOLDER = Path(os.environ.get("EVALKIT_GOLDEN_DIR", ROOT.parent / "shared" / "golden")) / "streamingvlm"
+FILES = sorted(FOLDER.glob("*.npz"))
+DEFAULTS = {"window_size": 16, "text_round": 16, "text_sink": 512, "text_sliding_window": 512}
+
+
+def policy_of(meta: dict[str, Any]) -> MemoryPolicy:
+    value = DEFAULTS | meta
+    common = {
+        "vision_window": value["window_size"],
+        "text_rounds": value["text_round"],
+        "text_sink": value["text_sink"],
+        "text_window": value["text_sliding_window"],
+        "positions": "native" if meta.get("pos_mode") == "append" else "contiguous",
+    }
+    return SlidingWindow(**common) if meta.get("recompute") else StreamingVLM(**common)
+
+
+class Watch:
+    def __init__(self) -> None:
+        self.prefill: PrefillTrace | None = None
+        self.reply: tuple[tuple[int, ...], int] = ((), 0)
+
+    def prefilled(self, trace: PrefillTrace) -> None:
+        self.prefill = trace
+
+    def replied(self, ids: tuple[int, ...], cached: int) -> None:
+        self.reply = (ids, cached)
+
+
+@pytest.mark.skipif(not FILES, reason=f"no StreamingVLM traces in {FOLDER} (set EVALKIT_GOLDEN_DIR)")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_session_repeats_the_original_second_by_second(path: Path) -> None:
+    golden = np.load(path)
+    meta = json.loads(str(golden["meta"]))
+    backbone = backbone_of(meta)
+    # The trace's frames are normalised already: only the packing of the session is used.
+    backbone.pack = backbone.pack_normalised  # type: ignore[method-assign]
+    watch = Watch()
+    request = SessionRequest(
+        sample=meta["name"],
+        fps=2.0,
+        narration=Narration(instruction=meta.get("query", ""), previous_text=meta.get("previous_text", "")),
+    )
+    generation = GenerationSettings(temperature=0, repetition_penalty=1.05, max_new_tokens=20)
+    session = CachedSession(backbone, policy_of(meta), generation, request, trace=watch)
+    for tick in FrameSchedule(0, meta["chunks"], 2):
+        frames = (
+            np.random.default_rng([meta["seed"], tick.index]).standard_normal(meta["frame"]).astype(np.float32)
+        )
+        chunk = Chunk(tick, torch.from_numpy(frames), tick.frame_times, tick.frame_times, 0.0, 0.0)  # type: ignore[arg-type]
+        session.speak(chunk)
+        want = {name: golden[f"{tick.index:03d}/{name}"] for name in (
+            "input_ids", "kv_len_before", "position_ids", "generated_ids", "kv_len_after", "top_ids", "top_logits",
+            "probe_logits")}  # fmt: skip
+        got = watch.prefill
+        assert got is not None
+        np.testing.assert_array_equal(got.ids, want["input_ids"], err_msg=f"context ids of second {tick.index}")
+        assert got.cached == want["kv_len_before"]
+        positions = got.positions
+        if meta.get("pos_mode") == "append":
+            positions = positions[:, got.cached :]
+        np.testing.assert_array_equal(positions, want["position_ids"], err_msg=f"positions of second {tick.index}")
+        logits = got.logits.numpy()
+        np.testing.assert_allclose(logits[meta["probe_ids"]], want["probe_logits"], atol=1e-3, rtol=0)
+        np.testing.assert_allclose(logits[want["top_ids"]], want["top_logits"], atol=1e-3, rtol=0)
+        ids, cached = watch.reply
+        assert list(ids) == want["generated_ids"].tolist(), f"reply of second {tick.index}"
+        assert cached == want["kv_len_after"]
+    assert Fraction(meta["chunks"]) == tick.end
