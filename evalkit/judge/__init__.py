@@ -1,0 +1,37 @@
+"""Pairwise judging: who judges, how replies are read, both orders, verdicts on record (no torch)."""
+
+from evalkit.judge.client import ChatJudge
+from evalkit.judge.contract import Decision, Endpoint, Judge, JudgeSettings, Question, judge_name, verdict_key
+from evalkit.judge.overlap import OverlapJudge
+from evalkit.judge.pairs import Pair
+from evalkit.judge.pairwise import judge_pairs, judge_pairs_async
+from evalkit.judge.parse import ParsedVote, UnparsedVote, parse_vote
+from evalkit.judge.prompts import INF_STREAMS_PROMPT, JudgePrompt
+from evalkit.judge.spec import judge_names, make_judge
+from evalkit.judge.store import VerdictStore
+from evalkit.judge.votes import RecordedVotes, read_votes
+
+__all__ = [
+    "INF_STREAMS_PROMPT",
+    "ChatJudge",
+    "Decision",
+    "Endpoint",
+    "Judge",
+    "JudgePrompt",
+    "JudgeSettings",
+    "OverlapJudge",
+    "Pair",
+    "ParsedVote",
+    "Question",
+    "RecordedVotes",
+    "UnparsedVote",
+    "VerdictStore",
+    "judge_name",
+    "judge_names",
+    "judge_pairs",
+    "judge_pairs_async",
+    "make_judge",
+    "parse_vote",
+    "read_votes",
+    "verdict_key",
+]

@@ -1,0 +1,65 @@
+"""Reads a judge's reply under a small grammar of named rules; whatever else it says is no vote."""
+
+from __future__ import annotations
+
+__all__ = ["GRAMMAR", "ParsedVote", "UnparsedVote", "parse_vote"]
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+GRAMMAR: Final = "strict-letter/1"
+"""Name of this grammar; part of a verdict's key, so a changed grammar asks again."""
+
+_THOUGHT_END: Final = "</think>"
+_THOUGHT_START: Final = "<think>"
+
+# Each rule matches the whole stripped reply. There is no rule that searches for a letter inside a sentence:
+# "A better text is B" must not be a vote.
+_RULES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
+    ("letter", re.compile(r"([AB])")),
+    ("letter-stop", re.compile(r"([AB])[.)]")),
+    ("quoted", re.compile(r"[“\"'‘`]([AB])[”\"'’`]\.?")),
+    ("bracketed", re.compile(r"[(\[]([AB])[)\]]\.?")),
+    ("bold", re.compile(r"(\*{1,2}|_{1,2})([AB])\.?\1\.?")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedVote:
+    """A vote: the slot, and the rule that read it."""
+
+    slot: Literal["first", "second"]
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnparsedVote:
+    """A reply that is no vote, and why: ``empty``, ``unclosed-think`` or ``not-one-letter``."""
+
+    reason: str
+
+
+def parse_vote(reply: str) -> ParsedVote | UnparsedVote:
+    """Read a reply that must be one uppercase letter, A or B.
+
+    Accepted after stripping white space: ``A`` (letter), ``A.`` or ``A)`` (letter-stop), ``“A”`` and other
+    quotes (quoted), ``(A)`` and ``[A]`` (bracketed), ``**A**`` or ``_A_`` (bold). Reasoning up to the last
+    ``</think>`` is removed first, which the rule's name shows (``think+letter``). Reasoning that never ended
+    is no vote, whatever letter it stops at.
+
+    Unlike ``model_compete/judge.py``, where all that does not start with an A votes for B, nothing is guessed.
+    """
+    _, closed, tail = reply.rpartition(_THOUGHT_END)
+    text = tail if closed else reply
+    if _THOUGHT_START in text:
+        return UnparsedVote("unclosed-think")
+    text = text.strip()
+    if not text:
+        return UnparsedVote("empty")
+    for name, pattern in _RULES:
+        match = pattern.fullmatch(text)
+        if match:
+            letter = match.group(match.lastindex or 1)
+            return ParsedVote("first" if letter == "A" else "second", f"think+{name}" if closed else name)
+    return UnparsedVote("not-one-letter")

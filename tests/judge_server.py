@@ -1,0 +1,196 @@
+"""A real HTTP server on loopback that speaks the OpenAI chat-completions API and misbehaves as told."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request as the server saw it; `number` counts from 0."""
+
+    number: int
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+    @property
+    def user(self) -> str:
+        """The user message."""
+        return str(self.body["messages"][-1]["content"])
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server does with a request.
+
+    Args:
+        text: Content of the assistant's message; None sends a null.
+        status: HTTP status; anything but 200 sends `error` as an OpenAI error body.
+        error: Fields of that error.
+        headers: Extra headers.
+        delay: Seconds before answering.
+        raw: Body sent instead of the one made here.
+        cut: Send only so many bytes of the body, then close.
+        reset: Reset the connection instead of answering.
+        model: Model name in the completion; None repeats the one asked for.
+    """
+
+    text: str | None = "A"
+    status: int = 200
+    error: dict[str, Any] = field(default_factory=dict)
+    headers: tuple[tuple[str, str], ...] = ()
+    delay: float = 0.0
+    raw: bytes | None = None
+    cut: int | None = None
+    reset: bool = False
+    model: str | None = None
+
+
+Script = Callable[[Call], Reply]
+
+
+def _body(call: Call, reply: Reply) -> bytes:
+    if reply.raw is not None:
+        return reply.raw
+    if reply.status != 200:
+        return json.dumps({"error": {"message": f"scripted {reply.status}", **reply.error}}).encode()
+    return json.dumps(
+        {
+            "id": f"call-{call.number}",
+            "object": "chat.completion",
+            "created": 1,
+            "model": reply.model or call.body["model"],
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"role": "assistant", "content": reply.text},
+                }
+            ],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 2, "total_tokens": 102},
+        }
+    ).encode()
+
+
+class JudgeServer:
+    """The server, in a thread of its own; use it as a context manager.
+
+    Args:
+        script: Decides what happens to each call.
+        port: Port to listen on; 0 takes a free one.
+    """
+
+    def __init__(self, script: Script | None = None, port: int = 0) -> None:
+        self.script: Script = script or (lambda call: Reply())
+        self.calls: list[Call] = []
+        self.most_at_once = 0
+        self.connections = 0
+        self._at_once = 0
+        self._port = port
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    @property
+    def base_url(self) -> str:
+        """What goes into --base-url."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        asyncio.run(self.serve())
+
+    async def serve(self) -> None:
+        """Listen until told to stop."""
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._talk, "127.0.0.1", self._port, backlog=512)
+        self._port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            while await self._one(reader, writer):
+                pass
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {
+            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)
+        }
+        payload = await reader.readexactly(int(headers.get("content-length", "0")))
+        call = Call(len(self.calls), head[0].split(" ")[1], headers, json.loads(payload))
+        self.calls.append(call)
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            reply = self.script(call)
+            if reply.delay:
+                await asyncio.sleep(reply.delay)
+        finally:
+            self._at_once -= 1
+        return await _send(writer, call, reply)
+
+
+async def _send(writer: asyncio.StreamWriter, call: Call, reply: Reply) -> bool:
+    """Answer; return whether the connection stays open."""
+    if reply.reset:
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        return False
+    body = _body(call, reply)
+    lines = [
+        f"HTTP/1.1 {reply.status} Scripted",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        *(f"{name}: {value}" for name, value in reply.headers),
+    ]
+    writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body[: reply.cut])
+    await writer.drain()
+    return reply.cut is None
+
+
+def main() -> None:
+    """Serve with a fixed delay until killed; the first line on stdout is the base URL."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--delay", type=float, default=0.2, help="seconds before each reply")
+    parser.add_argument("--port", type=int, default=0)
+    options = parser.parse_args()
+    server = JudgeServer(lambda call: Reply(delay=options.delay), options.port)
+
+    async def run() -> None:
+        serving = asyncio.create_task(server.serve())
+        while not server._ready.is_set():
+            await asyncio.sleep(0.01)
+        print(server.base_url, flush=True)
+        await serving
+
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    main()
