@@ -1,0 +1,377 @@
+"""Strengths of more than two models from pairwise games: Bradley-Terry and Davidson, resampled by video."""
+
+from __future__ import annotations
+
+__all__ = [
+    "DAVIDSON_ABOVE",
+    "DisconnectedModels",
+    "Games",
+    "RankedModel",
+    "Ranking",
+    "UnboundedStrength",
+    "WinProbability",
+    "rank_models",
+]
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evalkit.errors import UsageError, suggest
+from evalkit.stats.bootstrap import BOOTSTRAP_DRAWS, percentile_interval, resampled_sums
+from evalkit.stats.clusters import Clusters, FloatArray, Labels, checked_confidence, checked_scores
+from evalkit.stats.one import ONE_VIDEO
+
+DAVIDSON_ABOVE = 0.10
+"""Share of ties above which ties are modelled (Davidson) instead of counted as half a win each."""
+
+# A resample may let one model win every game; its strength is then held here rather than at infinity
+# (log odds of 12 are a win probability of 0.999994).
+_STRENGTH_LIMIT = 12.0
+
+Method = Literal["bradley-terry", "davidson"]
+
+
+class DisconnectedModels(UsageError):
+    """The models fall into groups that never met, so that no scale holds them all."""
+
+
+class UnboundedStrength(UsageError):
+    """Some models won every game against all the others, so that no finite strength fits."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Games:
+    """Judged pairs between any two models, one entry each.
+
+    Args:
+        first: Name of one model, length n.
+        second: Name of the other.
+        scores: 1 where `first` won, one half for a tie, 0 where `second` won.
+        clusters: The video of each game.
+    """
+
+    first: Sequence[str]
+    second: Sequence[str]
+    scores: ArrayLike
+    clusters: Labels | Clusters
+
+
+@dataclass(frozen=True, slots=True)
+class RankedModel:
+    """One model's place.
+
+    Args:
+        name: The model.
+        strength: theta, log odds against the anchor (0 for the anchor itself).
+        low: Lower end of its interval by video bootstrap; None where there is none.
+        high: Upper end.
+        games: Games it played.
+    """
+
+    name: str
+    strength: float
+    low: float | None
+    high: float | None
+    games: int
+
+
+@dataclass(frozen=True, slots=True)
+class WinProbability:
+    """Probability that `model` beats `against`, a tie counted as one half."""
+
+    model: str
+    against: str
+    probability: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Models from strongest to weakest, and what each would win against each other.
+
+    Args:
+        models: Sorted by strength.
+        probabilities: One per ordered pair of models.
+        method: ``bradley-terry`` (ties one half) or ``davidson``.
+        tie_rate: Share of games that were ties.
+        tie_parameter: Davidson's nu; None under Bradley-Terry.
+        anchor: The model whose strength is 0.
+        games: Games in all.
+        clusters: Videos.
+        note: What a reader must know; empty when there is nothing.
+    """
+
+    models: tuple[RankedModel, ...]
+    probabilities: tuple[WinProbability, ...]
+    method: Method
+    tie_rate: float
+    tie_parameter: float | None
+    anchor: str
+    games: int
+    clusters: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Design:
+    """The multinomial logit behind both models.
+
+    Args:
+        features: Shape ``(P, O, K)``: feature of outcome o (win, loss, and under Davidson tie) of pair p.
+        pairs: The P pairs of model numbers ``(i, j)``, i < j.
+        free: Numbers of the models that are not the anchor, one column each; Davidson adds log nu.
+    """
+
+    features: FloatArray
+    pairs: tuple[tuple[int, int], ...]
+    free: tuple[int, ...]
+
+
+def rank_models(
+    games: Games,
+    *,
+    anchor: str | None = None,
+    method: Method | None = None,
+    confidence: float = 0.95,
+    draws: int = BOOTSTRAP_DRAWS,
+    seed: int = 0,
+) -> Ranking:
+    """Fit strengths to pairwise games; intervals by refitting on resampled videos.
+
+    Bradley-Terry (1952): P(i beats j) = sigmoid(theta_i - theta_j), ties as one half, theta of the anchor 0.
+    Davidson (1970): P(tie) proportional to nu sqrt(pi_i pi_j), pi = exp(theta); chosen when over 10 % of the
+    games are ties, because counting them as halves shrinks the scale.
+
+    Args:
+        games: The judged pairs.
+        anchor: The model whose strength is 0; the first named one when absent.
+        method: Overrides the choice by the share of ties.
+        confidence: Of the intervals.
+        draws: Resamples B.
+        seed: Of the resamples.
+
+    Raises:
+        DisconnectedModels: Two groups of models never met.
+        UnboundedStrength: A group of models never lost to the rest.
+        UsageError: Malformed games, or an anchor nobody played.
+    """
+    checked_confidence(confidence)
+    names, home, away, scores, videos = _checked(games)
+    if anchor is not None and anchor not in names:
+        raise UsageError(f"no games of the anchor {anchor!r}{suggest(anchor, names)}")
+    base = names.index(anchor) if anchor is not None else 0
+    tie_rate = float(np.mean(scores == 0.5))
+    chosen: Method = method or ("davidson" if tie_rate > DAVIDSON_ABOVE else "bradley-terry")
+    design = _design(len(names), base, chosen)
+    counts = _counts(home, away, scores, design.pairs)
+    if chosen == "bradley-terry":
+        counts = counts[:, :, :2] + counts[:, :, 2:] / 2
+    by_video = videos.sums(counts.reshape(scores.size, -1))
+    total = by_video.sum(axis=0).reshape(1, len(design.pairs), -1)
+    _require_finite_fit(total[0], design, names)
+    point = _fit(total, design, np.zeros(design.features.shape[2]))
+    samples = _resampled_fits(by_video, design, point[0], draws, seed)
+    lost = int(np.count_nonzero(np.isnan(samples[:, 0])))
+    note = ONE_VIDEO if videos.count == 1 else ""
+    note = f"{lost} of {draws} resamples cut the models apart and were left out" if lost else note
+    played = np.bincount(home, minlength=len(names)) + np.bincount(away, minlength=len(names))
+    return Ranking(
+        models=_ranked(names, _strengths(point, design), _strengths(samples, design), played, confidence),
+        probabilities=_probabilities(names, design, point, samples, confidence),
+        method=chosen,
+        tie_rate=tie_rate,
+        tie_parameter=float(np.exp(point[0, -1])) if chosen == "davidson" else None,
+        anchor=names[base],
+        games=scores.size,
+        clusters=videos.count,
+        note=note,
+    )
+
+
+def _checked(games: Games) -> tuple[list[str], NDArray[np.intp], NDArray[np.intp], FloatArray, Clusters]:
+    scores = checked_scores(games.scores, "scores of games")
+    if not len(games.first) == len(games.second) == scores.size:
+        raise UsageError("every game needs two models and one score")
+    if not np.all(np.isin(scores, (0.0, 0.5, 1.0))):
+        raise UsageError("the score of a game is 1 (first model won), 0.5 (tie) or 0 (second model won)")
+    names = list(dict.fromkeys([*games.first, *games.second]))
+    number = {name: position for position, name in enumerate(names)}
+    home = np.array([number[name] for name in games.first], dtype=np.intp)
+    away = np.array([number[name] for name in games.second], dtype=np.intp)
+    if np.any(home == away):
+        raise UsageError(f"a model cannot play itself: {names[home[np.argmax(home == away)]]!r}")
+    return names, home, away, scores, Clusters.of(games.clusters, scores.size)
+
+
+def _design(models: int, anchor: int, method: Method) -> _Design:
+    pairs = tuple(combinations(range(models), 2))
+    free = tuple(model for model in range(models) if model != anchor)
+    davidson = method == "davidson"
+    features = np.zeros((len(pairs), 3 if davidson else 2, len(free) + davidson))
+    for row, (i, j) in enumerate(pairs):
+        for model, half in ((i, 0.5), (j, -0.5)):
+            if model != anchor:
+                # Dividing by sqrt(pi_i pi_j): win (theta_i - theta_j)/2, loss its negative, tie log nu.
+                features[row, 0, free.index(model)] = half
+                features[row, 1, free.index(model)] = -half
+        if davidson:
+            features[row, 2, -1] = 1.0
+    return _Design(features, pairs, free)
+
+
+def _counts(
+    home: NDArray[np.intp], away: NDArray[np.intp], scores: FloatArray, pairs: tuple[tuple[int, int], ...]
+) -> FloatArray:
+    """Return one-hot outcomes ``(games, P, 3)``: win of the lower-numbered model, its loss, tie."""
+    number = {pair: row for row, pair in enumerate(pairs)}
+    rows = np.array([number[min(i, j), max(i, j)] for i, j in zip(home, away, strict=True)])
+    as_lower = np.where(home < away, scores, 1 - scores)
+    outcome = np.select([as_lower == 1.0, as_lower == 0.0], [0, 1], default=2)
+    counts = np.zeros((scores.size, len(pairs), 3))
+    counts[np.arange(scores.size), rows, outcome] = 1.0
+    return counts
+
+
+def _reachable(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the transitive closure of ``(..., M, M)`` adjacency, every model reaching itself."""
+    size = edges.shape[-1]
+    reach = edges | np.eye(size, dtype=bool)
+    for _ in range(max(1, size.bit_length())):
+        reach = np.matmul(reach.astype(np.float32), reach.astype(np.float32)) > 0
+    return reach
+
+
+def _beats(totals: FloatArray, design: _Design, *, met: bool) -> NDArray[np.bool_]:
+    """Return who has points from whom ``(..., M, M)``, or with `met` who played whom."""
+    size = len(design.free) + 1
+    edges = np.zeros((*totals.shape[:-2], size, size), dtype=bool)
+    ties = totals[..., 2] if totals.shape[-1] == 3 else np.zeros(totals.shape[:-1])
+    for row, (i, j) in enumerate(design.pairs):
+        won = totals[..., row, 0] + ties[..., row] > 0
+        lost = totals[..., row, 1] + ties[..., row] > 0
+        edges[..., i, j] = won | lost if met else won
+        edges[..., j, i] = won | lost if met else lost
+    return edges
+
+
+def _require_finite_fit(total: FloatArray, design: _Design, names: Sequence[str]) -> None:
+    """Raise unless a finite maximum exists (Ford 1957: every split of the models has points both ways)."""
+    met = _reachable(_beats(total, design, met=True))
+    if not met.all():
+        group = [name for name, reached in zip(names, met[0], strict=True) if reached]
+        rest = [name for name in names if name not in group]
+        raise DisconnectedModels(
+            f"{', '.join(group)} never met {', '.join(rest)}: judge at least one pair between the two groups"
+        )
+    reach = _reachable(_beats(total, design, met=False))
+    if not reach.all():
+        top = int(np.argmax(reach.sum(axis=1)))
+        group = [name for name, back in zip(names, reach[:, top], strict=True) if back]
+        raise UnboundedStrength(
+            f"{', '.join(group)} took every point against the other models: no finite strength fits; "
+            "read the win rates instead"
+        )
+
+
+def _fit(totals: FloatArray, design: _Design, start: FloatArray) -> FloatArray:
+    """Return the maximum-likelihood parameters of each row of `totals`, by Newton's method on all at once.
+
+    Args:
+        totals: Shape ``(B, P, O)``: counted outcomes.
+        design: Features of the outcomes.
+        start: Shape ``(K,)``.
+
+    Returns:
+        Shape ``(B, K)``.
+    """
+    features = design.features
+    size = features.shape[2]
+    flat = features.reshape(-1, size)
+    squares = (flat[:, :, None] * flat[:, None, :]).reshape(-1, size * size)
+    parameters = np.tile(start, (len(totals), 1))
+    played = totals.sum(axis=2, keepdims=True)
+    scale = played.sum(axis=(1, 2))
+    for _ in range(60):
+        logits = (parameters @ flat.T).reshape(totals.shape)
+        odds = np.exp(logits - logits.max(axis=2, keepdims=True))
+        expected = played * odds / odds.sum(axis=2, keepdims=True)
+        gradient = (totals - expected).reshape(len(totals), -1) @ flat
+        means = np.einsum("bpo,pok->bpk", expected, features)
+        share = np.where(played > 0, 1 / np.maximum(played, 1e-300), 0.0)
+        hessian = (expected.reshape(len(totals), -1) @ squares).reshape(-1, size, size)
+        hessian -= np.einsum("bpk,bpl->bkl", means * share, means)
+        # The ridge only steers the step where a resample leaves a direction flat; it moves no maximum.
+        hessian += (1e-10 * scale)[:, None, None] * np.eye(size)
+        step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
+        longest = np.abs(step).max(axis=1, keepdims=True)
+        moved = np.clip(parameters + step / np.maximum(longest / 2.0, 1.0), -_STRENGTH_LIMIT, _STRENGTH_LIMIT)
+        settled = bool(np.abs(moved - parameters).max() < 1e-12)
+        parameters = moved
+        if settled:
+            break
+    return parameters
+
+
+def _resampled_fits(by_video: FloatArray, design: _Design, point: FloatArray, draws: int, seed: int) -> FloatArray:
+    """Return parameters ``(B, K)`` refitted on resampled videos; NaN where models lost touch with each other."""
+    if by_video.shape[0] < 2:
+        return np.empty((0, point.size))
+    totals = resampled_sums(by_video, draws, seed).reshape(draws, len(design.pairs), -1)
+    whole = _reachable(_beats(totals, design, met=True)).all(axis=(1, 2))
+    parameters = np.full((draws, point.size), np.nan)
+    if whole.any():
+        parameters[whole] = _fit(totals[whole], design, point)
+    return parameters
+
+
+def _strengths(parameters: FloatArray, design: _Design) -> FloatArray:
+    """Return theta of every model, ``(B, M)``, the anchor's 0 put back."""
+    strengths = np.zeros((len(parameters), len(design.free) + 1))
+    strengths[:, list(design.free)] = parameters[:, : len(design.free)]
+    return strengths
+
+
+def _ends(samples: FloatArray, confidence: float) -> tuple[float | None, float | None]:
+    interval = percentile_interval(samples, confidence) if samples.size else None
+    return (None, None) if interval is None else (interval.low, interval.high)
+
+
+def _ranked(
+    names: Sequence[str],
+    point: FloatArray,
+    samples: FloatArray,
+    played: NDArray[np.intp],
+    confidence: float,
+) -> tuple[RankedModel, ...]:
+    models = [
+        RankedModel(name, float(point[0, m]), *_ends(samples[:, m], confidence), int(played[m]))
+        for m, name in enumerate(names)
+    ]
+    return tuple(sorted(models, key=lambda model: (-model.strength, model.name)))
+
+
+def _probabilities(
+    names: Sequence[str], design: _Design, point: FloatArray, samples: FloatArray, confidence: float
+) -> tuple[WinProbability, ...]:
+    def wins(parameters: FloatArray) -> FloatArray:
+        odds = np.exp(np.einsum("bk,pok->bpo", parameters, design.features))
+        share = odds / odds.sum(axis=2, keepdims=True)
+        ties: FloatArray = share[:, :, 2] / 2 if share.shape[2] == 3 else np.zeros(share.shape[:2])
+        total: FloatArray = share[:, :, 0] + ties
+        return total
+
+    at_point, resampled = wins(point), wins(samples)
+    found = []
+    for row, (i, j) in enumerate(design.pairs):
+        value = float(at_point[0, row])
+        low, high = _ends(resampled[:, row], confidence)
+        found.append(WinProbability(names[i], names[j], value, low, high))
+        flipped = (None, None) if low is None or high is None else (1 - high, 1 - low)
+        found.append(WinProbability(names[j], names[i], 1 - value, *flipped))
+    return tuple(found)
