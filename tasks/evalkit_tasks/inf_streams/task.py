@@ -1,0 +1,74 @@
+"""Inf-Streams-Eval as a task: two-hour games narrated second by second, judged against another narration."""
+
+from __future__ import annotations
+
+__all__ = ["InfStreams"]
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+from evalkit.errors import UsageError
+from evalkit.records import Metric
+from evalkit.tasks import CheckReport, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
+from evalkit_tasks.inf_streams.check import check_data
+from evalkit_tasks.inf_streams.data import InfStreamsSettings, load_samples
+from evalkit_tasks.inf_streams.demo import DEMO_START_SECONDS, make_demo
+
+
+class InfStreams:
+    """Inf-Streams-Eval (StreamingVLM, arXiv 2510.09608)."""
+
+    name: ClassVar[str] = "inf-streams"
+    summary: ClassVar[str] = "Inf-Streams-Eval: commentary on full games, second by second, judged pairwise"
+    settings: ClassVar[type[TaskSettings]] = InfStreamsSettings
+    formats: ClassVar[tuple[str, ...]] = ()
+    demo_settings: ClassVar[dict[str, Any]] = {"start_seconds": DEMO_START_SECONDS}
+    """Settings that stand in for the defaults where the data are the demo's."""
+
+    def load(self, data: Path, settings: TaskSettings) -> TaskData:
+        """Read the published files below ``data``; see `load_samples`."""
+        if not isinstance(settings, InfStreamsSettings):
+            raise UsageError(f"inf-streams wants InfStreamsSettings, not {type(settings).__name__}")
+        return load_samples(data, settings)
+
+    def make_demo(self, data: Path) -> None:
+        """Write two made-up matches in the published layout below ``data``; see `make_demo`."""
+        make_demo(data)
+
+    def check(self, data: Path) -> CheckReport:
+        """Look at every row and every video below ``data``; see `check_data`."""
+        return check_data(data)
+
+    def read_predictions(
+        self, format: str, paths: Sequence[Path], data: Path | None
+    ) -> tuple[list[Prediction], list[Problem]]:
+        """Refuse: narration is no list of answers.
+
+        Raises:
+            UsageError: Always.
+        """
+        _judged_not_scored()
+
+    def score(self, predictions: Sequence[Prediction], format: str) -> ScoreSheet:
+        """Refuse: narration has no right answer.
+
+        Raises:
+            UsageError: Always.
+        """
+        _judged_not_scored()
+
+    def metrics(self, sheet: ScoreSheet) -> list[Metric]:
+        """Refuse: there is no score sheet.
+
+        Raises:
+            UsageError: Always.
+        """
+        _judged_not_scored()
+
+
+def _judged_not_scored() -> NoReturn:
+    raise UsageError(
+        "inf-streams is judged, not scored: "
+        "evalkit judge RUN --against RUN|merged_result.jsonl --judge openai:MODEL"
+    )
