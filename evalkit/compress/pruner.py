@@ -1,0 +1,183 @@
+"""STC-Pruner: choose, before the language model, the tokens of a frame that differ most from what was seen."""
+
+from __future__ import annotations
+
+__all__ = ["PrunedFrames", "Pruner", "PrunerState"]
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from evalkit.compress.settings import PrunerSettings
+from evalkit.errors import UsageError
+from evalkit.records import CompressorReport
+
+# Bandwidths of the released kernel sum, 2^-3 .. 2^1 (model/prune.py, gaussian_similarity).
+_BANDWIDTHS = tuple(2.0**power for power in range(-3, 2))
+
+
+@dataclass(slots=True)
+class PrunerState:
+    """What one session's pruner remembers; empty at the start of a stream.
+
+    Args:
+        total: Sum of all means, float64 ``(width,)``, where the history is unbounded.
+        count: Number of means in ``total``.
+        recent: The last means, where the history has a length.
+    """
+
+    total: Tensor | None = None
+    count: int = 0
+    recent: deque[Tensor] = field(default_factory=deque)
+
+    def reset(self) -> None:
+        """Forget the stream."""
+        self.total = None
+        self.count = 0
+        self.recent = deque()
+
+    def remember(self, mean: Tensor, history: int | None) -> None:
+        """Add one mean ``(width,)``; of a bounded history the oldest goes."""
+        if history is None:
+            self.total = mean.double() if self.total is None else self.total + mean.double()
+            self.count += 1
+            return
+        self.recent.append(mean)
+        while len(self.recent) > history:
+            self.recent.popleft()
+
+    def mean(self) -> Tensor | None:
+        """Return the mean of what is remembered, float32 ``(width,)``, or ``None`` before the first."""
+        if self.total is not None:
+            return (self.total / self.count).float()
+        return torch.stack(list(self.recent)).mean(dim=0) if self.recent else None
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedFrames:
+    """Which tokens of each frame go on.
+
+    Args:
+        kept: ``(frames, keep)`` token numbers within the full frame, ascending and unique in each row.
+        tokens: Tokens of a full frame.
+        report: For the second's record.
+    """
+
+    kept: Tensor
+    tokens: int
+    report: CompressorReport
+
+    def rows(self) -> Tensor:
+        """Return the kept rows of the flattened ``(frames * tokens)`` features, in order."""
+        offset = torch.arange(self.kept.shape[0], device=self.kept.device).unsqueeze(1) * self.tokens
+        return (self.kept + offset).flatten()
+
+
+class Pruner:
+    """STC-Pruner with one set of settings; the memory is the session's.
+
+    Args:
+        settings: Tokens kept, strategy and history.
+    """
+
+    def __init__(self, settings: PrunerSettings) -> None:
+        self.settings = settings
+        self._shared = PrunerState() if settings.across_streams else None
+
+    def new_state(self) -> PrunerState:
+        """Return the memory of a new stream: empty, or with ``across_streams`` the one all streams share."""
+        return PrunerState() if self._shared is None else self._shared
+
+    @torch.no_grad()
+    def prune(self, features: Tensor, state: PrunerState) -> PrunedFrames:
+        """Choose the tokens that go on to the language model.
+
+        Args:
+            features: ``(frames, tokens, dim)``, as they would enter the language model.
+            state: The session's memory; changed in place.
+
+        Raises:
+            UsageError: The features are not ``(frames, tokens, dim)`` of one or more frames.
+        """
+        if features.ndim != 3 or 0 in features.shape:
+            raise UsageError(f"the pruner takes features (frames, tokens, dim), not {tuple(features.shape)}")
+        frames, tokens, _ = features.shape
+        keep = self.settings.kept(tokens)
+        score = self._gaussian if self.settings.strategy == "gaussian" else self._dual_anchor
+        novelty = score(features.float(), state)
+        if keep == tokens:
+            kept = torch.arange(tokens, device=features.device).expand(frames, -1)
+        else:
+            kept = novelty.topk(keep, dim=-1).indices.sort(dim=-1).values
+        return PrunedFrames(kept, tokens, self._report(frames, tokens, keep))
+
+    def _gaussian(self, features: Tensor, state: PrunerState) -> Tensor:
+        """Released code: least varying channels, kernel sums to frame mean and memory mean, lowest is newest.
+
+        The means of different calls are averaged although each call chose its own channels, as released.
+        """
+        _, _, dim = features.shape
+        chosen = self._calm_channels(features.reshape(-1, dim))
+        features = features[..., chosen]
+        state.remember(features.mean(dim=(0, 1)), self.settings.history)
+        memory = state.mean()
+        unit = F.normalize(features, dim=-1)
+        nearness = _kernel_sum(unit, unit.mean(dim=1, keepdim=True))
+        if memory is not None:
+            nearness = nearness.add_(_kernel_sum(unit, F.normalize(memory, dim=-1)))
+        return nearness.neg_()
+
+    def _dual_anchor(self, features: Tensor, state: PrunerState) -> Tensor:
+        """Paper, section 3: cosine distance to the mean of past frame means and to the frame's own mean.
+
+        A stream's first frame has no past; its own mean then serves as both anchors.
+        """
+        settings = self.settings
+        spatial = features.mean(dim=1)
+        past = []
+        for mean in spatial:
+            before = state.mean()
+            past.append(mean if before is None else before.to(mean.device))
+            state.remember(mean, settings.history)
+        temporal = torch.stack(past)
+        if settings.channels(features.shape[-1]) < features.shape[-1]:
+            chosen = self._calm_channels(features.flatten(0, 1))
+            features, spatial, temporal = features[..., chosen], spatial[:, chosen], temporal[:, chosen]
+        unit = F.normalize(features, dim=-1)
+        anchors = F.normalize(torch.stack((temporal, spatial), dim=-1), dim=1)
+        away = 1.0 - torch.bmm(unit, anchors)
+        alpha = 0.5 if settings.alpha is None else settings.alpha
+        return alpha * away[..., 0] + (1.0 - alpha) * away[..., 1]
+
+    def _calm_channels(self, rows: Tensor) -> Tensor:
+        """Return the channels of ``rows (tokens, dim)`` that vary least, calmest first."""
+        variance = rows.var(dim=0, unbiased=False)
+        return variance.topk(self.settings.channels(rows.shape[-1]), largest=False).indices
+
+    def _report(self, frames: int, tokens: int, keep: int) -> CompressorReport:
+        settings, note = self.settings, ""
+        claimed: float | None = keep / tokens
+        if settings.keep is not None and settings.keep >= tokens:
+            claimed = None
+            note = f"keep={settings.keep} is not below the {tokens} tokens of a frame: nothing is pruned"
+        elif settings.pruned is not None:
+            promised = 1.0 - settings.pruned
+            claimed = promised
+            if abs(keep / tokens - promised) > 0.02:
+                claimed = None
+                note = f"{tokens} tokens a frame allow a kept share of {keep / tokens:.3f}, not {promised:.3f}"
+        return CompressorReport(
+            name="stc-pruner",
+            tokens_in=frames * tokens,
+            tokens_out=frames * keep,
+            claimed_share=claimed,
+            note=note,
+        )
+
+
+def _kernel_sum(unit: Tensor, anchor: Tensor) -> Tensor:
+    squared = (unit - anchor).square_().sum(dim=-1)
+    return torch.stack([torch.exp(-squared / (2.0 * width)) for width in _BANDWIDTHS]).sum(dim=0)

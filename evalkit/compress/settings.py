@@ -1,0 +1,199 @@
+"""What the compressors can be told, checked on construction; leaves the tensors to `cacher` and `pruner`."""
+
+from __future__ import annotations
+
+__all__ = ["CacherSettings", "CacherVariant", "PrunerSettings", "PrunerStrategy", "Segment"]
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, get_args
+
+from evalkit.errors import UsageError, suggest
+
+CacherVariant = Literal["stc-code", "stc-paper"]
+PrunerStrategy = Literal["gaussian", "dual-anchor"]
+
+_RELEASED_KEEP = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Consecutive frames of one call that are encoded together.
+
+    Args:
+        start: First frame, 0-based within the call.
+        stop: One past the last frame.
+        reference: Whether the frames are computed fully and the last one becomes the reference.
+    """
+
+    start: int
+    stop: int
+    reference: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CacherSettings:
+    """Settings of STC-Cacher.
+
+    Args:
+        interval: A reference every ``interval`` frames (``stc-paper``) or chunks (``stc-code``), >= 1.
+        reuse: Share of a frame's tokens taken from the reference, in [0, 1] (the paper's ``R_cacher``;
+            the released code's ``update_token_ratio`` is ``1 - reuse``).
+        variant: ``stc-code`` follows the released code: a chunk is one call, chunk i is computed fully
+            where ``i % interval == 0``, its last frame is the reference, and at least one token is
+            recomputed. ``stc-paper`` follows Algorithm 1: frames are counted, however they are batched,
+            and ``floor(tokens * (1 - reuse))`` may be zero.
+
+    Raises:
+        UsageError: A value is out of range or of the wrong type.
+    """
+
+    interval: int = 2
+    reuse: float = 0.75
+    variant: CacherVariant = "stc-code"
+
+    def __post_init__(self) -> None:
+        _whole("interval", self.interval, least=1)
+        _share("reuse", self.reuse)
+        _one_of("variant", self.variant, get_args(CacherVariant))
+
+    @classmethod
+    def from_recompute(
+        cls, interval: int, recompute: float, variant: CacherVariant = "stc-code"
+    ) -> CacherSettings:
+        """Return the settings for a recomputed share (the released code's ``update_token_ratio``)."""
+        _share("recompute", recompute)
+        return cls(interval=interval, reuse=_complement(recompute), variant=variant)
+
+    @property
+    def recompute(self) -> float:
+        """Share of a frame's tokens computed anew, the decimal complement of ``reuse``."""
+        return _complement(self.reuse)
+
+    def recomputed(self, tokens: int) -> int:
+        """Return how many of a frame's ``tokens`` are computed anew between references."""
+        if self.variant == "stc-code":
+            return max(1, min(int(tokens * self.recompute), tokens))
+        return _exact_floor(tokens, self.recompute)
+
+    def segments(self, chunk: int, frame: int, frames: int) -> tuple[Segment, ...]:
+        """Return how the ``frames`` of one call are encoded.
+
+        Args:
+            chunk: Calls made before on this stream.
+            frame: Frames seen before on this stream.
+            frames: Frames of this call, >= 1.
+        """
+        if self.variant == "stc-code":
+            return (Segment(0, frames, chunk % self.interval == 0),)
+        segments: list[Segment] = []
+        for index in range(frames):
+            reference = (frame + index) % self.interval == 0
+            if segments and segments[-1].reference == reference:
+                segments[-1] = Segment(segments[-1].start, index + 1, reference)
+            else:
+                segments.append(Segment(index, index + 1, reference))
+        return tuple(segments)
+
+
+@dataclass(frozen=True, slots=True)
+class PrunerSettings:
+    """Settings of STC-Pruner. Give ``keep`` or ``pruned``, not both; neither means the released 60.
+
+    Args:
+        keep: Tokens kept of each frame, >= 1.
+        pruned: Share of a frame's tokens dropped, in [0, 1) (the paper's ``R_pruner``);
+            ``floor(tokens * (1 - pruned))`` are kept, at least one.
+        strategy: ``gaussian`` is the released code's score, ``dual-anchor`` the paper's equation.
+        alpha: Weight of the temporal anchor, in [0, 1], ``dual-anchor`` only (default 0.5).
+        history: Frame means (``dual-anchor``) or call means (``gaussian``) the memory holds, >= 1;
+            ``None`` is unbounded, as released; the paper names a length W but gives no value.
+        channel_keep_ratio: Share of least varying channels scored, in (0, 1]; default 0.5 for
+            ``gaussian`` (as released) and 1 for ``dual-anchor`` (as written).
+        across_streams: Whether one memory serves all streams of a run, as in the released code.
+
+    Raises:
+        UsageError: A value is out of range, of the wrong type, or contradicts another.
+    """
+
+    keep: int | None = None
+    pruned: float | None = None
+    strategy: PrunerStrategy = "gaussian"
+    alpha: float | None = None
+    history: int | None = None
+    channel_keep_ratio: float | None = None
+    across_streams: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of("strategy", self.strategy, get_args(PrunerStrategy))
+        if self.keep is not None and self.pruned is not None:
+            raise UsageError("pruner takes keep or pruned, not both")
+        if self.keep is None and self.pruned is None:
+            object.__setattr__(self, "keep", _RELEASED_KEEP)
+        if self.keep is not None:
+            _whole("keep", self.keep, least=1)
+        if self.pruned is not None:
+            _share("pruned", self.pruned)
+            if self.pruned >= 1.0:
+                raise UsageError("pruned must be below 1: a frame keeps at least one token")
+        if self.history is not None:
+            _whole("history", self.history, least=1)
+        if not isinstance(self.across_streams, bool):
+            raise UsageError(f"across_streams must be true or false, not {self.across_streams!r}")
+        self._settle_alpha()
+        self._settle_channels()
+
+    def _settle_alpha(self) -> None:
+        if self.alpha is not None:
+            _share("alpha", self.alpha)
+            if self.strategy == "gaussian":
+                raise UsageError("alpha weighs the anchors of strategy=dual-anchor; gaussian has no alpha")
+        elif self.strategy == "dual-anchor":
+            object.__setattr__(self, "alpha", 0.5)
+
+    def _settle_channels(self) -> None:
+        if self.channel_keep_ratio is None:
+            default = 0.5 if self.strategy == "gaussian" else 1.0
+            object.__setattr__(self, "channel_keep_ratio", default)
+            return
+        _share("channel_keep_ratio", self.channel_keep_ratio)
+        if self.channel_keep_ratio == 0.0:
+            raise UsageError("channel_keep_ratio must be above 0")
+
+    def kept(self, tokens: int) -> int:
+        """Return how many of a frame's ``tokens`` are kept, never more than there are."""
+        if self.keep is not None:
+            return min(self.keep, tokens)
+        pruned = self.pruned if self.pruned is not None else 0.0
+        return max(1, _exact_floor(tokens, _complement(pruned)))
+
+    def channels(self, width: int) -> int:
+        """Return how many of ``width`` channels the score looks at, at least one."""
+        ratio = 1.0 if self.channel_keep_ratio is None else self.channel_keep_ratio
+        return max(1, int(width * ratio))
+
+
+def _complement(share: float) -> float:
+    # In decimals, so that 1 - 0.7 is the 0.3 a person wrote and token counts match `int(tokens * 0.3)`.
+    return float(1 - Decimal(repr(float(share))))
+
+
+def _exact_floor(tokens: int, share: float) -> int:
+    return int(tokens * Decimal(repr(share)))
+
+
+def _share(name: str, value: object) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(float(value)) or not 0.0 <= float(value) <= 1.0:  # type: ignore[arg-type]
+        raise UsageError(f"{name} must be a number in [0, 1], not {value!r}")
+
+
+def _whole(name: str, value: object, *, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UsageError(f"{name} must be a whole number >= {least}, not {value!r}")
+
+
+def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"{name} must be one of {', '.join(known)}, not {value!r}{suggest(str(value), known)}")

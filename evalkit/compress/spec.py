@@ -1,0 +1,242 @@
+"""What `--compress` and a catalog entry say, read into typed settings; builds nothing and loads no torch."""
+
+from __future__ import annotations
+
+__all__ = [
+    "COMPRESSOR_GROUP",
+    "PRESETS",
+    "CompressionSpec",
+    "CompressorKind",
+    "CompressorSpec",
+    "compressor_kinds",
+    "parse_compression",
+]
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Any, Literal
+
+from evalkit.compress.settings import CacherSettings, PrunerSettings
+from evalkit.errors import UsageError, suggest
+
+COMPRESSOR_GROUP = "evalkit.compressors"
+NO_COMPRESSION = "none"
+
+_PART = re.compile(r"\s*([A-Za-z][\w.-]*)\s*(?:\(([^()]*)\))?\s*(,|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class CompressorKind:
+    """A compressor that can be named; what an entry point of ``evalkit.compressors`` gives.
+
+    Args:
+        name: Its name in ``--compress``.
+        stage: ``vision`` wraps the vision encoder, ``tokens`` drops features before the language model.
+        settings: Frozen dataclass of its settings, with a default for every field; raises `UsageError`.
+        build: For ``vision`` a function of ``(tower, settings)`` returning an object with ``new_state()``
+            and ``encode(..., state)``; for ``tokens`` one of ``(settings)`` returning an object with
+            ``new_state()`` and ``prune(features, state)``.
+        summary: One line for ``evalkit list``.
+    """
+
+    name: str
+    stage: Literal["vision", "tokens"]
+    settings: type[Any]
+    build: Callable[..., Any]
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompressorSpec:
+    """One compressor with all its settings."""
+
+    kind: CompressorKind
+    settings: Any
+
+    def canonical(self) -> str:
+        """Return ``name(key=value,...)`` with every setting that is set, in declaration order."""
+        parts = [f"{key}={_spell(value)}" for key, value in self.as_dict().items() if value is not None]
+        return f"{self.kind.name}({','.join(parts)})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every setting by name."""
+        return {f.name: getattr(self.settings, f.name) for f in dataclasses.fields(self.settings)}
+
+
+@dataclass(frozen=True, slots=True)
+class CompressionSpec:
+    """The compressors of a run, at most one of each stage, vision first."""
+
+    parts: tuple[CompressorSpec, ...] = ()
+
+    @property
+    def vision(self) -> CompressorSpec | None:
+        """The compressor around the vision encoder, if any."""
+        return self._of("vision")
+
+    @property
+    def tokens(self) -> CompressorSpec | None:
+        """The compressor before the language model, if any."""
+        return self._of("tokens")
+
+    def _of(self, stage: str) -> CompressorSpec | None:
+        return next((part for part in self.parts if part.kind.stage == stage), None)
+
+    def canonical(self) -> str:
+        """Return the text that parses to this very specification; ``none`` where there is no compressor."""
+        return ",".join(part.canonical() for part in self.parts) or NO_COMPRESSION
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Return name -> settings, for the fingerprint."""
+        return {part.kind.name: part.as_dict() for part in self.parts}
+
+    def with_compat(self) -> CompressionSpec:
+        """Return the same compressors with the released code's leak of memory across streams."""
+        return CompressionSpec(tuple(_leaking(part) for part in self.parts))
+
+
+def _leaking(part: CompressorSpec) -> CompressorSpec:
+    if "across_streams" not in part.as_dict():
+        return part
+    return CompressorSpec(part.kind, dataclasses.replace(part.settings, across_streams=True))
+
+
+def _build_cacher(tower: Any, settings: CacherSettings) -> Any:
+    from evalkit.compress.hosts import wrap_vision_tower
+
+    return wrap_vision_tower(tower, settings)
+
+
+def _build_pruner(settings: PrunerSettings) -> Any:
+    from evalkit.compress.pruner import Pruner
+
+    return Pruner(settings)
+
+
+_BUILT_IN = (
+    CompressorKind(
+        "cacher", "vision", CacherSettings, _build_cacher, "STC-Cacher: re-encode what left the reference frame"
+    ),
+    CompressorKind(
+        "pruner", "tokens", PrunerSettings, _build_pruner, "STC-Pruner: keep the tokens that differ most"
+    ),
+)
+
+#: Settings of the paper's tables (arXiv 2512.00891, section 4.1) and of the released code, by name.
+PRESETS: Mapping[str, str] = MappingProxyType(
+    {
+        "stc": "cacher(interval=2,reuse=0.75,variant=stc-paper),pruner(pruned=0.7,strategy=dual-anchor)",
+        "stc-cacher-n4": "cacher(interval=4,reuse=0.75,variant=stc-paper)",
+        "stc-pruner-75": "pruner(pruned=0.75,strategy=dual-anchor)",
+        "stc-code": "cacher(interval=2,reuse=0.75,variant=stc-code),pruner(keep=60,strategy=gaussian)",
+        "stc-code-64": "cacher(interval=2,reuse=0.75,variant=stc-code),pruner(keep=64,strategy=gaussian)",
+        "stc-pruner-60": "pruner(keep=60,strategy=gaussian)",
+        "stc-pruner-64": "pruner(keep=64,strategy=gaussian)",
+    }
+)
+
+
+def compressor_kinds() -> dict[str, CompressorKind]:
+    """Return every compressor by name: the built-in ones and those of installed packages.
+
+    Raises:
+        UsageError: An entry point gives no `CompressorKind`, or takes a name already in use.
+    """
+    kinds = {kind.name: kind for kind in _BUILT_IN}
+    for point in entry_points(group=COMPRESSOR_GROUP):
+        kind = point.load()
+        if not isinstance(kind, CompressorKind):
+            raise UsageError(
+                f"entry point {point.name!r} of {COMPRESSOR_GROUP} is no CompressorKind: {point.value}"
+            )
+        if kind.name in kinds and kinds[kind.name] is not kind:
+            raise UsageError(f"two packages give a compressor named {kind.name!r}; uninstall {point.value}")
+        kinds[kind.name] = kind
+    return kinds
+
+
+def parse_compression(text: str) -> CompressionSpec:
+    """Read ``cacher(interval=4,reuse=0.75),pruner(keep=60)``, a preset's name, or ``none``.
+
+    Args:
+        text: Compressors with or without settings, or presets, separated by commas; vision runs first in
+            whatever order they are written.
+
+    Raises:
+        UsageError: An unknown name, key or value, two compressors of one stage, or an empty text: what
+            cannot be understood never means "no compression".
+    """
+    if text.strip() == NO_COMPRESSION:
+        return CompressionSpec()
+    kinds = compressor_kinds()
+    parts: list[CompressorSpec] = []
+    for name, written in _split(text):
+        if name in PRESETS and written is None:
+            parts.extend(parse_compression(PRESETS[name]).parts)
+        else:
+            parts.append(_read(name, written or "", kinds))
+    for stage in ("vision", "tokens"):
+        same = [part.kind.name for part in parts if part.kind.stage == stage]
+        if len(same) > 1:
+            raise UsageError(f"one compressor for {stage}, not {len(same)} ({', '.join(same)}), in {text!r}")
+    return CompressionSpec(tuple(sorted(parts, key=lambda part: part.kind.stage != "vision")))
+
+
+def _split(text: str) -> list[tuple[str, str | None]]:
+    found: list[tuple[str, str | None]] = []
+    position, comma = 0, True
+    while position < len(text):
+        match = _PART.match(text, position)
+        if match is None:
+            raise UsageError(
+                f"cannot read {text[position:]!r} in --compress {text!r}; "
+                "write name(key=value,...), separated by commas, or none"
+            )
+        found.append((match[1], match[2]))
+        position, comma = match.end(), match[3] == ","
+    if comma:
+        raise UsageError(f"--compress {text!r} ends without a compressor; write none for no compression")
+    return found
+
+
+def _read(name: str, written: str, kinds: Mapping[str, CompressorKind]) -> CompressorSpec:
+    if name not in kinds:
+        if name == NO_COMPRESSION:
+            raise UsageError("none stands alone: it means no compression at all")
+        if name in PRESETS:
+            raise UsageError(f"preset {name!r} takes no settings; write out {PRESETS[name]}")
+        known = [*kinds, *PRESETS, NO_COMPRESSION]
+        raise UsageError(f"no compressor or preset {name!r}{suggest(name, known)} (known: {', '.join(known)})")
+    kind = kinds[name]
+    keys = [f.name for f in dataclasses.fields(kind.settings)]
+    given: dict[str, Any] = {}
+    for pair in filter(None, (piece.strip() for piece in written.split(","))):
+        key, equals, value = (piece.strip() for piece in pair.partition("="))
+        if not equals or not value:
+            raise UsageError(f"{name} settings are key=value, not {pair!r} (keys: {', '.join(keys)})")
+        if key not in keys:
+            raise UsageError(f"{name} has no setting {key!r}{suggest(key, keys)} (keys: {', '.join(keys)})")
+        if key in given:
+            raise UsageError(f"{name} has {key} twice")
+        given[key] = _value(value)
+    return CompressorSpec(kind, kind.settings(**given))
+
+
+def _value(text: str) -> bool | int | float | str | None:
+    named: dict[str, bool | None] = {"true": True, "false": False, "none": None}
+    if text in named:
+        return named[text]
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _spell(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
