@@ -12,8 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+Scale = Callable[[str, tuple[int, ...]], float]
+"""Spread of a parameter's draw by its name and shape; negative means all ones."""
 
-def draw_parameter(name: str, shape: tuple[int, ...], scale: Callable[[str, tuple[int, ...]], float]) -> NDArray[np.float32]:
+
+def draw_parameter(
+    name: str, shape: tuple[int, ...], scale: Callable[[str, tuple[int, ...]], float]
+) -> NDArray[np.float32]:
     """Draw one parameter.
 
     Args:
@@ -32,7 +37,7 @@ def draw_parameter(name: str, shape: tuple[int, ...], scale: Callable[[str, tupl
 
 
 @torch.no_grad()
-def fill_parameters(network: nn.Module, scale: Callable[[str, tuple[int, ...]], float]) -> None:
+def fill_parameters(network: nn.Module, scale: Scale) -> None:
     """Fill every parameter of a network in place; see ``draw_parameter``."""
     for name, parameter in network.named_parameters():
         drawn = draw_parameter(name, tuple(parameter.shape), scale)

@@ -1,0 +1,117 @@
+"""The command line's front door: picks a command, imports only that one, and turns errors into exit codes."""
+
+from __future__ import annotations
+
+__all__ = ["COMMANDS", "EXIT_CHECK_FAILED", "EXIT_DONE", "EXIT_FAILED_SAMPLES", "EXIT_USAGE", "main"]
+
+import argparse
+import errno
+import importlib
+import sys
+from collections.abc import Sequence
+
+EXIT_DONE, EXIT_CHECK_FAILED, EXIT_USAGE, EXIT_FAILED_SAMPLES, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("evalkit.cli.run", "run a model on a task and leave a run folder"),
+    "judge": ("evalkit.cli.judge", "judge a run against another, or analyse recorded votes"),
+    "score": ("evalkit.cli.score", "score prediction files or a run"),
+    "compare": ("evalkit.cli.compare", "compare runs on the same questions, clustered by video"),
+    "power": ("evalkit.cli.power", "how many videos an effect needs, from a pilot run"),
+    "bench": ("evalkit.cli.bench", "measure latency and memory per second on synthetic frames"),
+    "report": ("evalkit.cli.report", "write one HTML page of runs"),
+    "view": ("evalkit.cli.view", "serve a run's page with its videos on this machine"),
+    "plot": ("evalkit.cli.plot", "draw figures of runs, with their data"),
+    "leaderboard": ("evalkit.cli.leaderboard", "add, render and diff leaderboard entries"),
+    "gate": ("evalkit.cli.gate", "fail only if a run is worse than a base by more than a margin"),
+    "list": ("evalkit.cli.listing", "list tasks, models, judges or compressors"),
+    "data": ("evalkit.cli.data", "check or generate a benchmark's files"),
+    "demo": ("evalkit.cli.demo", "run the main job on built-in data with the built-in tiny model"),
+}
+"""Module and one-line summary of each command. A module has ``configure(parser)`` and ``run(args) -> int``."""
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "commands:\n" + "\n".join(lines) + "\n\n`evalkit COMMAND --help` explains a command."
+
+
+def _front_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="evalkit",
+        description="Evaluate streaming video-language models second by second.",
+        epilog=_overview(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of the commands below")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments; those of the process by default.
+
+    Returns:
+        Exit code: 0 done, 1 a gate or check failed, 2 wrong use or bad input, 3 finished with failed samples,
+        130 interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    front = _front_parser()
+    head, rest = words[:1], words[1:]
+    try:
+        options = front.parse_args(head)
+        if options.version:
+            from evalkit import __version__
+
+            sys.stdout.write(f"evalkit {__version__}\n")
+            return EXIT_DONE
+        if options.command is None:
+            front.print_help()
+            return EXIT_DONE
+        return _dispatch(options.command, rest)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else EXIT_USAGE
+
+
+def _dispatch(command: str, rest: list[str]) -> int:
+    from evalkit.errors import EvalkitError, suggest
+
+    if command not in COMMANDS:
+        return _complain(f"unknown command {command!r}{suggest(command, COMMANDS)}; see evalkit --help")
+    module = importlib.import_module(COMMANDS[command][0])
+    parser = argparse.ArgumentParser(
+        prog=f"evalkit {command}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.configure(parser)
+    try:
+        code: int = module.run(parser.parse_args(rest))
+    except EvalkitError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("evalkit: interrupted\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_DONE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        return _complain(f"cannot write{where}: {error.strerror}")
+    return code
+
+
+def _complain(message: str) -> int:
+    line = " ".join(message.split())
+    sys.stderr.write(f"evalkit: {line}\n")
+    return EXIT_USAGE
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

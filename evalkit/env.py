@@ -1,0 +1,27 @@
+"""The only module that reads environment variables; there are few, and this lists them all."""
+
+from __future__ import annotations
+
+__all__ = ["github_repository", "github_token", "judge_base_url", "judge_key"]
+
+import os
+
+
+def judge_key() -> str | None:
+    """``OPENAI_API_KEY``: the judge's key."""
+    return os.environ.get("OPENAI_API_KEY") or None
+
+
+def judge_base_url() -> str | None:
+    """``OPENAI_BASE_URL``: the judge's server, unless ``--base-url`` names one."""
+    return os.environ.get("OPENAI_BASE_URL") or None
+
+
+def github_token() -> str | None:
+    """``GITHUB_TOKEN``: lets the leaderboard diff be posted on a pull request."""
+    return os.environ.get("GITHUB_TOKEN") or None
+
+
+def github_repository() -> str | None:
+    """``GITHUB_REPOSITORY``: ``owner/name`` the diff is posted to."""
+    return os.environ.get("GITHUB_REPOSITORY") or None

@@ -1,0 +1,156 @@
+"""From a checkpoint's name to a backbone on a device, with errors that say what to do."""
+
+from __future__ import annotations
+
+__all__ = ["LoadRequest", "checkpoint_revision", "load_backbone", "resolve_device", "resolve_dtype"]
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from evalkit.errors import ModelError, UsageError, suggest
+from evalkit.memory import PositionRule
+from evalkit.models.backbone import Backbone
+from evalkit.models.qwen_vl import QwenVL
+from evalkit.models.text import HuggingFaceText
+from evalkit.models.tiny import TINY_REVISION, tiny_qwen
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """Which weights, and how.
+
+    Args:
+        checkpoint: Hub id, folder, or a built-in name (``tiny``).
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        dtype: ``auto`` (float32 on the CPU, bfloat16 elsewhere), ``float32``, ``bfloat16`` or ``float16``.
+        attention: Attention kernel of transformers (``sdpa``, ``eager``, ``flash_attention_2``).
+        after_vision: Position rule for text after a video; see ``PositionRule``.
+    """
+
+    checkpoint: str
+    device: str = "auto"
+    dtype: str = "auto"
+    attention: str = "sdpa"
+    after_vision: Literal["max", "spatial"] = "max"
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device a name stands for.
+
+    Raises:
+        UsageError: No such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"unknown device {name!r}: use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UsageError(f"--device {name}: no CUDA device here; use --device cpu")
+        if device.index is not None and device.index >= torch.cuda.device_count():
+            raise UsageError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices here")
+    elif device.type != "cpu":
+        raise UsageError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:N")
+    return device
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the type of the weights.
+
+    Raises:
+        UsageError: Unknown name.
+    """
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if name not in _DTYPES:
+        raise UsageError(f"unknown dtype {name!r}{suggest(name, _DTYPES)} (known: auto, {', '.join(_DTYPES)})")
+    return _DTYPES[name]
+
+
+def load_backbone(request: LoadRequest) -> Backbone:
+    """Load a checkpoint.
+
+    Raises:
+        ModelError: It cannot be found, or is of an architecture evalkit has no backbone for.
+        UsageError: The device or dtype does not exist.
+    """
+    device = resolve_device(request.device)
+    dtype = resolve_dtype(request.dtype, device)
+    network, tokenizer = _BUILT_IN.get(request.checkpoint, _from_transformers)(request)
+    network = network.to(device=device, dtype=dtype)
+    positions = PositionRule("3d", request.after_vision)
+    return QwenVL(network, HuggingFaceText(tokenizer), name=request.checkpoint, positions=positions)
+
+
+def _tiny(request: LoadRequest) -> tuple[Any, Any]:
+    network, tokenizer = tiny_qwen()
+    network.set_attn_implementation(request.attention)
+    return network, tokenizer
+
+
+_BUILT_IN: dict[str, Callable[[LoadRequest], tuple[Any, Any]]] = {"tiny": _tiny}
+
+
+def _from_transformers(request: LoadRequest) -> tuple[Any, Any]:
+    import transformers
+
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    name = request.checkpoint
+    try:
+        config = transformers.AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ModelError(_cannot_find(name)) from error
+    classes = {
+        "qwen2_5_vl": transformers.Qwen2_5_VLForConditionalGeneration,
+        "qwen2_vl": transformers.Qwen2VLForConditionalGeneration,
+    }
+    if config.model_type not in classes:
+        known = ", ".join(sorted(classes))
+        raise ModelError(f"checkpoint {name} is a {config.model_type!r} model; evalkit runs {known}")
+    try:
+        network = classes[config.model_type].from_pretrained(
+            name, dtype="auto", attn_implementation=request.attention
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"checkpoint {name} cannot be loaded: {reason}") from error
+    return network.eval(), tokenizer
+
+
+def _cannot_find(name: str) -> str:
+    if Path(name).exists():
+        return f"checkpoint folder {name} holds no transformers model (no readable config.json)"
+    return (
+        f"checkpoint {name!r} is neither a folder, nor in the local hub cache, nor to be fetched from the hub; "
+        f"--checkpoint tiny needs no download"
+    )
+
+
+def checkpoint_revision(checkpoint: str, network: Any) -> str:
+    """Return what identifies the weights: a hub commit, a digest of a folder's files, or a built-in's number."""
+    if checkpoint in _BUILT_IN:
+        return f"built-in-{TINY_REVISION}"
+    commit = getattr(network.config, "_commit_hash", None)
+    if commit:
+        return str(commit)
+    digest = hashlib.sha256()
+    for path in sorted(Path(checkpoint).glob("*")):
+        if path.suffix in (".json", ".safetensors", ".bin"):
+            digest.update(f"{path.name}:{path.stat().st_size}".encode())
+            if path.suffix == ".json":
+                digest.update(path.read_bytes())
+            else:
+                with path.open("rb") as file:
+                    digest.update(file.read(1 << 20))
+    return f"folder-{digest.hexdigest()[:16]}"
