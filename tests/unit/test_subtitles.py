@@ -16,7 +16,7 @@ from evalkit.tasks.subtitles import (
 )
 
 SRT = (
-    "1\n00:00:00,000 --> 00:00:02,500\n<font color=\"white\" size=\".72c\">Hello there</font>\n\n"
+    '1\n00:00:00,000 --> 00:00:02,500\n<font color="white" size=".72c">Hello there</font>\n\n'
     "2\n00:00:02,500 --> 00:00:04,000\nsecond\nline\n\n"
     "3\n01:00:00.250 --> 01:00:01.000\n\n"
 )

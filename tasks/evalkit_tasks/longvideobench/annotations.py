@@ -10,15 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from evalkit.errors import DataError
 from evalkit.tasks.contract import Problem
+from evalkit.tasks.sniff import refuse_other, sniff
 from evalkit_tasks.longvideobench.prompts import LETTERS
 from evalkit_tasks.longvideobench.rows import check_rows, digest_files, inside, read_rows
 
 __all__ = [
     "CATEGORIES",
     "DURATION_GROUPS",
+    "PUBLISHED_QUESTIONS",
     "Annotations",
     "LvbRow",
     "Split",
+    "find_annotations",
     "level_of",
     "read_annotations",
     "subtitle_file",
@@ -135,22 +138,24 @@ class Annotations:
     revision: str
 
 
-def _find(data: Path, split: Split) -> Path | None:
+def find_annotations(data: Path, split: Split) -> Path | None:
+    """Return the annotation file of a split, JSON before parquet; ``None`` where there is none."""
     name, pattern = _FILES[split]
     if (data / name).is_file():
         return data / name
     found = sorted(data.glob(pattern)) + sorted(data.glob(f"data/{pattern}"))
-    return found[0] if found else None
+    return next((file for file in found if sniff(file) in ("longvideobench", None)), None)
 
 
 def read_annotations(data: Path, split: Split) -> Annotations:
     """Read one split; the JSON file is preferred over parquet, which lacks ``level`` and ``position``.
 
     Raises:
-        DataError: There is no such file, or it cannot be read.
+        DataError: There is no such file, it cannot be read, or the folder is another benchmark's.
     """
-    file = _find(data, split)
+    file = find_annotations(data, split)
     if file is None:
+        refuse_other(data, "longvideobench")
         name, pattern = _FILES[split]
         raise DataError(
             f"{data} has no {name} (or {pattern}); download longvideobench/LongVideoBench from Hugging Face "

@@ -8,7 +8,7 @@ from typing import Literal
 
 from evalkit.tasks.subtitles import Subtitle
 
-__all__ = ["InterleaveRule", "all_texts", "interleave"]
+__all__ = ["InterleaveRule", "all_texts", "interleave", "interleaved_texts"]
 
 InterleaveRule = Literal["faithful", "mended"]
 _SHORTEST = 1.0
@@ -70,3 +70,36 @@ def _end(subtitle: Subtitle, offset: float, duration: float, rule: InterleaveRul
 def all_texts(subtitles: Sequence[Subtitle]) -> list[str]:
     """Return every subtitle's text (the official ``max_num_frames=-1``: subtitles and no frames)."""
     return [subtitle.text for subtitle in subtitles]
+
+
+def interleaved_texts(
+    frame_times: Sequence[float],
+    subtitles: Sequence[Subtitle],
+    offset: float,
+    duration: float,
+    *,
+    rule: InterleaveRule = "faithful",
+) -> tuple[tuple[float, str], ...]:
+    """Return the interleaved texts with the second after whose frames each one stands.
+
+    Merging them into the frames (all frames up to ``at``, then the text, ties in this order) gives what
+    ``interleave`` gives.
+
+    Args:
+        frame_times: Times of the frames, seconds of the clip, ascending.
+        subtitles: Subtitles in the time of their file.
+        offset: ``starting_timestamp_for_subtitles``, seconds.
+        duration: Length of the clip, seconds.
+        rule: As for ``interleave``.
+
+    Returns:
+        ``(at, text)``, ``at`` never falling; -1 before the first frame.
+    """
+    texts: list[tuple[float, str]] = []
+    at = -1.0
+    for item in interleave(frame_times, subtitles, offset, duration, rule=rule):
+        if isinstance(item, int):
+            at = frame_times[item]
+        else:
+            texts.append((at, item))
+    return tuple(texts)

@@ -18,7 +18,7 @@ from evalkit.errors import DataError, DecodeError
 from evalkit.tasks.contract import Problem
 from evalkit.video.probe import VideoInfo, probe
 
-__all__ = ["check_rows", "digest_files", "inside", "probe_videos", "read_json", "read_rows"]
+__all__ = ["check_rows", "digest_files", "inside", "probe_videos", "read_json", "read_rows", "video_problems"]
 
 Row = TypeVar("Row", bound=BaseModel)
 _SHOWN = 80
@@ -148,3 +148,13 @@ def probe_videos(paths: Iterable[Path]) -> dict[Path, VideoInfo | DecodeError]:
     unique = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(max_workers=4) as pool:
         return dict(zip(unique, pool.map(look, unique), strict=True))
+
+
+def video_problems(infos: Mapping[Path, VideoInfo | DecodeError]) -> list[Problem]:
+    """Name every video that is missing or unreadable."""
+    problems = []
+    for path, info in infos.items():
+        if isinstance(info, DecodeError):
+            kind = "unreadable-video" if path.exists() else "missing-video"
+            problems.append(Problem(kind, str(info), path.name))
+    return problems

@@ -1,0 +1,213 @@
+"""LongVideoBench prediction files, three layouts, to predictions; leaves scoring to ``scoring``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import DataError, UsageError, suggest
+from evalkit.tasks.contract import Prediction, Problem
+from evalkit_tasks.longvideobench.annotations import (
+    PUBLISHED_QUESTIONS,
+    LvbRow,
+    Split,
+    find_annotations,
+    level_of,
+    read_annotations,
+)
+from evalkit_tasks.longvideobench.data import question_tags
+from evalkit_tasks.longvideobench.prompts import LETTERS
+from evalkit_tasks.longvideobench.replies import (
+    HIDDEN_GOLD,
+    decode_json,
+    matched,
+    read_reply,
+    read_runs,
+    read_text,
+)
+
+__all__ = ["FORMATS", "known_questions", "read_predictions"]
+
+FORMATS = ("submission", "lmms-eval", "evalkit")
+
+
+def known_questions(data: Path, split: Split) -> dict[str, Prediction]:
+    """Return the questions of a split by id, as predictions without a reply."""
+    return {row.id: _question(row, split) for _, row in read_annotations(data, split).rows}
+
+
+def _question(row: LvbRow, split: Split) -> Prediction:
+    tags = question_tags(row, split)
+    if row.answer is None:
+        tags[HIDDEN_GOLD] = "yes"
+    return Prediction(
+        id=row.id,
+        task=row.question_category,
+        response=None,
+        gold=row.answer or "",
+        kind="choice",
+        choices=tuple(row.candidates),
+        cluster=row.video_id,
+        tags=tags,
+    )
+
+
+def read_predictions(
+    format: str, paths: Sequence[Path], data: Path | None
+) -> tuple[list[Prediction], list[Problem]]:
+    """Read prediction files.
+
+    Args:
+        format: ``submission`` (``{id: raw reply}``, needs ``data``), ``lmms-eval`` (a samples file, JSON
+            Lines, or the JSON log of older versions) or ``evalkit`` (run folders).
+        paths: Files or folders of one model.
+        data: Data folder; with it, questions without a row are counted.
+
+    Raises:
+        DataError: A file cannot be read or is of another layout or other data.
+        UsageError: Unknown format, no path, or no data where they are needed.
+    """
+    if format not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise UsageError(f"longvideobench has no format {format!r}{suggest(format, FORMATS)} (known: {known})")
+    if not paths:
+        raise UsageError("name at least one prediction file")
+    if format == "submission" and data is None:
+        raise UsageError("a longvideobench submission has no gold in it; name the data folder too (--data)")
+    runs = read_runs("longvideobench", paths) if format == "evalkit" else None
+    if runs is not None:
+        found, problems = runs.predictions, runs.problems
+    else:
+        found, problems = _submissions(paths) if format == "submission" else _lmms_logs(paths)
+    if data is None:
+        return found, problems + _unmatched(found, format)
+    questions = known_questions(data, _split_of(found, data))
+    predictions, more = matched(found, questions if runs is None else runs.asked(questions), data)
+    return predictions, problems + more
+
+
+def _split_of(found: Sequence[Prediction], data: Path) -> Split:
+    """Return the split that has more of the ids; ``val`` where neither has any."""
+    ids = {prediction.id for prediction in found}
+    best: Split = "val"
+    most = -1
+    splits: tuple[Split, ...] = ("val", "test")
+    for split in splits:
+        if find_annotations(data, split) is None:
+            continue
+        hits = len(ids & known_questions(data, split).keys())
+        if hits > most:
+            best, most = split, hits
+    return best
+
+
+def _unmatched(found: Sequence[Prediction], format: str) -> list[Problem]:
+    ids = {prediction.id for prediction in found}
+    published = PUBLISHED_QUESTIONS["val"]
+    if format != "lmms-eval" or len(ids) == published:
+        return []
+    message = (
+        f"{len(ids)} questions, the published validation set has {published:,}; "
+        "name the data folder to have missing ones counted"
+    )
+    return [Problem("partial", message)]
+
+
+def _submissions(paths: Sequence[Path]) -> tuple[list[Prediction], list[Problem]]:
+    predictions: list[Prediction] = []
+    problems: list[Problem] = []
+    for path in paths:
+        content, repeated = decode_json(path, read_text(path))
+        if not isinstance(content, dict):
+            raise DataError(f"{path} is no submission: it must be one object of {{id: reply}}", path=path)
+        problems += [
+            Problem("duplicate", "the id stands twice in the file; its last reply counts", path.name, item=id_)
+            for id_ in repeated
+        ]
+        for id_, value in content.items():
+            reply, faults = read_reply(value, file=path.name, line=None, field=id_, item=id_)
+            problems += faults
+            predictions.append(Prediction(id_, "", reply, "", "choice"))
+    return predictions, problems
+
+
+def _lmms_logs(paths: Sequence[Path]) -> tuple[list[Prediction], list[Problem]]:
+    predictions: list[Prediction] = []
+    problems: list[Problem] = []
+    for path in paths:
+        for line, row in _log_rows(path, problems):
+            try:
+                prediction, faults = _lmms_row(row, path.name, line)
+            except _RowError as error:
+                problems.append(Problem("bad-row", str(error), path.name, line, error.field))
+                continue
+            predictions.append(prediction)
+            problems += faults
+    if not predictions:
+        names = ", ".join(path.name for path in paths)
+        raise DataError(
+            f"{names}: no row of an lmms-eval LongVideoBench log (lvb_acc or submission)", path=paths[0]
+        )
+    return predictions, problems
+
+
+def _log_rows(path: Path, problems: list[Problem]) -> list[tuple[int, Any]]:
+    text = read_text(path)
+    if path.suffix == ".json":
+        content, _ = decode_json(path, text)
+        rows = content.get("logs") if isinstance(content, dict) else content
+        if not isinstance(rows, list):
+            raise DataError(f"{path} is no lmms-eval log: it has no list of logs", path=path)
+        return list(enumerate(rows, start=1))
+    rows = []
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
+            continue
+        try:
+            rows.append((line, json.loads(content)))
+        except (ValueError, RecursionError) as error:
+            problems.append(Problem("bad-row", f"not valid JSON ({error})", path.name, line))
+    return rows
+
+
+class _RowError(ValueError):
+    def __init__(self, field: str | None, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def _lmms_row(row: Any, file: str, line: int) -> tuple[Prediction, list[Problem]]:
+    if not isinstance(row, dict):
+        raise _RowError(None, "not an object")
+    scored = row.get("lvb_acc")
+    submitted = row.get("submission")
+    if isinstance(scored, dict):
+        id_ = scored.get("id")
+    elif isinstance(submitted, dict) and len(submitted) == 1:
+        id_ = next(iter(submitted))
+    else:
+        raise _RowError("lvb_acc", "neither lvb_acc nor submission of one question")
+    if not isinstance(id_, str) or not id_:
+        raise _RowError("lvb_acc.id", f"{id_!r} is no question id")
+    field = next((name for name in ("filtered_resps", "resps") if row.get(name) is not None), "submission")
+    value = row.get(field)
+    if isinstance(value, dict):
+        value = value.get(id_)
+    reply, faults = read_reply(value, file=file, line=line, field=field, item=id_)
+    if not isinstance(scored, dict):
+        return Prediction(id_, "", reply, "", "choice", tags={HIDDEN_GOLD: "yes"}), faults
+    gold, category = scored.get("answer"), scored.get("question_category")
+    if gold == "@":
+        return Prediction(id_, "", reply, "", "choice", tags={HIDDEN_GOLD: "yes"}), faults
+    if not isinstance(gold, str) or len(gold) != 1 or gold not in LETTERS:
+        raise _RowError("lvb_acc.answer", f"{gold!r} is no gold letter")
+    if not isinstance(category, str) or not level_of(category):
+        raise _RowError("lvb_acc.question_category", f"{category!r} is no category")
+    tags = {
+        "duration": str(scored.get("duration_group")),
+        "level": level_of(category),
+        "logged": str(scored.get("parsed_pred")),
+    }
+    return Prediction(id_, category, reply, gold, "choice", cluster=id_.rpartition("_")[0], tags=tags), faults

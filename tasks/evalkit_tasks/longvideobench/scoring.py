@@ -1,0 +1,151 @@
+"""LongVideoBench's scores: the rule of lmms-eval, to which the benchmark defers, and the strict one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from evalkit.tasks.contract import Prediction, Problem, Scores, ScoreSheet
+from evalkit.tasks.scoring import Scored, absent, duplicate_problems, make_sheet, mark
+from evalkit_tasks.longvideobench.annotations import CATEGORIES, DURATION_GROUPS, PERCEPTION, RELATION
+from evalkit_tasks.longvideobench.extract import lmms_eval_letter
+from evalkit_tasks.longvideobench.grouping import (
+    GroupCount,
+    GroupRule,
+    Outcome,
+    count_groups,
+    drop_missing_parts,
+    group_scores,
+)
+from evalkit_tasks.longvideobench.replies import HIDDEN_GOLD
+
+__all__ = ["score_predictions", "submission"]
+
+_OVERALL = "longvideobench_overall"
+_DURATIONS = tuple(f"longvideobench_{group}" for group in DURATION_GROUPS)
+_LEVELS = {"L1-Perception": "longvideobench_perception", "L2-Relation": "longvideobench_relation"}
+
+
+def _rule(whole: bool) -> GroupRule:
+    return GroupRule(
+        tasks=CATEGORIES,
+        micro=(*_DURATIONS, *_LEVELS.values(), _OVERALL),
+        macro={
+            "longvideobench_macro_duration": _DURATIONS,
+            "longvideobench_macro_category": PERCEPTION + RELATION,
+        },
+        total=_OVERALL,
+        parts=_DURATIONS,
+        whole=whole,
+    )
+
+
+def _groups(prediction: Prediction) -> tuple[str, ...]:
+    level = _LEVELS.get(prediction.tags.get("level", ""))
+    return (f"longvideobench_{prediction.tags.get('duration', '')}", *([level] if level else []), _OVERALL)
+
+
+def submission(predictions: Sequence[Prediction]) -> dict[str, str]:
+    """Return what the hidden test set is submitted as: the raw reply by question id, as lmms-eval writes it.
+
+    Args:
+        predictions: Replies to the questions of one split; one without a reply becomes an empty text.
+    """
+    return {prediction.id: prediction.response or "" for prediction in predictions}
+
+
+def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSheet:
+    """Score replies by lmms-eval's rule (``source``) and strictly.
+
+    ``source`` takes the first letter A-E after deleting prefixes; a reply without one is wrong here, where
+    lmms-eval draws an option at random: ``facts['random_choices']`` says how often. Overall is the mean over
+    questions (lmms-eval's weighted mean over two partitions of the same questions is the same number).
+
+    Where any gold is hidden nothing is scored: every number is ``None`` and a problem says why.
+
+    Args:
+        predictions: As ``read_predictions`` gives them.
+        format: Layout they came in.
+    """
+    if any(HIDDEN_GOLD in prediction.tags for prediction in predictions):
+        return _unscored(predictions, format)
+    marks = {entry.id: entry for entry in mark(predictions)}
+    strict, seen = [], set()
+    for prediction in predictions:
+        if prediction.id not in seen:
+            seen.add(prediction.id)
+            entry = marks[prediction.id]
+            here = not absent(prediction)
+            strict.append(
+                Outcome(prediction.task, _groups(prediction), entry.correct, entry.answered, present=here)
+            )
+    strict = drop_missing_parts(strict, _DURATIONS, _OVERALL)
+    source, facts = _source(predictions)
+    by_strict, by_source = count_groups(strict), count_groups(source)
+    return make_sheet(
+        task="longvideobench",
+        format=format,
+        source=_scored(by_source, _rule(True)),
+        strict=_scored(by_strict, _rule(False)),
+        marks=list(marks.values()),
+        problems=duplicate_problems(predictions),
+        facts={"source_rule": "lmms-eval, without its random choice", **facts},
+    )
+
+
+def _scored(counts: Mapping[str, GroupCount], rule: GroupRule) -> Scored:
+    return Scored(
+        group_scores(counts, rule),
+        MappingProxyType({name: counts[name].tally for name in rule.tasks if name in counts}),
+    )
+
+
+def _source(predictions: Sequence[Prediction]) -> tuple[list[Outcome], dict[str, object]]:
+    outcomes = []
+    random_choices = logged = logged_right = 0
+    for prediction in predictions:
+        here = not absent(prediction)
+        letter = lmms_eval_letter(prediction.response) if prediction.response is not None else ""
+        random_choices += here and not letter
+        if "logged" in prediction.tags:
+            logged += 1
+            logged_right += prediction.tags["logged"] == prediction.gold
+        outcomes.append(
+            Outcome(
+                prediction.task,
+                _groups(prediction),
+                letter == prediction.gold,
+                bool(letter),
+                counted=here,
+                present=here,
+            )
+        )
+    facts: dict[str, object] = {"random_choices": random_choices}
+    if logged:
+        facts["logged_overall"] = 100.0 * logged_right / logged
+        facts["logged_note"] = "by the letters in the log, random choices included"
+    return outcomes, facts
+
+
+def _unscored(predictions: Sequence[Prediction], format: str) -> ScoreSheet:
+    rule = _rule(True)
+    groups = dict.fromkeys([*rule.micro, *rule.macro])
+    none = Scores(dict.fromkeys(CATEGORIES), groups, None)
+    answered = sum(entry.answered for entry in mark(predictions))
+    n = len({prediction.id for prediction in predictions})
+    return ScoreSheet(
+        task="longvideobench",
+        format=format,
+        n=n,
+        answered=answered,
+        coverage=answered / n if n else 0.0,
+        source=none,
+        strict=none,
+        problems=(
+            Problem(
+                "hidden-gold", "the test set's gold is hidden: nothing is scored, write a submission file instead"
+            ),
+            *duplicate_problems(predictions),
+        ),
+        facts={"gold": "hidden"},
+    )
