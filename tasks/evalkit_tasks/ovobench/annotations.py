@@ -246,11 +246,6 @@ def _faults(row: OvoRow, file: str, line: int) -> Iterable[Problem]:
         yield Problem("known-fault", _WRONG_GOLD[row.id], file, line, "gt", str(row.id))
     if row.task not in FORWARD and len(set(row.options)) < len(row.options):
         yield Problem("known-fault", "two options have the same text", file, line, "options", str(row.id))
-    times = [probe.realtime for probe in row.test_info]
-    if times != sorted(times):
-        yield Problem(
-            "known-fault", "probes are not in order of time; sorted", file, line, "test_info", str(row.id)
-        )
     if PurePosixPath(row.video).is_absolute():
         message = "absolute path; the video is looked for by its name"
         yield Problem("known-fault", message, file, line, "video", str(row.id))

@@ -75,7 +75,8 @@ def load_data(data: Path, settings: OvoSettings) -> TaskData:
         samples = _streams(questions, videos, settings, counts)
     else:
         samples = [_clip(question, videos, settings, counts[question.row.task]) for question in questions]
-    missing = [_missing(sample) for sample in samples if not sample.video.is_file()]
+    files = dict.fromkeys(sample.video for sample in samples)
+    missing = [_missing(file) for file in files if not file.is_file()]
     facts = {
         "version": notes.version,
         "records": len(notes.rows),
@@ -188,8 +189,8 @@ def _prompt(question: Question, logit: bool) -> str:
     return prompts.official_choice(row.question, row.options)
 
 
-def _missing(sample: StreamSample) -> Problem:
-    return Problem("missing-video", f"{sample.video} is not there", file=str(sample.video), item=sample.id)
+def _missing(file: Path) -> Problem:
+    return Problem("missing-video", f"{file} is not there", file=str(file))
 
 
 def check_data(data: Path) -> CheckReport:

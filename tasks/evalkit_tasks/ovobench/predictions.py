@@ -34,7 +34,7 @@ Kind = Literal["choice", "count", "yes-no"]
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A question of the data that predictions are checked against; gold and options only where the data is given."""
+    """A question that predictions are checked against; gold and options only where the data is given."""
 
     task: str
     gold: str | None = None

@@ -1,4 +1,4 @@
-"""OVO-Bench's scores: the official rule, the logit protocol's rule, and the strict one, with the named averages."""
+"""OVO-Bench's scores: the official rule, the logit protocol's rule, the strict one, and the named averages."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ _TOTAL = "ovo_avg_brf"
 def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSheet:
     """Score predictions twice.
 
-    ``source`` counts what the files hold, duplicates and unknown ids included: the gold letter occurs in the reply;
-    all digits joined equal the count; the gold word occurs in the reply. Replies that are lists are compared by
+    ``source`` counts what the files hold, duplicates and unknown ids included: the gold letter occurs in the
+    reply; all digits joined equal the count; the gold word occurs in the reply. Replies that are lists are compared by
     membership; the official script stops on a list in REC, whose source score is then ``None``. With the format
     ``logit``, or for answers of a logit run, the reply's beginning must equal the gold.
 

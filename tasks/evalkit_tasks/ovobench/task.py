@@ -32,7 +32,7 @@ class OvoBench:
         Raises:
             DataError: No annotation file, or another benchmark's.
         """
-        return load_data(data, settings if isinstance(settings, OvoSettings) else OvoSettings())
+        return load_data(data, OvoSettings.model_validate(settings.model_dump()))
 
     def make_demo(self, data: Path) -> None:
         """Write made-up videos and questions of all twelve sub-tasks in the published layout."""
