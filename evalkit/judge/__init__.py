@@ -5,10 +5,12 @@ from evalkit.judge.contract import Decision, Endpoint, Judge, JudgeSettings, Que
 from evalkit.judge.overlap import OverlapJudge
 from evalkit.judge.pairs import Pair
 from evalkit.judge.pairwise import judge_pairs, judge_pairs_async
+from evalkit.judge.panel import PanelAgreement, agreement_of_judges
 from evalkit.judge.parse import ParsedVote, UnparsedVote, parse_vote
 from evalkit.judge.prompts import INF_STREAMS_PROMPT, JudgePrompt
 from evalkit.judge.spec import judge_names, make_judge
 from evalkit.judge.store import VerdictStore
+from evalkit.judge.summary import JudgeSummary, Usage, summarise_verdicts, summarise_votes
 from evalkit.judge.votes import RecordedVotes, read_votes
 
 __all__ = [
@@ -19,13 +21,17 @@ __all__ = [
     "Judge",
     "JudgePrompt",
     "JudgeSettings",
+    "JudgeSummary",
     "OverlapJudge",
     "Pair",
+    "PanelAgreement",
     "ParsedVote",
     "Question",
     "RecordedVotes",
     "UnparsedVote",
+    "Usage",
     "VerdictStore",
+    "agreement_of_judges",
     "judge_name",
     "judge_names",
     "judge_pairs",
@@ -33,5 +39,7 @@ __all__ = [
     "make_judge",
     "parse_vote",
     "read_votes",
+    "summarise_verdicts",
+    "summarise_votes",
     "verdict_key",
 ]

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["ORDERS", "Order", "Pair", "RuleDecision", "Vote", "Winner", "decide_by_rule", "vote_for", "winner_of"]
+__all__ = [
+    "EMPTY_RULES",
+    "ORDERS",
+    "Order",
+    "Pair",
+    "RuleDecision",
+    "Vote",
+    "Winner",
+    "decide_by_rule",
+    "vote_for",
+    "winner_of",
+]
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -10,6 +21,9 @@ from typing import Final, Literal
 Order = Literal["ab", "ba"]
 Vote = Literal["first", "second", "tie", "invalid"]
 Winner = Literal["test", "baseline", "tie", "invalid"]
+
+EMPTY_RULES: Final = frozenset({"empty-test", "empty-baseline", "empty-both"})
+"""Rules that decide a pair without a judge."""
 
 ORDERS: Final[tuple[Order, Order]] = ("ab", "ba")
 

@@ -6,6 +6,7 @@ __all__ = ["VerdictStore"]
 
 import contextlib
 import fcntl
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -71,14 +72,20 @@ class VerdictStore:
         try:
             self._writer.append(record)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                self._writer.truncate(end)
+            self._cut_back(end)
             raise UsageError(
                 f"{self.path}: cannot write ({error.strerror}); earlier verdicts are kept, run again to go on"
             ) from error
         if record.error is None:
             self._written.add(place)
             self._by_key[record.key] = record
+
+    def _cut_back(self, end: int) -> None:
+        """Drop a line that was written in part, with what the writer still holds of it."""
+        with contextlib.suppress(OSError):
+            self._writer.close()
+        os.truncate(self.path, end)
+        self._writer = JsonlWriter(self.path)
 
     def close(self) -> None:
         """Close the file and let others write it."""

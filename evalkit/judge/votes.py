@@ -6,7 +6,7 @@ __all__ = ["RecordedPair", "RecordedVotes", "VoteFormat", "read_votes"]
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -22,6 +22,12 @@ VoteFormat = Literal["livecc", "evalkit"]
 _FORMATS: Final[tuple[VoteFormat, ...]] = ("livecc", "evalkit")
 _NAMED_PROBLEMS: Final = 3
 _CONFLICT_MARKS: Final = ("<<<<<<<", "=======", ">>>>>>>")
+_OTHER_SIDE: Final[Mapping[Winner, Winner]] = {
+    "test": "baseline",
+    "baseline": "test",
+    "tie": "tie",
+    "invalid": "invalid",
+}
 # llm_judge.py of LiveCC writes `tie` where the reply named neither commentary; evalkit's own word is `invalid`.
 _NO_MODEL: Final[dict[str, Winner]] = {"tie": "tie", "invalid": "invalid"}
 
@@ -34,6 +40,19 @@ class RecordedPair:
     cluster: str
     ab: Winner | None
     ba: Winner | None
+
+    @classmethod
+    def of(cls, orders: Mapping[str, VerdictRecord], *, swapped: bool = False) -> RecordedPair:
+        """Make a pair of its verdicts by order; ``swapped`` puts the recorded baseline under test."""
+        ab, ba = (orders.get(order) for order in (("ba", "ab") if swapped else ("ab", "ba")))
+        one = next(iter(orders.values()))
+        return cls(one.pair, one.cluster, _side(ab, swapped), _side(ba, swapped))
+
+
+def _side(verdict: VerdictRecord | None, swapped: bool) -> Winner | None:
+    if verdict is None or not swapped:
+        return verdict.winner if verdict else None
+    return _OTHER_SIDE[verdict.winner]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +84,7 @@ def read_votes(path: Path, form: str, *, model: str | None = None, judge: str | 
     order shows the file's model first, its ``ba`` order the baseline; the video is the id without its last
     ``_`` part.
 
-    ``evalkit``: a ``verdicts.jsonl``.
+    ``evalkit``: a ``verdicts.jsonl``, or the run folder it lies in.
 
     Args:
         path: The file.
@@ -79,6 +98,7 @@ def read_votes(path: Path, form: str, *, model: str | None = None, judge: str | 
     """
     if form not in _FORMATS:
         raise UsageError(f"unknown vote format {form!r}{suggest(form, _FORMATS)} (known: {', '.join(_FORMATS)})")
+    path = path / "verdicts.jsonl" if path.is_dir() else path
     if not path.is_file():
         raise DataError(f"{path}: no such file of votes", path=path)
     return _read_livecc(path, model) if form == "livecc" else _read_evalkit(path, model, judge)
@@ -156,16 +176,11 @@ def _livecc_row(number: int, line: bytes) -> _Row | str:
 
 def _sides_of_file(path: Path, names: Iterable[str]) -> tuple[str, str] | None:
     """Return (model, baseline) where the name ``BASELINE_MODEL.jsonl`` and the votes agree on them."""
-    stem = path.stem
-    known = sorted(names)
-    fits = {
-        (stem[len(name) + 1 :], name)
-        for name in known
-        if stem.startswith(f"{name}_") and len(stem) > len(name) + 1
-    } | {
-        (name, stem[: -len(name) - 1]) for name in known if stem.endswith(f"_{name}") and len(stem) > len(name) + 1
-    }
-    fits = {sides for sides in fits if set(known) <= set(sides)}
+    stem, known = path.stem, sorted(names)
+    exact = {(model, baseline) for model in known for baseline in known if stem == f"{baseline}_{model}"}
+    ends = {(stem[len(name) + 1 :], name) for name in known if stem.startswith(f"{name}_")}
+    ends |= {(name, stem[: -len(name) - 1]) for name in known if stem.endswith(f"_{name}")}
+    fits = exact or {sides for sides in ends if all(sides)}
     return next(iter(fits)) if len(fits) == 1 else None
 
 
@@ -190,10 +205,10 @@ def _choose_model(
             f"say --model NAME (models: {listed})"
         )
     others = sorted(names - {model})
-    if model not in names or len(others) > 1:
-        raise UsageError(
-            f"{path}: {model!r} and one other model are needed{suggest(model, names)} (models: {listed})"
-        )
+    if model not in names:
+        raise UsageError(f"{path}: no votes about {model!r}{suggest(model, names)} (models: {listed})")
+    if len(others) > 1:
+        raise DataError(f"{path}: votes about more than two models ({listed})", path=path)
     note = f"the file's name does not say who stood first in 'ab'; {model} is taken to"
     return model, others[0] if others else "baseline", (note,)
 
@@ -202,24 +217,25 @@ def _read_evalkit(path: Path, model: str | None, judge: str | None) -> RecordedV
     records, warnings = read_jsonl(path, VerdictRecord)
     if not records:
         raise DataError(f"{path}: no votes in it", path=path)
-    chosen = _of_one_judge(path, _of_one_model(path, records, model), judge)
+    about = _of_one_match(path, records, model)
+    chosen = _of_one_judge(path, about, judge)
     latest: dict[str, dict[str, VerdictRecord]] = {}
     for record in chosen:
         latest.setdefault(record.pair, {})[record.order] = record
-    pairs = []
-    for pair, orders in latest.items():
-        ab, ba = orders.get("ab"), orders.get("ba")
-        cluster = next(iter(orders.values())).cluster
-        pairs.append(RecordedPair(pair, cluster, ab.winner if ab else None, ba.winner if ba else None))
     used = tuple(record for orders in latest.values() for record in orders.values())
-    first = used[0]
+    test, baseline = used[0].model_name, used[0].baseline_name
+    swapped = model is not None and model == baseline
+    pairs = tuple(RecordedPair.of(orders, swapped=swapped) for orders in latest.values())
     identity = Counter(record.judge for record in used).most_common(1)[0][0]
-    return RecordedVotes(first.model_name, first.baseline_name, identity, tuple(pairs), used, tuple(warnings))
+    sides = (baseline, test) if swapped else (test, baseline)
+    return RecordedVotes(*sides, identity, pairs, used, tuple(warnings))
 
 
-def _of_one_model(path: Path, records: Sequence[VerdictRecord], model: str | None) -> list[VerdictRecord]:
+def _of_one_match(path: Path, records: Sequence[VerdictRecord], model: str | None) -> list[VerdictRecord]:
+    """Return the verdicts of the one match that ``model`` picks; being under test goes before being a baseline."""
     matches = Counter((record.model_name, record.baseline_name) for record in records)
-    fits = [sides for sides in matches if model is None or sides[0] == model]
+    fits = list(matches) if model is None else [sides for sides in matches if sides[0] == model]
+    fits = fits or [sides for sides in matches if sides[1] == model]
     if len(fits) != 1:
         listed = "; ".join(f"{test} against {baseline}" for test, baseline in sorted(matches))
         wanted = "one model against one baseline" if model is None else f"{model!r} against one baseline"
