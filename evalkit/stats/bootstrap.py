@@ -157,10 +157,10 @@ class RatioCombination:
 def bootstrap_t_interval(
     combination: RatioCombination, confidence: float, draws: int, seed: int
 ) -> Interval | None:
-    """Return the cluster bootstrap-t interval (Cameron, Gelbach & Miller 2008; Efron 1981).
+    """Return the symmetric cluster bootstrap-t interval (Cameron, Gelbach & Miller 2008; Hall 1988).
 
-    The t statistic of every resample uses that resample's own CR1 error, its quantiles replace those of
-    Student's t.
+    The t statistic of every resample uses that resample's own CR1 error; the quantile of its absolute value
+    replaces that of Student's t. (Equal tails cover too much when within-video correlation is high.)
 
     Args:
         combination: What is estimated.
@@ -185,7 +185,8 @@ def bootstrap_t_interval(
             values, errors = combination.resample(weights)
             usable = errors > 1e-9 * se
             ratios.append((values[usable] - value) / errors[usable])
-    quantiles = percentile_interval(np.concatenate(ratios), confidence)
-    if quantiles is None:
+    sizes = np.abs(np.concatenate(ratios))
+    if sizes.size < draws / 2:
         return None
-    return Interval(value - quantiles.high * se, value - quantiles.low * se)
+    half = float(np.quantile(sizes, confidence)) * se
+    return Interval(value - half, value + half)

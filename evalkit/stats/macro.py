@@ -29,7 +29,7 @@ from evalkit.stats.clusters import (
     checked_scores,
     cr1_variance,
 )
-from evalkit.stats.one import NO_SPREAD, ONE_VIDEO, Estimate
+from evalkit.stats.one import NO_SPREAD, ONE_VIDEO, Estimate, within_scale
 
 
 def bootstrap_by_cluster(
@@ -143,6 +143,8 @@ def macro_average(
         interval = bootstrap_t_interval(combination, confidence, draws, seed)
     if interval is None:
         return estimate
+    if np.all((shares >= 0) & (shares <= 1)) and shares.sum() <= 1 + NEGLIGIBLE:
+        interval = within_scale(interval, values)
     note = "; ".join(filter(None, [f"only {videos.count} videos: bootstrap-t interval", plain.note]))
     return replace(estimate, low=interval.low, high=interval.high, method="bootstrap-t", note=note)
 

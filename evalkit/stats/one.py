@@ -11,6 +11,7 @@ __all__ = [
     "mean_by_cluster",
     "repeat_noise",
     "wilson_interval",
+    "within_scale",
 ]
 
 from dataclasses import dataclass
@@ -135,16 +136,20 @@ def mean_by_cluster(
             note = f"Wilson interval: only {rarer:.1f} effective {'failures' if mean.value > 0.5 else 'successes'}"
             return _estimate(mean, interval, "wilson", note)
     half = float(distributions.t.ppf(tail, mean.clusters - 1)) * mean.se
-    low, high = mean.value - half, mean.value + half
-    if values.min() >= 0 and values.max() <= 1:
-        low, high = max(0.0, low), min(1.0, high)
+    interval = within_scale(Interval(mean.value - half, mean.value + half), values)
     extra = None
     if draws and mean.clusters < BOOTSTRAP_T_BELOW:
-        sums = np.stack([videos.sums(values), videos.sizes()], axis=1)
-        extra = bootstrap_t_interval(
-            RatioCombination(sums[:, :1], sums[:, 1:], np.ones(1)), confidence, draws, seed
-        )
-    return _estimate(mean, Interval(low, high), "cr1-t", few_clusters_note(mean.clusters), extra)
+        plain = RatioCombination(videos.sums(values)[:, None], videos.sizes()[:, None], np.ones(1))
+        extra = bootstrap_t_interval(plain, confidence, draws, seed)
+        extra = None if extra is None else within_scale(extra, values)
+    return _estimate(mean, interval, "cr1-t", few_clusters_note(mean.clusters), extra)
+
+
+def within_scale(interval: Interval, values: FloatArray) -> Interval:
+    """Return the interval cut to [0, 1] if every score lies there; other quantities keep theirs."""
+    if values.min() < 0 or values.max() > 1:
+        return interval
+    return Interval(max(0.0, interval.low), min(1.0, interval.high))
 
 
 def _wilson_critical(tail: float, clusters: int) -> float:

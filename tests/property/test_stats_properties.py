@@ -1,0 +1,171 @@
+"""What must hold for any scores, any videos and any verdicts."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from evalkit.stats import (
+    PairOutcome,
+    cohen_kappa,
+    compare_pair,
+    gwet_ac1,
+    holm,
+    krippendorff_alpha,
+    mcnemar_exact,
+    mean_by_cluster,
+    questions_needed,
+    sign_flip_p,
+    summarise_pairs,
+    wilson_interval,
+)
+
+graded = st.sampled_from([0.0, 0.25, 0.5, 1.0])
+answers = st.lists(st.tuples(graded, graded, st.integers(0, 8)), min_size=2, max_size=60)
+winners = st.sampled_from(["test", "baseline", "tie", "invalid", None])
+SWAPPED = {"test": "baseline", "baseline": "test", "tie": "tie", "invalid": "invalid", None: None}
+
+
+def columns(rows):
+    return (np.array(column) for column in zip(*rows, strict=True))
+
+
+@given(answers)
+def test_the_clustered_error_equals_the_double_sum_over_pairs_within_videos(rows):
+    scores, _, videos = columns(rows)
+    estimate = mean_by_cluster(scores, videos, draws=0)
+    assume(estimate.method == "cr1-t")
+    residuals = scores - scores.mean()
+    same = videos[:, None] == videos[None, :]
+    count = len(set(videos.tolist()))
+    double_sum = np.sum(np.outer(residuals, residuals)[same]) / scores.size**2
+    assert estimate.se**2 == pytest.approx(count / (count - 1) * double_sum, abs=1e-12)
+
+
+@given(answers, st.randoms(use_true_random=False))
+def test_the_order_of_questions_and_the_names_of_videos_do_not_matter(rows, random):
+    shuffled = rows[:]
+    random.shuffle(shuffled)
+    scores, _, videos = columns(rows)
+    mixed, _, names = columns(shuffled)
+    one = mean_by_cluster(scores, videos, draws=0)
+    other = mean_by_cluster(mixed, [f"video {name}" for name in names], draws=0)
+    assert (one.value, one.n, one.clusters) == (pytest.approx(other.value, abs=1e-12), other.n, other.clusters)
+    if one.se is not None and other.se is not None:
+        assert one.se == pytest.approx(other.se, abs=1e-9)
+
+
+@given(answers)
+def test_an_interval_holds_its_estimate_and_stays_on_the_scale(rows):
+    scores, _, videos = columns(rows)
+    estimate = mean_by_cluster(scores, videos, draws=200)
+    if estimate.low is None:
+        assert estimate.note
+        assert estimate.method == "none"
+    else:
+        assert 0 <= estimate.low <= estimate.value + 1e-12
+        assert estimate.value - 1e-12 <= estimate.high <= 1
+
+
+@given(answers)
+def test_swapping_the_models_turns_the_difference_around(rows):
+    a, b, videos = columns(rows)
+    one, other = compare_pair(a, b, videos), compare_pair(b, a, videos)
+    assert one.difference == pytest.approx(-other.difference, abs=1e-12)
+    assert (one.only_a, one.only_b) == (other.only_b, other.only_a)
+    assert one.permutation_p == other.permutation_p
+    if one.low is not None:
+        assert one.low == pytest.approx(-other.high, abs=1e-9)
+        assert one.p_value == pytest.approx(other.p_value, abs=1e-9)
+
+
+@given(answers)
+def test_p_values_are_probabilities(rows):
+    a, b, videos = columns(rows)
+    result = compare_pair(a, b, videos)
+    for p in (result.p_value, result.permutation_p, result.mcnemar_p):
+        assert p is None or 0 <= p <= 1
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_mcnemar_is_symmetric_and_never_above_one(b, c):
+    assert mcnemar_exact(b, c) == mcnemar_exact(c, b)
+    assert 0 < mcnemar_exact(b, c) <= 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_holm_only_raises_p_values_and_keeps_their_order(p_values):
+    corrected = holm(p_values)
+    assert all(after >= before - 1e-15 for before, after in zip(p_values, corrected, strict=True))
+    assert all(after <= 1 for after in corrected)
+    ranked = [after for _, after in sorted(zip(p_values, corrected, strict=True))]
+    assert ranked == sorted(ranked)
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=30), st.integers(0, 99))
+def test_a_sign_flip_p_counts_itself(differences, seed):
+    p = sign_flip_p(np.array(differences, dtype=float)[:, None], draws=99, seed=seed)[0]
+    assert 1 / 100 <= p <= 1
+
+
+@given(st.floats(0, 1), st.floats(0.5, 1e6))
+def test_wilson_holds_the_share_and_stays_on_the_scale(share, n):
+    interval = wilson_interval(share, n, 1.96)
+    assert 0 <= interval.low <= share + 1e-9
+    assert share - 1e-9 <= interval.high <= 1
+
+
+@given(st.floats(0.001, 0.2), st.floats(0.01, 1), st.floats(0.5, 5))
+def test_smaller_effects_need_more_questions(effect, variance, deff):
+    needed = questions_needed(effect, variance, deff=deff)
+    assert needed >= 1
+    assert questions_needed(effect / 2, variance, deff=deff) >= needed
+
+
+@given(st.lists(st.tuples(winners, winners, st.integers(0, 5)), min_size=1, max_size=40))
+def test_verdicts_are_all_counted_once_and_bounds_hold_the_win_rate(rows):
+    pairs = [PairOutcome(str(i), f"v{video}", ab, ba) for i, (ab, ba, video) in enumerate(rows)]
+    summary = summarise_pairs(pairs, draws=50)
+    assert summary.judged_pairs + summary.invalid_pairs + summary.skipped_pairs == summary.pairs
+    assert summary.wins + summary.losses + summary.ties == summary.judged_pairs
+    assert summary.verdicts + summary.skipped == 2 * summary.pairs
+    if summary.bound_low is not None:
+        assert 0 <= summary.bound_low <= summary.bound_high <= 1
+    if summary.win_rate is not None and not summary.invalid:
+        assert summary.bound_low == pytest.approx(summary.win_rate) == pytest.approx(summary.bound_high)
+
+
+@given(st.lists(st.tuples(winners, winners, st.integers(0, 5)), min_size=1, max_size=40))
+def test_swapping_model_and_baseline_mirrors_every_rate(rows):
+    def summary(swap):
+        # The other model under test is shown first in what used to be the second order.
+        return summarise_pairs(
+            [
+                PairOutcome(str(i), f"v{v}", SWAPPED[ba] if swap else ab, SWAPPED[ab] if swap else ba)
+                for i, (ab, ba, v) in enumerate(rows)
+            ],
+            draws=50,
+        )
+
+    one, other = summary(False), summary(True)
+    assert (one.wins, one.losses, one.ties) == (other.losses, other.wins, other.ties)
+    assert (one.both_first, one.both_second) == (other.both_first, other.both_second)
+    assert (one.consistency, one.first_slot_rate) == (other.consistency, other.first_slot_rate)
+    for mine, theirs in ((one.win_rate, other.win_rate), (one.bound_low, other.bound_high)):
+        assert (mine is None) == (theirs is None)
+        assert mine is None or mine == pytest.approx(1 - theirs)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=2, max_size=40))
+def test_agreement_is_at_most_one_and_one_only_without_disagreement(rows):
+    first, second = ([*column] for column in zip(*rows, strict=True))
+    videos = [i % 7 for i in range(len(rows))]
+    for result in (
+        cohen_kappa(first, second, videos, draws=100),
+        gwet_ac1(first, second, videos, draws=100),
+        krippendorff_alpha([first, second], videos, draws=100),
+    ):
+        if result.coefficient is not None:
+            assert result.coefficient <= 1 + 1e-12
+            assert (result.coefficient > 1 - 1e-9) == (first == second)
