@@ -161,13 +161,17 @@ class Screen:
         if packet.is_discard:
             return True
         self.end = max(self.end, pts + (packet.duration or self._step))
-        wanted = self._wanted.from_on(pts)
-        shown = wanted is None or not any(pts < other <= wanted for other in self._recent)
+        needed = not self._droppable(packet) or self._shows(pts)
         self._recent.append(pts)
-        if not shown and self._droppable(packet):
+        if not needed:
             return False
         heapq.heappush(self._expected, pts)
         return True
+
+    def _shows(self, pts: int) -> bool:
+        """Whether a wanted time shows the picture at ``pts``, as far as the packets read so far tell."""
+        wanted = self._wanted.from_on(pts)
+        return wanted is None or not any(pts < other <= wanted for other in self._recent)
 
     def _settle(self, pts: int) -> None:
         """Everything expected before the picture at ``pts`` that has not come out never will."""

@@ -99,9 +99,12 @@ def quarter_turns(rotation: float) -> int:
 def _duration(container: InputContainer, stream: VideoStream, base: Fraction) -> float | None:
     if stream.duration:
         return float(stream.duration * base)
-    if container.duration:
-        return container.duration / av.time_base
-    return None
+    if not container.duration:
+        return None
+    seconds = container.duration / av.time_base
+    # Matroska states where the file ends, counted from time stamp 0.
+    ends_at = "matroska" in container.format.name
+    return seconds - float((stream.start_time or 0) * base) if ends_at else seconds
 
 
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> av.VideoFrame:
