@@ -1,0 +1,121 @@
+"""Line charts as inline SVG for the page: colours come from its style sheet, so they follow light and dark."""
+
+from __future__ import annotations
+
+__all__ = ["Chart", "line_chart", "run_charts"]
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from evalkit.records import TickRecord
+from evalkit.report.curves import Curve, bin_width, tick_curve
+from evalkit.report.latency import elapsed, memory_of, token_latency
+from evalkit.report.runs import Run
+
+WIDTH, HEIGHT = 640, 230
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 36
+_BINS = 160
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawn chart with the words around it."""
+
+    title: str
+    caption: str
+    svg: str
+
+
+def ticks_of(top: float, about: int = 5) -> list[float]:
+    """Return round tick values from 0 to at most ``top``: steps of 1, 2 or 5 times a power of ten."""
+    if top <= 0:
+        return [0.0]
+    raw = top / about
+    power = 10 ** math.floor(math.log10(raw))
+    step = next((part * power for part in (1, 2, 5) if part * power >= raw), 10 * power)
+    return [round(place * step, 10) for place in range(int(top / step + 1e-9) + 1)]
+
+
+def _points(line: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
+
+
+def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(text)}</text>'
+
+
+def line_chart(
+    lines: Sequence[Curve], *, scale: float, labels: tuple[str, str], limit: float | None = None
+) -> str:
+    """Return the SVG of medians with their bands over stream time.
+
+    Args:
+        lines: One curve per run; line k has the class ``s<k>``.
+        scale: What values are multiplied with (1000 shows seconds as ms).
+        labels: What the picture shows, for readers who do not see it, and the y axis with its unit.
+        limit: A horizontal line, in the drawn unit (real time).
+    """
+    span = max((line.x[-1] + line.width / 2 for line in lines if line.x), default=1.0) / 60
+    top = max((y * scale for line in lines for y in line.high), default=1.0)
+    top = max(top, limit) if limit is not None and limit <= 3 * top else top
+    top = 1.05 * top or 1.0
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        wide, high = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
+        return _LEFT + wide * x / span, _TOP + high * (1 - y * scale / top)
+
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" class="chart" xmlns="http://www.w3.org/2000/svg">',
+        f"<title>{escape(labels[0])}</title>",
+    ]
+    for value in ticks_of(top):
+        y = at(0, value / scale)[1]
+        parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
+        parts.append(_text(_LEFT - 6, y + 4, f"{value:g}", "end"))
+    for value in ticks_of(span, 7):
+        parts.append(_text(at(value, 0)[0], HEIGHT - _BOTTOM + 16, f"{value:g}", "middle"))
+    parts.append(_text((WIDTH + _LEFT - _RIGHT) / 2, HEIGHT - 4, "Stream time (min)", "middle", "label"))
+    middle = (HEIGHT - _BOTTOM + _TOP) / 2
+    parts.append(
+        f'<text transform="translate(13 {middle:.1f}) rotate(-90)" text-anchor="middle" class="label">'
+        f"{escape(labels[1])}</text>"
+    )
+    for place, line in enumerate(lines):
+        low = [at(x / 60, y) for x, y in zip(line.x, line.low, strict=True)]
+        high = [at(x / 60, y) for x, y in zip(line.x, line.high, strict=True)]
+        mid = [at(x / 60, y) for x, y in zip(line.x, line.mid, strict=True)]
+        parts.append(f'<polygon points="{_points([*low, *reversed(high)])}" class="band s{place % 7}"/>')
+        parts.append(f'<polyline points="{_points(mid)}" class="line s{place % 7}"/>')
+    if limit is not None and limit <= top:
+        y = at(0, limit / scale)[1]
+        parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="limit"/>')
+        parts.append(_text(WIDTH - _RIGHT, y - 4, "real time", "end"))
+    return "".join([*parts, "</svg>"])
+
+
+def run_charts(runs: Sequence[Run]) -> list[Chart]:
+    """Return the charts of latency and memory over stream time; none where no run has ticks.
+
+    A quantity that no run recorded (no tokens, no memory) has no chart. Series are numbered as the runs are.
+    """
+    timed = [[tick for tick in run.records.ticks if tick.stages.total > 0] for run in runs]
+    if not any(timed):
+        return []
+    width = bin_width(max(max(elapsed(ticks)) for ticks in timed if ticks), _BINS)
+    media = next(tick.end - tick.start for ticks in timed for tick in ticks)
+    spread = f"Line: median of {width:g} s; band: 5th to 95th percentile."
+    wanted: tuple[tuple[str, str, Callable[[TickRecord], float | None], float, float | None], ...] = (
+        ("Time per second of stream", f"Seconds per {media:g} s", lambda tick: tick.stages.total, 1, media),
+        ("Time per token", "Milliseconds", token_latency, 1000, None),
+        ("Cache length", "Tokens", lambda tick: tick.cache_tokens, 1, None),
+        ("Memory", "MiB", memory_of, 1, None),
+    )
+    charts = []
+    for title, unit, value, scale, limit in wanted:
+        lines = [tick_curve(run.label, ticks, value, width) for run, ticks in zip(runs, timed, strict=True)]
+        if any(y > 0 for line in lines for y in line.high):
+            alt = f"{title} over stream time for {', '.join(run.label for run in runs)}"
+            charts.append(Chart(title, spread, line_chart(lines, scale=scale, labels=(alt, unit), limit=limit)))
+    return charts

@@ -1,0 +1,278 @@
+"""Draws with matplotlib: one style, readable in one printed column, and files of the same bytes each time."""
+
+from __future__ import annotations
+
+__all__ = ["COLOURS", "Bar", "bars", "curves", "new_figure", "points", "save", "stacks", "title"]
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from evalkit.report.curves import Curve
+from evalkit.report.tables import Estimate
+
+# Okabe & Ito (2008), told apart with every common colour vision; yellow is left out, it is too pale on paper.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "++++")
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.5, 1.5)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (8, 2)),
+    (0, (3, 3)),
+    "-",
+)
+MARKERS = "osD^vPX"
+COLUMN_INCHES = 3.35
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7.5,
+    "axes.labelsize": 7.5,
+    "axes.titlesize": 7.5,
+    "axes.titlelocation": "left",
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#d9d9d9",
+    "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "hatch.linewidth": 0.4,
+    "figure.dpi": 100,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    # Without a salt the ids inside an SVG are random.
+    "svg.hashsalt": "evalkit",
+    "path.simplify": True,
+    "text.parse_math": False,
+}
+_METADATA: dict[str, dict[str, None]] = {
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar: a value with its interval, and dots for the parts it is the mean of (videos)."""
+
+    series: str
+    group: str
+    estimate: Estimate
+    dots: tuple[float, ...] = ()
+    mark: float | None = None
+
+
+def new_figure(height: float, rows: int = 1) -> tuple[Figure, list[Any]]:
+    """Return a figure of one column's width and ``height`` inches, and its axes from top to bottom."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(COLUMN_INCHES, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, 1, sharex=rows > 1, squeeze=False)[:, 0]
+    return figure, list(axes)
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write PDF, SVG and PNG beside each other, without dates or program versions in them."""
+    paths = []
+    with mpl.rc_context(STYLE):
+        for form, metadata in _METADATA.items():
+            path = stem.with_name(f"{stem.name}.{form}")
+            figure.savefig(path, format=form, metadata=metadata)
+            paths.append(path)
+    return paths
+
+
+def curves(
+    axis: Any, lines: Sequence[Curve], *, scale: float, label: str, limit: tuple[float, str] | None
+) -> None:
+    """Draw medians over stream time with the band from the 5th to the 95th percentile.
+
+    Args:
+        axis: Where to.
+        lines: One curve per run.
+        scale: What values are multiplied with (1000 shows seconds as ms).
+        label: Label of the y axis, with the unit.
+        limit: A horizontal line and its name (real time), in the drawn unit.
+    """
+    with mpl.rc_context(STYLE):
+        for place, line in enumerate(lines):
+            colour, minutes = COLOURS[place % len(COLOURS)], [x / 60 for x in line.x]
+            low, high = [y * scale for y in line.low], [y * scale for y in line.high]
+            axis.fill_between(minutes, low, high, color=colour, alpha=0.18, linewidth=0)
+            dash = DASHES[place % len(DASHES)]
+            axis.plot(minutes, [y * scale for y in line.mid], color=colour, linestyle=dash, label=line.name)
+        top = max((y * scale for line in lines for y in line.high), default=1.0)
+        # A limit far above the data would flatten it: then its name says so instead of its line.
+        if limit and limit[0] <= 3 * top:
+            axis.axhline(limit[0], color="#444444", linewidth=0.8, linestyle=(0, (1, 1.5)))
+            axis.annotate(
+                limit[1], (1, limit[0]), xycoords=("axes fraction", "data"), xytext=(0, 1.5),
+                textcoords="offset points", ha="right", va="bottom", fontsize=7, color="#444444",
+            )  # fmt: skip
+        axis.set_ylim(bottom=0)
+        axis.set_xlim(left=0)
+        axis.set_ylabel(label)
+
+
+def _error(estimate: Estimate) -> list[list[float]]:
+    value = estimate.value or 0.0
+    low = value if estimate.low is None else estimate.low
+    high = value if estimate.high is None else estimate.high
+    return [[max(0.0, value - low)], [max(0.0, high - value)]]
+
+
+def bars(axis: Any, rows: Sequence[Bar], *, label: str, middle: float | None = None) -> None:
+    """Draw horizontal bars with intervals, grouped; the first group stands on top.
+
+    Args:
+        axis: Where to.
+        rows: The bars; those of one group stand together, series keep one colour and hatch.
+        label: Label of the value axis, with the unit.
+        middle: A vertical line (no difference), if any.
+    """
+    series = list(dict.fromkeys(row.series for row in rows))
+    groups = list(dict.fromkeys(row.group for row in rows))
+    height = 0.8 / len(series)
+    with mpl.rc_context(STYLE):
+        for row in rows:
+            number = series.index(row.series)
+            y = groups.index(row.group) + (number - (len(series) - 1) / 2) * height
+            _bar(axis, row, y, height * 0.88, number)
+        axis.set_yticks(range(len(groups)), [_shorten(group) for group in groups])
+        axis.set_ylim(len(groups) - 0.45, -0.55)
+        axis.grid(visible=False, axis="y")
+        axis.set_xlabel(label)
+        if middle is not None:
+            axis.axvline(middle, color="#444444", linewidth=0.8, linestyle=(0, (1, 1.5)))
+    if len(series) > 1:
+        handles = [
+            Patch(facecolor=_tint(number), edgecolor=COLOURS[number % 7], hatch=HATCHES[number % 7], label=name)
+            for number, name in enumerate(map(_shorten, series))
+        ]
+        legend(axis, handles)
+
+
+def _tint(number: int) -> tuple[float, float, float]:
+    rgb = mpl.colors.to_rgb(COLOURS[number % len(COLOURS)])
+    red, green, blue = (0.45 + 0.55 * part for part in rgb)
+    return red, green, blue
+
+
+def _bar(axis: Any, row: Bar, y: float, height: float, number: int) -> None:
+    colour = COLOURS[number % len(COLOURS)]
+    if row.estimate.value is None:
+        return
+    axis.barh(
+        y, row.estimate.value, height, facecolor=_tint(number), edgecolor=colour, linewidth=0.6,
+        hatch=HATCHES[number % len(HATCHES)],
+    )  # fmt: skip
+    if row.dots:
+        # Fanned out over the bar's height, so that videos of one rate stay apart.
+        places = [y + height * (0.7 * (place + 0.5) / len(row.dots) - 0.35) for place in range(len(row.dots))]
+        axis.plot(
+            row.dots, places, "o", color="white", markersize=2.6, markeredgecolor=colour, markeredgewidth=0.5
+        )
+    if row.estimate.low is not None:
+        axis.errorbar(row.estimate.value, y, xerr=_error(row.estimate), color="#222222", capsize=2, elinewidth=0.9)
+    if row.mark is not None:
+        axis.plot(
+            [row.mark], [y], marker="D", color="white", markeredgecolor="#222222", markersize=3, linestyle=""
+        )
+
+
+def _shorten(name: str, length: int = 26) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def legend(axis: Any, handles: Sequence[Any] | None = None) -> None:
+    """Put the legend above the axes, so that it hides no data; long names get a line each."""
+    with mpl.rc_context(STYLE):
+        shown = axis.get_legend_handles_labels()[0] if handles is None else list(handles)
+        longest = max((len(handle.get_label()) for handle in shown), default=0)
+        axis.legend(
+            handles=shown, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=1 if longest > 18 else 2,
+            borderaxespad=0.3, columnspacing=1.2,
+        )  # fmt: skip
+
+
+def title(axis: Any, text: str) -> None:
+    """Set the axes' title in the house style."""
+    with mpl.rc_context(STYLE):
+        axis.set_title(text)
+
+
+def points(axis: Any, rows: Mapping[str, tuple[Estimate, Estimate]], *, labels: tuple[str, str]) -> None:
+    """Draw one point per run with both intervals, and the frontier of those no other run beats.
+
+    Args:
+        axis: Where to.
+        rows: ``(cost, score)`` of each run; less cost and more score are better.
+        labels: Labels of the x and y axis, with units.
+    """
+    with mpl.rc_context(STYLE):
+        for place, (name, (cost, score)) in enumerate(rows.items()):
+            axis.errorbar(
+                cost.value, score.value, xerr=_error(cost), yerr=_error(score), fmt=MARKERS[place % 7],
+                color=COLOURS[place % 7], label=_shorten(name), markersize=4, capsize=1.5, elinewidth=0.8,
+            )  # fmt: skip
+        front = frontier([(cost.value or 0.0, score.value or 0.0) for cost, score in rows.values()])
+        if len(front) > 1:
+            axis.step(*zip(*front, strict=True), where="post", color="#777777", linewidth=0.8, zorder=0)
+        axis.set_xlabel(labels[0])
+        axis.set_ylabel(labels[1])
+        axis.set_xlim(left=0)
+    legend(axis)
+
+
+def frontier(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the pairs (cost, score) that no other pair beats, cheapest first."""
+    best: list[tuple[float, float]] = []
+    for cost, score in sorted(pairs, key=lambda pair: (pair[0], -pair[1])):
+        if not best or score > best[-1][1]:
+            best.append((cost, score))
+    return best
+
+
+def stacks(axis: Any, shares: Mapping[str, Mapping[str, float]], *, label: str) -> None:
+    """Draw one horizontal bar per run, cut into parts that sum to 100 %.
+
+    Args:
+        axis: Where to.
+        shares: For each run the parts, percent, the same names in the same order.
+        label: Label of the value axis.
+    """
+    names = list(shares)
+    parts = list(next(iter(shares.values())))
+    with mpl.rc_context(STYLE):
+        left = [0.0] * len(names)
+        for number, part in enumerate(parts):
+            widths = [shares[name][part] for name in names]
+            axis.barh(
+                range(len(names)), widths, 0.6, left=left, facecolor=_tint(number), edgecolor=COLOURS[number],
+                hatch=HATCHES[number], linewidth=0.6, label=part,
+            )  # fmt: skip
+            left = [start + width for start, width in zip(left, widths, strict=True)]
+        axis.set_yticks(range(len(names)), [_shorten(name) for name in names])
+        axis.set_ylim(len(names) - 0.45, -0.55)
+        axis.set_xlim(0, 100)
+        axis.grid(visible=False, axis="y")
+        axis.set_xlabel(label)
+    legend(axis)

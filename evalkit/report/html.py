@@ -1,0 +1,203 @@
+"""Builds the report: one HTML file that opens from disk, asks nobody for anything, and treats all text as data."""
+
+from __future__ import annotations
+
+__all__ = ["Page", "build_report", "render_page"]
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from evalkit import __version__
+from evalkit.records import Metric, write_atomic
+from evalkit.report import summary
+from evalkit.report.charts import run_charts
+from evalkit.report.media import (
+    Thumbnails,
+    find_video,
+    local_videos,
+    relative_url,
+    thumbnail_reader,
+    thumbnails_of,
+)
+from evalkit.report.payload import build_payload, embed_json, seconds_of
+from evalkit.report.runs import Run, load_runs
+from evalkit.report.scores import headline, percent, scaled, score_name
+
+
+@dataclass(frozen=True)
+class Page:
+    """A rendered report and the policy it was written for.
+
+    Args:
+        html: The whole page.
+        policy: Its Content-Security-Policy, also in the page itself; a server sends it as a header.
+    """
+
+    html: str
+    policy: str
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("evalkit.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
+def _static(name: str) -> str:
+    return files("evalkit.report").joinpath("static", name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _policy(script: str, early: str, style: str) -> str:
+    """Allow these very scripts and styles, pictures inside the page, and videos beside it; nothing else."""
+    return (
+        f"default-src 'none'; script-src {_hash(early)} {_hash(script)}; style-src {_hash(style)}; img-src data:; "
+        "media-src 'self' file:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def render_page(
+    runs: Sequence[Run], video_url: Callable[[str, Path], str], thumbnails: Thumbnails | None = None
+) -> Page:
+    """Render the report of runs already read.
+
+    Args:
+        runs: Runs of one task, the one under test first.
+        video_url: Gives the address under which the page finds a video, from its name and path.
+        thumbnails: Gives pictures of videos that are not at hand.
+    """
+    videos = local_videos(runs)
+    payload = build_payload(runs, lambda cluster, sample: find_video(videos, cluster, sample))
+    urls = {name: video_url(name, path) for name, path in videos.items()}
+    missing = [timeline for timeline in payload.timelines if timeline["video"] is None]
+    pictures, left_out = thumbnails_of(thumbnails, seconds_of(missing))
+    lines = summary.notices(runs)
+    if left_out:
+        lines.append(f"{left_out} seconds have no thumbnail: a page holds only so many.")
+    early, style = _static("theme.js"), _static("report.css")
+    script = _static("timeline.js") + _static("report.js")
+    policy = _policy(script, early, style)
+    has_timelines, questions = bool(payload.timelines), payload.index["questions"]["n"]
+    html = (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            title=f"{runs[0].records.manifest.task}: {', '.join(run.label for run in runs)}",
+            task=runs[0].records.manifest.task,
+            runs=runs,
+            notices=lines,
+            scores=summary.score_tables(runs),
+            groups=summary.group_table(runs),
+            judging=summary.judge_table(runs),
+            coverage=summary.coverage_table(runs),
+            failures=summary.failure_tables(runs),
+            latency=summary.latency_tables(runs),
+            setup=summary.setup_table(runs),
+            fingerprint=summary.fingerprint_table(runs),
+            charts=[(chart, Markup(chart.svg)) for chart in run_charts(runs)],  # noqa: S704 - texts in it are escaped
+            headline=_headline(runs),
+            timelines=len(payload.timelines),
+            questions=questions,
+            has_samples=has_timelines or questions,
+            policy=policy,
+            version=__version__,
+            script=_trusted(script),
+            early=_trusted(early),
+            style=_trusted(style),
+            index=_json({**payload.index, "video_urls": urls, "thumbnails": pictures}),
+            timeline_data=[_json(timeline) for timeline in payload.timelines],
+        )
+    )
+    return Page(html.encode("utf-8", "replace").decode(), policy)
+
+
+def _trusted(text: str) -> Markup:
+    """Mark a file of this package as safe to stand in the page as it is."""
+    return Markup(text)  # noqa: S704 - comes from the package, not from data
+
+
+def _json(value: Mapping[str, Any]) -> Markup:
+    """Mark JSON as safe: `embed_json` leaves no character in it that could end its element."""
+    return Markup(embed_json(value))  # noqa: S704
+
+
+def _headline(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return one card per run: its main score in large figures, and the facts that qualify it."""
+    cards = []
+    for run in runs:
+        metrics = [metric for metric in run.metrics if not metric.group]
+        main = headline(run)
+        official = next(
+            (metric for metric in metrics if metric.score == "official" and main and metric.name == main.name),
+            None,
+        )
+        cards.append(
+            {
+                "label": run.label,
+                "status": run.records.manifest.status,
+                "name": score_name(main) if main else "No score",
+                "value": _figure(main) if main else None,
+                "interval": _interval(main) if main else None,
+                "official": _figure(official) if official else None,
+                "n": main.n if main else None,
+                "clusters": main.clusters if main else None,
+                "coverage": percent(main.coverage) if main and main.coverage is not None else None,
+                "digest": run.records.manifest.fingerprint_digest[:8],
+            }
+        )
+    return cards
+
+
+def _figure(metric: Metric) -> str | None:
+    estimate, unit = scaled(metric)
+    return None if estimate.value is None else f"{estimate.value:.2f} {unit}".strip()
+
+
+def _interval(metric: Metric) -> str | None:
+    estimate, unit = scaled(metric)
+    return (
+        None
+        if estimate.low is None or estimate.high is None
+        else f"{estimate.low:.2f} – {estimate.high:.2f} {unit}"
+    )
+
+
+def build_report(runs: Sequence[Path], out: Path, *, thumbnails: Path | Thumbnails | None = None) -> Path:
+    """Write the report of one or more runs of a task as a single file without external requests.
+
+    Args:
+        runs: Run folders, the run under test first.
+        out: The file to write; its folder is made if missing. Videos are linked relative to it.
+        thumbnails: For videos that are not on this machine: a folder ``<video>/<second>.jpg`` or a callable
+            that gives the picture of a video at a second; they are embedded.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        UsageError: A missing folder, or runs of different tasks.
+        DataError: A folder is not a run's, or a newer evalkit wrote it.
+    """
+    loaded = load_runs(runs)
+    page = render_page(loaded, lambda _, path: relative_url(path, out), thumbnail_reader(thumbnails))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(out, page.html)
+    return out

@@ -1,0 +1,282 @@
+"""Latency and memory of a run, computed from its tick records alone.
+
+Definitions: stages, real-time factor and memory slope as service times with a device sync at their ends;
+latency per token as StreamingVLM's ``eval/efficiency/efficiency_test.py`` has it (vision encode + prefill +
+generate of one second, over the tokens of that second).
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "STAGES",
+    "WINDOWS",
+    "LatencySummary",
+    "MemorySlope",
+    "latency_table",
+    "stage_table",
+    "summarize_ticks",
+    "window_table",
+]
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from evalkit.records import TickRecord
+from evalkit.report.tables import Cell, Column, Estimate, Table
+from evalkit.timing.percentiles import Percentiles, percentiles
+
+STAGES = ("decode", "preprocess", "vision_encode", "compress", "cache", "prefill", "generate", "other")
+# Stream-time windows in which real-time factors are read, seconds: cost that grows shows only in the later ones.
+WINDOWS = ((0.0, 60.0), (60.0, 600.0), (600.0, 3600.0), (3600.0, float("inf")))
+# Stages must explain the total to this share, else the gap is shown as time nobody accounts for.
+STAGE_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySlope:
+    """Theil-Sen slope of the peak memory of each minute after the first, MiB per minute, 95 % interval."""
+
+    slope: float
+    low: float
+    high: float
+    minutes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LatencySummary:
+    """Latency and memory of one run.
+
+    Args:
+        name: What tables call the run.
+        ticks: Stream seconds on record.
+        left_out: Ticks whose total time is not a positive number; no percentile has them.
+        per_second: Service time of one tick, seconds; ``None`` where no tick has a time.
+        per_token: (vision encode + prefill + generate) / tokens of a tick, seconds; ticks without a token
+            are left out.
+        first_token: Time to the first token of a tick, seconds.
+        real_time_factor: Service time over media time of a tick; at most 1 sustains.
+        overall_rtf: Sum of service times over sum of media times.
+        stage_shares: Share of each stage in the summed service time.
+        unaccounted: Share of the service time that no stage explains (0 within the tolerance of 2 %).
+        by_window: Real-time factor in windows of stream time.
+        cache_tokens: Tokens in the cache after a tick.
+        last_cache_tokens: Tokens in the cache after the last tick of the longest sample.
+        peak_mib: Largest device memory, MiB; ``None`` where none was recorded.
+        rss_mib: Largest resident memory of the process, MiB.
+        slope: Growth of the peak memory, ``None`` below three minutes of stream.
+    """
+
+    name: str
+    ticks: int
+    left_out: int
+    per_second: Percentiles | None
+    per_token: Percentiles | None
+    first_token: Percentiles | None
+    real_time_factor: Percentiles | None
+    overall_rtf: float | None
+    stage_shares: dict[str, float]
+    unaccounted: float
+    by_window: tuple[tuple[float, float, Percentiles | None], ...]
+    cache_tokens: Percentiles | None
+    last_cache_tokens: int | None
+    peak_mib: float | None
+    rss_mib: float | None
+    slope: MemorySlope | None
+
+
+def token_latency(tick: TickRecord) -> float | None:
+    """Return the paper's latency per token of one second, seconds, or ``None`` where no token was made."""
+    if tick.generated <= 0:
+        return None
+    stages = tick.stages
+    return (stages.vision_encode + stages.prefill + stages.generate) / tick.generated
+
+
+def elapsed(ticks: Iterable[TickRecord]) -> list[float]:
+    """Return the stream time at each tick's end: seconds since the first media second of its sample."""
+    rows = list(ticks)
+    first: dict[str, float] = {}
+    for tick in rows:
+        first[tick.sample] = min(first.get(tick.sample, tick.start), tick.start)
+    return [tick.end - first[tick.sample] for tick in rows]
+
+
+def _valid(tick: TickRecord) -> bool:
+    return bool(np.isfinite(tick.stages.total)) and tick.stages.total > 0 and tick.end > tick.start
+
+
+def _stage_shares(ticks: Sequence[TickRecord]) -> tuple[dict[str, float], float]:
+    total = sum(tick.stages.total for tick in ticks)
+    if not total:
+        return {}, 0.0
+    shares = {stage: float(sum(getattr(tick.stages, stage) for tick in ticks)) / total for stage in STAGES}
+    gap = 1.0 - sum(shares.values())
+    return shares, gap if abs(gap) > STAGE_TOLERANCE else 0.0
+
+
+def _windows(ticks: Sequence[TickRecord]) -> tuple[tuple[float, float, Percentiles | None], ...]:
+    factors: dict[int, list[float]] = defaultdict(list)
+    for tick, time in zip(ticks, elapsed(ticks), strict=True):
+        middle = time - (tick.end - tick.start) / 2
+        window = next(index for index, (low, high) in enumerate(WINDOWS) if low <= middle < high)
+        factors[window].append(tick.stages.total / (tick.end - tick.start))
+    return tuple((low, high, percentiles(factors[index])) for index, (low, high) in enumerate(WINDOWS))
+
+
+def memory_of(tick: TickRecord) -> float:
+    """Return the memory of a tick, MiB: the device's peak, or the process's where no device was used."""
+    return tick.peak_mib or tick.rss_mib
+
+
+def _slope(ticks: Sequence[TickRecord]) -> MemorySlope | None:
+    """Theil-Sen over the peaks of whole minutes of the longest sample; the first minute is warm-up."""
+    longest = _longest(ticks)
+    peaks: dict[int, float] = {}
+    for tick, time in zip(longest, elapsed(longest), strict=True):
+        minute = int((time - (tick.end - tick.start) / 2) // 60)
+        peaks[minute] = max(peaks.get(minute, 0.0), memory_of(tick))
+    minutes = sorted(minute for minute in peaks if minute >= 1)
+    values = [peaks[minute] for minute in minutes]
+    if len(minutes) < 3 or not all(np.isfinite(values)) or not any(values):
+        return None
+    slope, _, low, high = stats.theilslopes(values, minutes, 0.95)
+    return MemorySlope(float(slope), float(low), float(high), len(minutes))
+
+
+def _longest(ticks: Sequence[TickRecord]) -> list[TickRecord]:
+    by_sample: dict[str, list[TickRecord]] = defaultdict(list)
+    for tick in ticks:
+        by_sample[tick.sample].append(tick)
+    return max(by_sample.values(), key=len) if by_sample else []
+
+
+def _largest(values: Iterable[float]) -> float | None:
+    best = max((value for value in values if np.isfinite(value)), default=0.0)
+    return best or None
+
+
+def summarize_ticks(name: str, ticks: Sequence[TickRecord]) -> LatencySummary:
+    """Compute the latency and memory of one run.
+
+    Args:
+        name: What tables call the run.
+        ticks: Its tick records, in any order of samples.
+    """
+    valid = [tick for tick in ticks if _valid(tick)]
+    shares, gap = _stage_shares(valid)
+    media = sum(tick.end - tick.start for tick in valid)
+    longest = _longest(valid)
+    return LatencySummary(
+        name=name,
+        ticks=len(ticks),
+        left_out=len(ticks) - len(valid),
+        per_second=percentiles(tick.stages.total for tick in valid),
+        per_token=percentiles(token_latency(tick) for tick in valid),
+        first_token=percentiles(tick.first_token for tick in valid),
+        real_time_factor=percentiles(tick.stages.total / (tick.end - tick.start) for tick in valid),
+        overall_rtf=sum(tick.stages.total for tick in valid) / media if media else None,
+        stage_shares=shares,
+        unaccounted=gap,
+        by_window=_windows(valid),
+        cache_tokens=percentiles(tick.cache_tokens for tick in valid),
+        last_cache_tokens=longest[-1].cache_tokens if longest else None,
+        peak_mib=_largest(tick.peak_mib for tick in ticks),
+        rss_mib=_largest(tick.rss_mib for tick in ticks),
+        slope=_slope(valid),
+    )
+
+
+def _four(value: Percentiles | None) -> tuple[Cell, Cell, Cell, Cell]:
+    return (value.p50, value.p95, value.p99, value.max) if value else (None, None, None, None)
+
+
+def _notes(summaries: Sequence[LatencySummary]) -> tuple[str, ...]:
+    notes = [
+        "Per token: (vision encode + prefill + generate) / tokens of that second. RTF: service time over media "
+        "time, at most 1 keeps up. Growth: Theil-Sen slope of the minute peaks with its 95 % interval."
+    ]
+    for summary in summaries:
+        if summary.left_out:
+            notes.append(
+                f"{summary.name}: {summary.left_out} of {summary.ticks} ticks have no valid time, left out."
+            )
+        if summary.unaccounted:
+            notes.append(f"{summary.name}: stages leave {summary.unaccounted:.1%} of the time unexplained.")
+    return tuple(notes)
+
+
+def latency_table(summaries: Sequence[LatencySummary]) -> Table:
+    """Return latency and memory, one row per run."""
+    columns = (
+        Column("Model", text=True),
+        Column("Seconds", digits=0),
+        *(Column(f"Second {name}", "s") for name in ("p50", "p95", "p99", "max")),
+        Column("Token p50", "ms", digits=1),
+        Column("Token p95", "ms", digits=1),
+        Column("First token p50", "ms", digits=1),
+        Column("RTF", digits=3),
+        Column("Cache max", "tokens", digits=0),
+        Column("Peak device", "MiB", digits=1),
+        Column("Peak process", "MiB", digits=1),
+        Column("Growth", "MiB/min", digits=2, interval=True),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for summary in summaries:
+        token, first, slope = summary.per_token, summary.first_token, summary.slope
+        rows.append(
+            (
+                summary.name,
+                summary.ticks - summary.left_out,
+                *_four(summary.per_second),
+                token.p50 * 1e3 if token else None,
+                token.p95 * 1e3 if token else None,
+                first.p50 * 1e3 if first else None,
+                summary.overall_rtf,
+                summary.cache_tokens.max if summary.cache_tokens else None,
+                summary.peak_mib,
+                summary.rss_mib,
+                Estimate(slope.slope, slope.low, slope.high) if slope else Estimate(None),
+            )
+        )
+    return Table("Latency and memory by second of stream", columns, tuple(rows), _notes(summaries), "latency")
+
+
+def stage_table(summaries: Sequence[LatencySummary]) -> Table:
+    """Return the share of each stage in the service time, percent, one row per run."""
+    columns = (
+        Column("Model", text=True),
+        *(Column(stage.replace("_", " ").capitalize(), "%", digits=1) for stage in STAGES),
+    )
+    rows = tuple(
+        (
+            summary.name,
+            *(100 * share if (share := summary.stage_shares.get(stage)) is not None else None for stage in STAGES),
+        )
+        for summary in summaries
+    )
+    return Table("Where the time of a second goes", columns, rows, label="stages")
+
+
+def _window_name(low: float, high: float) -> str:
+    return f"> {low / 60:g} min" if high == float("inf") else f"{low / 60:g}–{high / 60:g} min"
+
+
+def window_table(summaries: Sequence[LatencySummary]) -> Table:
+    """Return the real-time factor in windows of stream time, one row per run and window that has ticks."""
+    columns = (
+        Column("Model", text=True),
+        Column("Stream time", text=True),
+        Column("Seconds", digits=0),
+        *(Column(f"RTF {name}") for name in ("p50", "p95", "p99", "max")),
+    )
+    rows = tuple(
+        (summary.name, _window_name(low, high), value.n, *_four(value))
+        for summary in summaries
+        for low, high, value in summary.by_window
+        if value
+    )
+    return Table("Real-time factor over stream time", columns, rows, label="rtf-windows")

@@ -1,0 +1,326 @@
+"""Plots for papers from run folders: what is drawn, its caption, and its data as CSV beside it."""
+
+from __future__ import annotations
+
+__all__ = ["PLOT_KINDS", "plot_runs"]
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evalkit.errors import UsageError, suggest
+from evalkit.records import TickRecord, write_atomic
+from evalkit.report.curves import bin_width, tick_curve
+from evalkit.report.latency import elapsed, summarize_ticks, token_latency
+from evalkit.report.runs import Run, load_runs, mismatch_notice
+from evalkit.report.scores import coverage_counts, group_label, headline, scaled, score_name
+from evalkit.report.tables import Cell, Column, Estimate, Table, to_csv
+from evalkit.report.verdicts import Contest, contests, slot_rates, win_rate
+from evalkit.stats.one import Estimate as Statistic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_BINS = 120
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn figure with its caption and its data."""
+
+    figure: Figure
+    caption: str
+    data: Table
+
+
+def _percent(estimate: Statistic | None) -> Estimate:
+    if estimate is None:
+        return Estimate(None)
+    low, high = (None if end is None else 100 * end for end in (estimate.low, estimate.high))
+    return Estimate(100 * estimate.value, low, high)
+
+
+def _contests(run: Run) -> list[Contest]:
+    return [] if run.unfinished else contests(run.records.verdicts, run.label)
+
+
+def _timed(run: Run) -> list[TickRecord]:
+    return [tick for tick in run.records.ticks if tick.stages.total > 0]
+
+
+def _latency(runs: Sequence[Run]) -> Plot | None:
+    from evalkit.report import figures
+
+    ticks = {run.label: timed for run in runs if (timed := _timed(run))}
+    if not ticks:
+        return None
+    width = bin_width(max(max(elapsed(timed)) for timed in ticks.values()), _BINS)
+    seconds = [tick_curve(name, timed, lambda tick: tick.stages.total, width) for name, timed in ticks.items()]
+    tokens = [tick_curve(name, timed, token_latency, width) for name, timed in ticks.items()]
+    with_tokens = any(line.x for line in tokens)
+    figure, axes = figures.new_figure(3.2 if with_tokens else 2.1, 2 if with_tokens else 1)
+    step = next(iter(ticks.values()))[0]
+    media = step.end - step.start
+    per = "1 s of stream" if media == 1 else f"{media:g} s of stream"
+    figures.curves(axes[0], seconds, scale=1, label=f"Time per {per} (s)", limit=(media, "real time"))
+    if with_tokens:
+        figures.curves(axes[1], tokens, scale=1000, label="Time per token (ms)", limit=None)
+    axes[-1].set_xlabel("Stream time (min)")
+    figures.legend(axes[0])
+    rows: list[tuple[Cell, ...]] = [
+        (line.name, quantity, x, mid, low, high, n)
+        for quantity, lines in (("second", seconds), ("token", tokens))
+        for line in lines
+        for x, mid, low, high, n in zip(line.x, line.mid, line.low, line.high, line.n, strict=True)
+    ]
+    columns = (
+        Column("Model", text=True),
+        Column("Time per", text=True),
+        Column("Stream time", "s", digits=1),
+        *(Column(name, "s", digits=6) for name in ("Median", "p5", "p95")),
+        Column("n"),
+    )
+    counts = ", ".join(f"{name}: {len(timed)}" for name, timed in ticks.items())
+    caption = (
+        f"Service time over stream time. Lines: median of bins of {width:g} s; bands: 5th to 95th percentile. "
+        f"Time per token: (vision encode + prefill + generate) / tokens of that second. Seconds, n: {counts}."
+    )
+    return Plot(figure, caption, Table(caption, columns, tuple(rows)))
+
+
+def _by_video(contest: Contest) -> tuple[float, ...]:
+    videos = defaultdict(list)
+    for pair in contest.decided():
+        videos[pair.cluster].append(pair)
+    rates = [win_rate(pairs) for _, pairs in sorted(videos.items())]
+    return tuple(100 * rate.value for rate in rates if rate)
+
+
+def _winrate(runs: Sequence[Run]) -> Plot | None:
+    from evalkit.report import figures
+
+    rated = [(contest, rate) for run in runs for contest in _contests(run) if (rate := win_rate(contest.pairs))]
+    if not rated:
+        return None
+    judges = list(dict.fromkeys(contest.judge_label for contest, _ in rated))
+    bars = [
+        figures.Bar(
+            contest.judge_label, f"{contest.model} vs {contest.baseline}", _percent(rate), _by_video(contest)
+        )
+        for contest, rate in rated
+    ]
+    figure, (axis,) = figures.new_figure(0.95 + 0.34 * len(bars))
+    figures.bars(axis, bars, label="Win rate, ties one half (%)", middle=50)
+    axis.set_xlim(0, 100)
+    columns = (
+        *(Column(name, text=True) for name in ("Model", "Baseline", "Judge")),
+        Column("Win rate", "%", digits=2, interval=True),
+        *(Column(name) for name in ("Pairs", "Videos", "Left out")),
+    )
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (c.model, c.baseline, c.judge_label, _percent(rate), rate.n, rate.clusters, len(c.pairs) - rate.n)
+        for c, rate in rated
+    )
+    n = "; ".join(
+        f"{c.model} vs {c.baseline}: n = {rate.n} pairs of {rate.clusters} videos, {len(c.pairs) - rate.n} left "
+        "out as invalid or half judged"
+        for c, rate in rated
+    )
+    notes = " ".join(dict.fromkeys(rate.note + "." for _, rate in rated if rate.note))
+    caption = (
+        f"Win rate in pairwise judging (both orders, ties one half) with 95 % intervals clustered by video; dots "
+        f"are single videos. Judge: {', '.join(judges)}. {n}. {notes}"
+    ).strip()
+    if len(judges) == 1:
+        figures.title(axis, f"Judge: {judges[0]}")
+    return Plot(figure, caption, Table(caption, columns, rows))
+
+
+def _accuracy(runs: Sequence[Run]) -> Plot | None:
+    from evalkit.report import figures
+
+    bars: list[figures.Bar] = []
+    rows: list[tuple[Cell, ...]] = []
+    for run in runs:
+        official = {
+            (metric.name, metric.group): scaled(metric)[0].value
+            for metric in run.metrics
+            if metric.score == "official"
+        }
+        for metric in run.metrics:
+            estimate, unit = scaled(metric)
+            if metric.score == "strict" and estimate.value is not None and unit == "%":
+                other = official.get((metric.name, metric.group))
+                bars.append(figures.Bar(run.label, group_label(metric), estimate, mark=other))
+                rows.append((run.label, group_label(metric), estimate, other, metric.n, metric.clusters))
+    if not bars:
+        return None
+    groups = len({bar.group for bar in bars})
+    figure, (axis,) = figures.new_figure(0.9 + groups * max(0.17, 0.11 * len(runs)))
+    figures.bars(axis, bars, label="Score (%)")
+    axis.set_xlim(0, 100)
+    columns = (
+        *(Column(name, text=True) for name in ("Model", "Group")),
+        Column("Strict", "%", digits=2, interval=True),
+        Column("Official", "%", digits=2),
+        *(Column(name) for name in ("n", "Videos")),
+    )
+    sizes = ", ".join(f"{group}: {n}" for group, n in {row[1]: row[4] for row in rows}.items())
+    diamonds = " Diamonds: the score by the benchmark's own parser." if any(bar.mark for bar in bars) else ""
+    caption = f"Strict score by task with 95 % intervals.{diamonds} Questions, n: {sizes}."
+    return Plot(figure, caption, Table(caption, columns, tuple(rows)))
+
+
+def _quality(run: Run) -> tuple[Estimate, str, int | None] | None:
+    """Return the score a run is placed by, its name, and n."""
+    metric = headline(run)
+    if metric:
+        estimate, unit = scaled(metric)
+        return estimate, f"{score_name(metric)} ({unit})" if unit else score_name(metric), metric.n
+    rates = [rate for contest in _contests(run) if (rate := win_rate(contest.pairs))]
+    return (_percent(rates[0]), "Win rate (%)", rates[0].n) if rates else None
+
+
+def _pareto(runs: Sequence[Run]) -> Plot | None:
+    from evalkit.report import figures
+
+    placed: dict[str, tuple[Estimate, Estimate]] = {}
+    rows: list[tuple[Cell, ...]] = []
+    names: dict[str, None] = {}
+    for run in runs:
+        quality, time = _quality(run), summarize_ticks(run.label, run.records.ticks).per_second
+        if quality and time and quality[0].value is not None:
+            cost = Estimate(time.p50, min(time.p50, time.mean), time.p95)
+            placed[run.label] = (cost, quality[0])
+            names[quality[1]] = None
+            rows.append((run.label, time.p50, time.p95, quality[0], quality[2], time.n))
+    if not placed:
+        return None
+    if len(names) > 1:
+        raise UsageError(f"these runs have different main scores ({', '.join(names)}), so no axis fits them all")
+    (score,) = names
+    figure, (axis,) = figures.new_figure(2.5)
+    cost_only = {name: (Estimate(cost.value, cost.value, cost.high), y) for name, (cost, y) in placed.items()}
+    figures.points(axis, cost_only, labels=("Time per second of stream (s)", score))
+    columns = (
+        Column("Model", text=True),
+        Column("Second p50", "s", digits=6),
+        Column("Second p95", "s", digits=6),
+        Column("Score", digits=3, interval=True),
+        Column("n"),
+        Column("Seconds"),
+    )
+    counts = "; ".join(f"{row[0]}: n = {row[4] if row[4] is not None else 'unknown'}, {row[5]} s" for row in rows)
+    caption = (
+        f"{score} against service time. Points: median second, bar to its 95th percentile; vertical bars: 95 % "
+        f"interval of the score; line: runs no other run beats. {counts}."
+    )
+    return Plot(figure, caption, Table(caption, columns, tuple(rows)))
+
+
+def _bias(runs: Sequence[Run]) -> Plot | None:
+    from evalkit.report import figures
+
+    bars: list[figures.Bar] = []
+    rows: list[tuple[Cell, ...]] = []
+    texts = []
+    found = [contest for run in runs for contest in _contests(run)]
+    several = len({contest.model for contest in found}) < len(found)
+    for contest in found:
+        name = f"{contest.model} vs {contest.baseline}, judged by {contest.judge_label}"
+        for place, rate in slot_rates(contest.pairs).items():
+            label = "votes for first slot" if place == "first slot" else f"wins {place}"
+            bars.append(figures.Bar(name if several else contest.model, label, _percent(rate)))
+            rows.append((name, label, _percent(rate), rate.n, rate.clusters))
+        both = [pair for pair in contest.pairs if len(pair.votes) == 2 and pair.result != "invalid"]
+        if both:
+            same = sum(pair.consistent for pair in both) / len(both)
+            texts.append(f"{name}: n = {len(both)} pairs, same winner in both orders {same:.1%}")
+    if not bars:
+        return None
+    series = len({bar.series for bar in bars})
+    figure, (axis,) = figures.new_figure(1.1 + 0.4 * series)
+    figures.bars(axis, bars, label="Votes, ties one half (%)", middle=50)
+    axis.set_xlim(0, 100)
+    columns = (
+        *(Column(name, text=True) for name in ("Contest", "Share")),
+        Column("Votes", "%", digits=2, interval=True),
+        *(Column(name) for name in ("n", "Videos")),
+    )
+    caption = f"What the place on the page does to votes, with 95 % intervals by video. {'; '.join(texts)}."
+    return Plot(figure, caption, Table(caption, columns, tuple(rows)))
+
+
+def _coverage(runs: Sequence[Run]) -> Plot | None:
+    from evalkit.report import figures
+
+    counted = {run.label: coverage_counts(run.records.answers) for run in runs if run.records.answers}
+    if not counted:
+        return None
+    shares = {
+        name: {part: 100 * count / sum(counts.values()) for part, count in counts.items()}
+        for name, counts in counted.items()
+    }
+    figure, (axis,) = figures.new_figure(0.95 + 0.28 * len(shares))
+    figures.stacks(axis, shares, label="Answers on record (%)")
+    columns = (
+        Column("Model", text=True),
+        *(Column(part.capitalize()) for part in ("answered", "unparsed", "failed")),
+        Column("Coverage", "%", digits=2),
+    )
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (name, *counts.values(), shares[name]["answered"]) for name, counts in counted.items()
+    )
+    n = ", ".join(f"{name}: n = {sum(counts.values())}" for name, counts in counted.items())
+    caption = (
+        f"Coverage: answers that were read, could not be parsed, or failed (a count, so without interval). {n}."
+    )
+    return Plot(figure, caption, Table(caption, columns, rows))
+
+
+_KINDS: dict[str, tuple[Callable[[Sequence[Run]], Plot | None], str]] = {
+    "latency": (_latency, "no ticks with times"),
+    "winrate": (_winrate, "no pair judged in both orders; judge the run first (evalkit judge)"),
+    "accuracy": (_accuracy, "no strict scores in metrics.json"),
+    "pareto": (_pareto, "no run with both a score and ticks"),
+    "bias": (_bias, "no valid verdicts; judge the run first (evalkit judge)"),
+    "coverage": (_coverage, "no answers"),
+}
+PLOT_KINDS = tuple(_KINDS)
+
+
+def plot_runs(runs: Iterable[Path], kind: str, out: Path) -> list[Path]:
+    """Draw one figure from run folders.
+
+    Args:
+        runs: Run folders of one task.
+        kind: ``latency``, ``winrate``, ``accuracy``, ``pareto``, ``bias`` or ``coverage``.
+        out: Folder that gets ``<kind>.pdf``, ``.svg``, ``.png``, ``.csv`` (the data) and ``.caption.txt``.
+
+    Returns:
+        The files written; the same runs give the same bytes.
+
+    Raises:
+        UsageError: An unknown kind, or the runs have nothing of this kind to draw.
+        DataError: A folder is not a readable run.
+    """
+    if kind not in _KINDS:
+        raise UsageError(f"unknown plot {kind!r}: one of {', '.join(_KINDS)}{suggest(kind, _KINDS)}")
+    loaded = load_runs(runs, ticks=kind in ("latency", "pareto"))
+    draw, missing = _KINDS[kind]
+    plot = draw(loaded)
+    if plot is None:
+        names = ", ".join(run.label for run in loaded)
+        withheld = " ".join(run.unfinished for run in loaded if run.unfinished)
+        raise UsageError(f"nothing to draw for {kind!r} in {names}: {missing}. {withheld}".strip())
+    from evalkit.report import figures
+
+    out.mkdir(parents=True, exist_ok=True)
+    paths = figures.save(plot.figure, out / kind)
+    notices = [line for line in (mismatch_notice(loaded), *(run.unfinished for run in loaded)) if line]
+    texts = {f"{kind}.csv": to_csv(plot.data), f"{kind}.caption.txt": "\n".join([plot.caption, *notices]) + "\n"}
+    for name, text in texts.items():
+        write_atomic(out / name, text)
+    return [*paths, *(out / name for name in texts)]

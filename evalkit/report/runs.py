@@ -1,0 +1,131 @@
+"""Reads the run folders a report or a plot is made of, names them apart, and says what is wrong with them."""
+
+from __future__ import annotations
+
+__all__ = ["Run", "differing_fields", "load_runs", "mismatch_notice"]
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import UsageError
+from evalkit.records import Metric, RunRecords, read_run
+
+# What names the model under test: runs that differ in these alone compare fairly.
+MODEL_FIELDS = ("model", "checkpoint", "policy", "memory", "compress", "backbone")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run with the name that tells it from the others.
+
+    Args:
+        label: Unique among the runs read together.
+        records: What the run left on disk.
+    """
+
+    label: str
+    records: RunRecords
+
+    @property
+    def unfinished(self) -> str | None:
+        """Why no score may be read from this run yet, or ``None``."""
+        manifest = self.records.manifest
+        if manifest.status not in ("running", "interrupted"):
+            return None
+        seen = {answer.sample for answer in self.records.answers} | {tick.sample for tick in self.records.ticks}
+        planned = f" of {len(manifest.planned)}" if manifest.planned else ""
+        state = "is still running" if manifest.status == "running" else "was interrupted"
+        return f"{self.label} {state}: records of {len(seen)}{planned} samples so far, scores are withheld."
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The run's metrics; none while it is unfinished, because they would be of a part of the samples."""
+        if self.unfinished or self.records.metrics is None:
+            return ()
+        return self.records.metrics.metrics
+
+    def notices(self) -> list[str]:
+        """Return what a reader must know before reading a number, one line each."""
+        manifest, records = self.records.manifest, self.records
+        lines = [self.unfinished] if self.unfinished else []
+        if manifest.status == "failed":
+            lines.append(f"{self.label} failed: {manifest.error or 'no reason recorded'}.")
+        if not records.answers:
+            lines.append(f"{self.label} has no answers on record.")
+        if not self.unfinished and records.metrics is None:
+            lines.append(f"{self.label} has no metrics.json: it was not scored, so no score is shown.")
+        odd = [metric for metric in self.metrics if metric.value is not None and not math.isfinite(metric.value)]
+        if odd:
+            names = ", ".join(sorted({f"{metric.name} {metric.group}".strip() for metric in odd})[:5])
+            lines.append(f"{self.label}: {len(odd)} metrics are not numbers ({names}); they show as a dash.")
+        digest = records.metrics.fingerprint_digest if records.metrics else manifest.fingerprint_digest
+        if digest != manifest.fingerprint_digest:
+            lines.append(f"{self.label}: metrics.json belongs to another run (fingerprint {digest[:8]}).")
+        return [*lines, *(f"{self.label}: {line}" for line in (*records.warnings, *manifest.warnings))]
+
+
+def load_runs(paths: Iterable[Path], *, ticks: bool = True) -> list[Run]:
+    """Read run folders of one task.
+
+    Args:
+        paths: The folders.
+        ticks: Whether to read ``ticks.jsonl`` too.
+
+    Raises:
+        UsageError: No folder, a folder that does not exist or is named twice, or runs of different tasks.
+        DataError: A folder is not a run's, a record is malformed, or a newer evalkit wrote it.
+    """
+    folders = [Path(path) for path in paths]
+    if not folders:
+        raise UsageError("name at least one run folder")
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"no run folder at {folder}")
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UsageError("a run folder is named twice")
+    records = [read_run(folder, ticks=ticks) for folder in folders]
+    tasks = {record.manifest.task: folder for record, folder in zip(records, folders, strict=True)}
+    if len(tasks) > 1:
+        named = ", ".join(f"{task} ({folder})" for task, folder in tasks.items())
+        raise UsageError(f"runs of different tasks do not stand side by side: {named}; name runs of one task")
+    return [Run(label, record) for label, record in zip(_labels(records), records, strict=True)]
+
+
+def _labels(records: Sequence[RunRecords]) -> list[str]:
+    """Name each run by its model, then checkpoint, then fingerprint, then folder, until no two are alike."""
+    names = [record.name for record in records]
+    for more in (_checkpoint, lambda record: record.manifest.fingerprint_digest[:8], lambda r: r.folder.path.name):
+        counts = Counter(names)
+        names = [
+            f"{name} {part}".strip() if counts[name] > 1 and (part := more(record)) not in name else name
+            for name, record in zip(names, records, strict=True)
+        ]
+    counts = Counter(names)
+    return [f"{name} #{place + 1}" if counts[name] > 1 else name for place, name in enumerate(names)]
+
+
+def _checkpoint(record: RunRecords) -> str:
+    return str(record.manifest.options.get("checkpoint") or "").rstrip("/").rpartition("/")[2]
+
+
+def differing_fields(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """Return the fingerprint fields in which runs differ, each with the runs' values (``None``: absent)."""
+    prints = [run.records.manifest.fingerprint for run in runs]
+    names = sorted({name for fingerprint in prints for name in fingerprint})
+    values = {name: [fingerprint.get(name) for fingerprint in prints] for name in names}
+    return {name: row for name, row in values.items() if any(value != row[0] for value in row[1:])}
+
+
+def mismatch_notice(runs: Sequence[Run]) -> str | None:
+    """Return a line naming the fields, other than the model's own, in which the runs differ, or ``None``."""
+    fields = [name for name in differing_fields(runs) if not name.replace("-", "_").startswith(MODEL_FIELDS)]
+    if not fields:
+        return None
+    return (
+        f"These runs differ in more than the model under test ({', '.join(fields)}): "
+        "read their scores side by side, not as a comparison."
+    )

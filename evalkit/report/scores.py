@@ -1,0 +1,72 @@
+"""Reads scores out of metrics.json in one unit, so that tables, plots and the page agree on them."""
+
+from __future__ import annotations
+
+__all__ = ["coverage_counts", "headline", "percent", "scaled", "score_name"]
+
+import math
+from collections.abc import Sequence
+
+from evalkit.records import AnswerRecord, Metric
+from evalkit.report.runs import Run
+from evalkit.report.tables import Estimate
+
+_SHARES = ("share", "fraction", "proportion", "ratio", "rate")
+_PLAIN = ("accuracy", "score")
+
+
+def scaled(metric: Metric) -> tuple[Estimate, str]:
+    """Return a metric as an estimate with its unit: shares become percent, what is no number becomes a gap."""
+    share = metric.unit in _SHARES or (metric.unit == "" and _looks_like_share(metric))
+    factor, unit = (100.0, "%") if share else (1.0, metric.unit)
+    value, low, high = (
+        None if part is None or not math.isfinite(part) else part * factor
+        for part in (metric.value, metric.low, metric.high)
+    )
+    return Estimate(value, low if value is not None else None, high if value is not None else None), unit
+
+
+def _looks_like_share(metric: Metric) -> bool:
+    named = metric.score is not None or any(
+        word in metric.name for word in ("accuracy", "win_rate", "coverage", "share")
+    )
+    return named and metric.value is not None and 0.0 <= metric.value <= 1.0
+
+
+def score_name(metric: Metric) -> str:
+    """Return the metric's name in words (``win_rate`` reads ``Win rate``)."""
+    return metric.name.replace("_", " ").capitalize()
+
+
+def group_label(metric: Metric) -> str:
+    """Return what a row of a per-task table or plot is called."""
+    group = metric.group or "overall"
+    return (
+        group
+        if metric.name in _PLAIN
+        else f"{score_name(metric)}: {group}"
+        if metric.group
+        else score_name(metric)
+    )
+
+
+def headline(run: Run) -> Metric | None:
+    """Return the run's main score: the strict overall one, else the win rate, else nothing."""
+    overall = [metric for metric in run.metrics if not metric.group and metric.value is not None]
+    strict = [metric for metric in overall if metric.score == "strict"]
+    named = [metric for metric in overall if metric.name in (*_PLAIN, "win_rate")]
+    return next((metric for metric in [*strict, *named] if math.isfinite(metric.value or 0.0)), None)
+
+
+def coverage_counts(answers: Sequence[AnswerRecord]) -> dict[str, int]:
+    """Count answers that were read, that no parser could read, and whose sample failed; together all of them."""
+    counts = {"answered": 0, "unparsed": 0, "failed": 0}
+    for answer in answers:
+        failed = answer.status == "failed"
+        counts["failed" if failed else "unparsed" if answer.unparsed is not None else "answered"] += 1
+    return counts
+
+
+def percent(share: float) -> str:
+    """Return a share as percent with one decimal, rounded down so that only all of them read 100.0 %."""
+    return f"{math.floor(share * 1000) / 10:.1f} %"

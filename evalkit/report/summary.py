@@ -1,0 +1,273 @@
+"""The tables of a report: scores, tasks, judging, set-up and failures, each computed from records alone."""
+
+from __future__ import annotations
+
+__all__ = ["failure_tables", "group_table", "judge_table", "markdown_report", "score_tables", "setup_table"]
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evalkit.records import AnswerRecord, Metric
+from evalkit.report.latency import latency_table, stage_table, summarize_ticks, window_table
+from evalkit.report.payload import outcome
+from evalkit.report.runs import Run, differing_fields, load_runs, mismatch_notice
+from evalkit.report.scores import coverage_counts, scaled, score_name
+from evalkit.report.tables import Cell, Column, Estimate, Table, to_markdown
+from evalkit.report.verdicts import contests, slot_rates, win_rate
+
+_SHOWN_FAILURES = 200
+
+
+def _kind(metric: Metric) -> str:
+    return metric.score or "–"
+
+
+def score_tables(runs: Sequence[Run]) -> list[Table]:
+    """Return the overall scores in percent and, where there are any, the other overall figures with their unit."""
+    scores: list[tuple[Cell, ...]] = []
+    others: list[tuple[Cell, ...]] = []
+    for run in runs:
+        for metric in run.metrics:
+            if metric.group:
+                continue
+            estimate, unit = scaled(metric)
+            n = (metric.n, metric.clusters)
+            coverage = None if metric.coverage is None else 100 * metric.coverage
+            if unit == "%":
+                note = "; ".join(filter(None, (metric.method, metric.note)))
+                scores.append((run.label, score_name(metric), _kind(metric), estimate, *n, coverage, note or "–"))
+            else:
+                others.append((run.label, score_name(metric), estimate, unit or "–", metric.n, metric.note or "–"))
+    score_columns = (
+        *(Column(name, text=True) for name in ("Model", "Figure", "Score")),
+        Column("Value", "%", digits=2, interval=True),
+        Column("n"),
+        Column("Videos"),
+        Column("Coverage", "%", digits=2),
+        Column("Interval", text=True),
+    )
+    other_columns = (
+        *(Column(name, text=True) for name in ("Model", "Figure")),
+        Column("Value", digits=4, interval=True),
+        Column("Unit", text=True),
+        Column("n"),
+        Column("Note", text=True),
+    )
+    tables = [Table("Scores with 95 % intervals", score_columns, tuple(scores), label="scores")]
+    if others:
+        tables.append(Table("Other figures", other_columns, tuple(others), label="figures"))
+    return [table for table in tables if table.rows]
+
+
+def group_table(runs: Sequence[Run]) -> Table | None:
+    """Return the scores by task, one row per group and run, or ``None`` where no metric has a group."""
+    merged: dict[tuple[str, str, str], dict[str, Metric]] = {}
+    for run in runs:
+        for metric in run.metrics:
+            if metric.group and scaled(metric)[1] == "%":
+                merged.setdefault((metric.group, metric.name, run.label), {})[metric.score or "strict"] = metric
+    groups = list(dict.fromkeys((group, name) for group, name, _ in merged))
+    several = len({name for _, name in groups}) > 1
+    rows: list[tuple[Cell, ...]] = []
+    for group, name in groups:
+        for run in runs:
+            scores = merged.get((group, name, run.label))
+            if scores is None:
+                continue
+            any_score = next(iter(scores.values()))
+            coverage = None if any_score.coverage is None else 100 * any_score.coverage
+            values = [
+                scaled(scores[kind])[0] if kind in scores else Estimate(None) for kind in ("strict", "official")
+            ]
+            title = f"{group} ({score_name(any_score)})" if several else group
+            rows.append((title, run.label, *values, any_score.n, any_score.clusters, coverage))
+    columns = (
+        *(Column(name, text=True) for name in ("Task", "Model")),
+        Column("Strict", "%", digits=2, interval=True),
+        Column("Official", "%", digits=2, interval=True),
+        Column("n"),
+        Column("Videos"),
+        Column("Coverage", "%", digits=2),
+    )
+    return Table("Scores by task with 95 % intervals", columns, tuple(rows), label="tasks") if rows else None
+
+
+def judge_table(runs: Sequence[Run]) -> Table | None:
+    """Return pairwise judging, one row per run, baseline and judge, or ``None`` where nothing was judged."""
+    rows: list[tuple[Cell, ...]] = []
+    notes: list[str] = []
+    for run in runs:
+        for contest in () if run.unfinished else contests(run.records.verdicts, run.label):
+            results = Counter(pair.result for pair in contest.pairs)
+            rate, slots = win_rate(contest.pairs), slot_rates(contest.pairs)
+            both = [pair for pair in contest.pairs if len(pair.votes) == 2 and pair.result != "invalid"]
+            first = slots.get("first slot")
+            rows.append(
+                (
+                    f"{contest.model} vs {contest.baseline}",
+                    contest.judge_label,
+                    Estimate(*(None if v is None else 100 * v for v in (rate.value, rate.low, rate.high)))
+                    if rate
+                    else Estimate(None),
+                    *(results[name] for name in ("test", "tie", "baseline", "invalid", "one order only")),
+                    100 * sum(pair.consistent for pair in both) / len(both) if both else None,
+                    100 * first.value if first else None,
+                    rate.clusters if rate else None,
+                )
+            )
+            if rate and rate.note:
+                notes.append(f"{contest.model}: {rate.note}.")
+    columns = (
+        *(Column(name, text=True) for name in ("Contest", "Judge")),
+        Column("Win rate", "%", digits=2, interval=True),
+        *(Column(name) for name in ("Won", "Tied", "Lost", "Invalid", "One order")),
+        Column("Same winner both ways", "%", digits=1),
+        Column("First slot", "%", digits=1),
+        Column("Videos"),
+    )
+    caption = "Pairwise judging in both orders, ties one half, 95 % intervals by video"
+    return Table(caption, columns, tuple(rows), tuple(notes), "judging") if rows else None
+
+
+def _short(value: Any) -> str:
+    if value is None or value == "" or value == {}:
+        return "–"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_short(part)}" for name, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_short, value))
+    return str(value)
+
+
+def _judges(run: Run) -> str:
+    names = dict.fromkeys(
+        f"{contest.judge_label} against {contest.baseline}" for contest in contests(run.records.verdicts)
+    )
+    return ", ".join(names) or "–"
+
+
+def setup_table(runs: Sequence[Run]) -> Table:
+    """Return what ran on what, one row per fact and one column per run."""
+    rows: list[tuple[Cell, ...]] = []
+    for name in ("status", "started", "finished", "host", "versions", "git", "seeds", "data"):
+        label = {"host": "hardware", "git": "code"}.get(name, name).capitalize()
+        rows.append((label, *(_short(getattr(run.records.manifest, name)) for run in runs)))
+    rows.append(("Judge", *(_judges(run) for run in runs)))
+    rows.append(("Samples planned", *(_short(len(run.records.manifest.planned) or None) for run in runs)))
+    rows.append(("Answers on record", *(str(len(run.records.answers)) for run in runs)))
+    rows.append(("Fingerprint", *(run.records.manifest.fingerprint_digest[:16] for run in runs)))
+    columns = (Column("", text=True), *(Column(run.label, text=True) for run in runs))
+    return Table("Set-up", columns, tuple(rows), label="setup")
+
+
+def fingerprint_table(runs: Sequence[Run]) -> Table:
+    """Return the fingerprint field by field; where runs differ, the row says so."""
+    differing = differing_fields(runs)
+    names = sorted({name for run in runs for name in run.records.manifest.fingerprint})
+    names.sort(key=lambda name: name not in differing)
+    rows = tuple(
+        (
+            name,
+            *(_short(run.records.manifest.fingerprint.get(name)) for run in runs),
+            *(["differs" if name in differing else "same"] if len(runs) > 1 else []),
+        )
+        for name in names
+    )
+    more = (Column("Runs", text=True),) if len(runs) > 1 else ()
+    columns = (Column("Field", text=True), *(Column(run.label, text=True) for run in runs), *more)
+    return Table("Fingerprint: what must be the same for runs to compare", columns, rows, label="fingerprint")
+
+
+def _reason(answer: AnswerRecord) -> str:
+    if answer.status == "failed":
+        return answer.error or "no reason recorded"
+    return answer.unparsed or "no parsed value"
+
+
+def failure_tables(runs: Sequence[Run], shown: int = _SHOWN_FAILURES) -> list[Table]:
+    """Return what did not end in an answer: reasons with their counts, then the samples (the first ``shown``)."""
+    rows: list[tuple[Cell, ...]] = []
+    reasons: Counter[tuple[str, str, str]] = Counter()
+    for run in runs:
+        recorded: set[str] = set()
+        for answer in run.records.answers:
+            state = "unparsed" if answer.kind == "narration" and answer.unparsed is not None else outcome(answer)
+            if state in ("failed", "unparsed"):
+                recorded.add(answer.sample)
+                reasons[(run.label, state, _reason(answer))] += 1
+                rows.append((run.label, state, answer.sample, answer.query, _reason(answer), answer.text or "–"))
+        for failed in run.records.manifest.failed:
+            if failed.sample not in recorded:
+                reason = f"{failed.reason}: {failed.error}" if failed.error else failed.reason
+                reasons[(run.label, "failed", reason)] += 1
+                rows.append((run.label, "failed", failed.sample, "–", reason, "–"))
+    if not rows:
+        return []
+    counts = tuple((*key, count) for key, count in reasons.most_common(shown))
+    by_reason = tuple(Column(name, text=True) for name in ("Model", "State", "Reason"))
+    by_sample = tuple(Column(name, text=True) for name in ("Model", "State", "Sample", "Query", "Reason", "Reply"))
+    more = len(rows) - shown
+    note = (
+        (f"The first {shown} of {len(rows)}; all are in answers.jsonl and, filtered, below.",) if more > 0 else ()
+    )
+    return [
+        Table("Reasons", (*by_reason, Column("n")), counts, label="reasons"),
+        Table("Samples", by_sample, tuple(rows[:shown]), note, "failures"),
+    ]
+
+
+def coverage_table(runs: Sequence[Run]) -> Table:
+    """Return the answers of each run by what became of them."""
+    columns = (
+        Column("Model", text=True),
+        *(Column(name) for name in ("Answers", "Answered", "Unparsed", "Failed")),
+        Column("Coverage", "%", digits=2),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for run in runs:
+        counts = coverage_counts(run.records.answers)
+        total = sum(counts.values())
+        rows.append((run.label, total, *counts.values(), 100 * counts["answered"] / total if total else None))
+    return Table("Answers on record", columns, tuple(rows), label="coverage")
+
+
+def latency_tables(runs: Sequence[Run]) -> list[Table]:
+    """Return latency, stages and real-time factors of the runs that have ticks."""
+    summaries = [summarize_ticks(run.label, run.records.ticks) for run in runs if run.records.ticks]
+    if not summaries:
+        return []
+    return [latency_table(summaries), stage_table(summaries), window_table(summaries)]
+
+
+def notices(runs: Sequence[Run]) -> list[str]:
+    """Return what a reader must know before the first number, one line each."""
+    differ = mismatch_notice(runs) if len(runs) > 1 else None
+    return [*([differ] if differ else []), *(line for run in runs for line in run.notices())]
+
+
+def summary_tables(runs: Sequence[Run]) -> list[Table]:
+    """Return every table of a report but the set-up, in reading order."""
+    optional = [group_table(runs), judge_table(runs)]
+    return [
+        *score_tables(runs),
+        *(table for table in optional if table),
+        coverage_table(runs),
+        *latency_tables(runs),
+        *failure_tables(runs)[:1],
+    ]
+
+
+def markdown_report(paths: Iterable[Path]) -> str:
+    """Return ``report.md`` of one or more runs: notices, then every table.
+
+    Raises:
+        UsageError: Runs of different tasks, or no run.
+        DataError: A folder is not a readable run.
+    """
+    runs = load_runs(paths)
+    lines = [f"# {runs[0].records.manifest.task}: {', '.join(run.label for run in runs)}", ""]
+    lines += [f"> {line}" for line in notices(runs)] + [""]
+    tables = [*summary_tables(runs), setup_table(runs), fingerprint_table(runs)]
+    return "\n".join([*lines, *(to_markdown(table) for table in tables)])

@@ -1,0 +1,266 @@
+"""One table, four renderings (terminal text, Markdown, LaTeX, CSV) that show the very same digits.
+
+What stands in a table is decided elsewhere (`evalkit.report.latency`, `evalkit.report.summary`).
+"""
+
+from __future__ import annotations
+
+__all__ = ["Cell", "Column", "Estimate", "Table", "to_csv", "to_latex", "to_markdown", "to_text"]
+
+import csv
+import io
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MISSING = "–"
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+    "—": "---",
+    "±": r"$\pm$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "×": r"$\times$",
+    "∞": r"$\infty$",
+    "µ": r"\textmu{}",
+}
+# A spreadsheet evaluates a cell that opens with one of these; text of models must stay text.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_MARKDOWN = re.compile(r"([\\`*\[\]|~])|(?<!\w)(_)|(_)(?!\w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its interval, in the column's unit.
+
+    Args:
+        value: Point estimate; ``None`` where its parts are missing.
+        low: Lower end of the interval, ``None`` where there is no interval.
+        high: Upper end.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+Cell = str | int | float | Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Args:
+        name: Heading.
+        unit: Unit of the numbers (``s``, ``%``, ``MiB``), shown with the heading.
+        digits: Decimals of numbers that are not integers.
+        interval: Whether cells are `Estimate`; CSV then has a low and a high column.
+        text: Whether cells are text (left-aligned, escaped).
+    """
+
+    name: str
+    unit: str = ""
+    digits: int = 3
+    interval: bool = False
+    text: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The name with the unit in brackets."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    r"""A table before it has a form.
+
+    Args:
+        caption: What the reader sees, with n where numbers are means.
+        columns: The columns, left to right.
+        rows: Cells of each row; each row is as long as ``columns``.
+        notes: Lines below the table.
+        label: Name for ``\label`` and for file names.
+
+    Raises:
+        ValueError: A row is not as long as ``columns``.
+    """
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"a row of {len(row)} cells in a table of {len(self.columns)} columns")
+
+    def shown(self) -> list[list[str]]:
+        """Return the cells as text, before any escaping: the digits that every rendering shows."""
+        return [[show(cell, column) for cell, column in zip(row, self.columns, strict=True)] for row in self.rows]
+
+
+def _number(value: float | None, digits: int) -> str:
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    text = f"{value:.{digits}f}"
+    return text[1:] if float(text) == 0 and text.startswith("-") else text
+
+
+def show(cell: Cell, column: Column) -> str:
+    """Return a cell as plain text; NaN, infinities and ``None`` show as a dash, never as a number."""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, Estimate):
+        value = _number(cell.value, column.digits)
+        if value == MISSING or cell.low is None or cell.high is None:
+            return value
+        return f"{value} [{_number(cell.low, column.digits)}, {_number(cell.high, column.digits)}]"
+    return _number(cell, column.digits)
+
+
+def _one_line(text: str) -> str:
+    """Fold white space and drop control characters, so that no text can steer a terminal or break a row."""
+    folded = " ".join(text.split())
+    return "".join(char for char in folded if unicodedata.category(char) not in ("Cc", "Cf"))
+
+
+def _width(text: str) -> int:
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    marks = sum(unicodedata.combining(char) > 0 for char in text)
+    return len(text) + wide - marks
+
+
+def _pad(text: str, width: int, left: bool) -> str:
+    space = " " * (width - _width(text))
+    return text + space if left else space + text
+
+
+def _aligned(
+    table: Table, rows: Sequence[Sequence[str]], headings: Sequence[str]
+) -> tuple[list[int], list[list[str]]]:
+    widths = [max(map(_width, cells)) for cells in zip(headings, *rows, strict=True)]
+    lines = [
+        [_pad(cell, width, column.text) for cell, width, column in zip(row, widths, table.columns, strict=True)]
+        for row in [headings, *rows]
+    ]
+    return widths, lines
+
+
+def to_text(table: Table) -> str:
+    """Return the table for a terminal: aligned columns, no escape sequences from any cell."""
+    rows = [[_one_line(cell) for cell in row] for row in table.shown()]
+    widths, lines = _aligned(table, rows, [_one_line(column.heading) for column in table.columns])
+    rule = "  ".join("─" * width for width in widths)
+    body = ["  ".join(line).rstrip() for line in lines]
+    parts = [_one_line(table.caption), rule, body[0], rule, *body[1:], rule, *map(_one_line, table.notes)]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown(text: str) -> str:
+    folded = _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN.sub(r"\\\g<0>", folded)
+
+
+def to_markdown(table: Table) -> str:
+    """Return the table as GitHub-flavoured Markdown, cells escaped."""
+    rows = [
+        [_markdown(cell) if column.text else cell for cell, column in zip(row, table.columns, strict=True)]
+        for row in table.shown()
+    ]
+    widths, lines = _aligned(table, rows, [_markdown(column.heading) for column in table.columns])
+    rule = [
+        "-" * max(width, 3) if column.text else "-" * (max(width, 3) - 1) + ":"
+        for width, column in zip(widths, table.columns, strict=True)
+    ]
+    body = ["| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])]
+    caption = [f"**{_markdown(table.caption)}**", ""] if table.caption else []
+    notes = ["", *(f"{_markdown(note)}  " for note in table.notes)] if table.notes else []
+    return "\n".join([*caption, *body, *notes]) + "\n"
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(char, char) for char in _one_line(text))
+
+
+def _latex_cell(text: str, column: Column) -> str:
+    if column.interval and " [" in text:
+        value, _, rest = text.partition(" [")
+        return f"{_latex_number(value)} {{\\scriptsize [{rest.replace('-', '$-$')}}}"
+    return _latex(text) if column.text else _latex_number(text)
+
+
+def _latex_number(text: str) -> str:
+    return (
+        "--" if text == MISSING else _latex(text).replace("-", "$-$", 1) if text.startswith("-") else _latex(text)
+    )
+
+
+def to_latex(table: Table) -> str:
+    r"""Return a ``table`` environment with booktabs rules; the preamble needs ``\usepackage{booktabs}``."""
+    align = "".join("l" if column.text else "r" for column in table.columns)
+    lines = [
+        r"\begin{table}[t]",
+        r"  \centering",
+        rf"  \caption{{{_latex(table.caption)}}}",
+        *([rf"  \label{{tab:{re.sub('[^a-zA-Z0-9:-]+', '-', table.label)}}}"] if table.label else []),
+        rf"  \begin{{tabular}}{{{align}}}",
+        r"    \toprule",
+        "    " + " & ".join(_latex(column.heading) for column in table.columns) + r" \\",
+        r"    \midrule",
+    ]
+    for row in table.shown():
+        cells = [_latex_cell(cell, column) for cell, column in zip(row, table.columns, strict=True)]
+        lines.append("    " + " & ".join(cells) + r" \\")
+    lines += [r"    \bottomrule", r"  \end{tabular}"]
+    lines += [rf"  \par\smallskip{{\footnotesize {_latex(note)}}}" for note in table.notes]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _csv_cells(cell: Cell, column: Column) -> list[str]:
+    if column.interval:
+        estimate = cell if isinstance(cell, Estimate) else Estimate(None)
+        numbers = [_number(part, column.digits) for part in (estimate.value, estimate.low, estimate.high)]
+        return ["" if number == MISSING else number for number in numbers]
+    text = show(cell, column)
+    if isinstance(cell, str):
+        return [f"'{text}" if text.startswith(_FORMULA) else text]
+    return ["" if text == MISSING else text]
+
+
+def to_csv(table: Table) -> str:
+    """Return the table as CSV (RFC 4180, one heading row); an interval is three columns, a gap is empty.
+
+    Text that a spreadsheet would evaluate gets a leading apostrophe.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    headings: list[str] = []
+    for column in table.columns:
+        headings += (
+            [column.heading, f"{column.name} low", f"{column.name} high"] if column.interval else [column.heading]
+        )
+    writer.writerow(headings)
+    for row in table.rows:
+        writer.writerow(
+            [text for cell, column in zip(row, table.columns, strict=True) for text in _csv_cells(cell, column)]
+        )
+    return out.getvalue()
