@@ -75,13 +75,20 @@ def _never_connected(error: Exception) -> bool:
 
 def _of_status(error: APIStatusError) -> Failure:
     status = error.status_code
-    said = one_line(error.message)
+    said = one_line(_said(error))
     if status in _FATAL:
         return Failure("fatal", f"{_FATAL[status]} ({said})")
     if "insufficient_quota" in (error.code, error.type):
         return Failure("fatal", f"the judge's quota is used up ({said})")
-    if status in (400, 422) and (error.param == "temperature" or "temperature" in error.message.lower()):
+    if status in (400, 422) and (error.param == "temperature" or "temperature" in said.lower()):
         return Failure("temperature", said)
     if status in _AGAIN or status >= 500:
         return Failure("again", f"HTTP {status} ({said})", parse_retry_after(error.response.headers))
     return Failure("refused", f"HTTP {status} ({said})")
+
+
+def _said(error: APIStatusError) -> str:
+    """Return the server's own words where it sent some, without the client's wrapping."""
+    body = error.body
+    words = body.get("message") if isinstance(body, dict) else None
+    return words if isinstance(words, str) and words else error.message

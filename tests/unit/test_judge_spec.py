@@ -62,4 +62,4 @@ def test_a_plug_in_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"attempts": 0}, {"reasks": -1}, {"timeout": 0.0}])
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError):
-        JudgeSettings(**wrong)  # type: ignore[arg-type]
+        JudgeSettings(**wrong)
