@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["COMMANDS", "EXIT_CHECK_FAILED", "EXIT_DONE", "EXIT_FAILED_SAMPLES", "EXIT_USAGE", "main"]
+__all__ = ["COMMANDS", "EXIT_CHECK_FAILED", "EXIT_DONE", "EXIT_FAILED_SAMPLES", "EXIT_USAGE", "Parser", "main"]
 
 import argparse
 import errno
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 EXIT_DONE, EXIT_CHECK_FAILED, EXIT_USAGE, EXIT_FAILED_SAMPLES, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -31,6 +32,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Module and one-line summary of each command. A module has ``configure(parser)`` and ``run(args) -> int``."""
 
 
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line, with a suggestion for a mistyped option."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong instead of printing the usage."""
+        from evalkit.errors import UsageError, suggest
+
+        options = [option for action in self._actions for option in action.option_strings]
+        words = message.removeprefix("unrecognized arguments: ").split()
+        hint = suggest(words[0].split("=")[0], options) if message.startswith("unrecognized") else ""
+        raise UsageError(f"{message}{hint}; see {self.prog} --help")
+
+
 def _overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
@@ -38,7 +52,7 @@ def _overview() -> str:
 
 
 def _front_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="evalkit",
         description="Evaluate streaming video-language models second by second.",
         epilog=_overview(),
@@ -62,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     front = _front_parser()
     head, rest = words[:1], words[1:]
+    from evalkit.errors import EvalkitError
+
     try:
         options = front.parse_args(head)
         if options.version:
@@ -75,15 +91,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _dispatch(options.command, rest)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_USAGE
+    except EvalkitError as error:
+        return _complain(str(error))
 
 
 def _dispatch(command: str, rest: list[str]) -> int:
-    from evalkit.errors import EvalkitError, suggest
+    from evalkit.errors import suggest
 
     if command not in COMMANDS:
         return _complain(f"unknown command {command!r}{suggest(command, COMMANDS)}; see evalkit --help")
     module = importlib.import_module(COMMANDS[command][0])
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"evalkit {command}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -92,8 +110,6 @@ def _dispatch(command: str, rest: list[str]) -> int:
     module.configure(parser)
     try:
         code: int = module.run(parser.parse_args(rest))
-    except EvalkitError as error:
-        return _complain(str(error))
     except KeyboardInterrupt:
         sys.stderr.write("evalkit: interrupted\n")
         return EXIT_INTERRUPTED

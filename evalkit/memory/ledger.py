@@ -44,6 +44,7 @@ class Span:
         rows: Flat indices into the grid of the tokens that stand here, ascending; ``None`` means all of
             them. A pruned span thus still knows where its tokens stood.
         temporal_step: Positions between two temporal grids of a vision span.
+        block: Number of the vision block, unique in its stream: where its features are found.
     """
 
     kind: Kind
@@ -52,6 +53,7 @@ class Span:
     grid: tuple[int, int, int] | None = None
     rows: NDArray[np.int64] | None = None
     temporal_step: float = 1.0
+    block: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,6 +76,7 @@ class Span:
             "grid": self.grid,
             "rows": None if self.rows is None else self.rows.tolist(),
             "temporal_step": self.temporal_step,
+            "block": self.block,
         }
 
     @classmethod
@@ -86,6 +89,7 @@ class Span:
             grid=None if value["grid"] is None else (value["grid"][0], value["grid"][1], value["grid"][2]),
             rows=None if value["rows"] is None else np.asarray(value["rows"], dtype=np.int64),
             temporal_step=value["temporal_step"],
+            block=value["block"],
         )
 
 

@@ -2,7 +2,6 @@
 
 from evalkit.models.protocol import (
     Answer,
-    Elicitation,
     SessionRequest,
     Spoken,
     StepReport,
@@ -12,7 +11,6 @@ from evalkit.models.protocol import (
 
 __all__ = [
     "Answer",
-    "Elicitation",
     "SessionRequest",
     "Spoken",
     "StepReport",

@@ -43,12 +43,13 @@ class VisionBlock:
         grid: ``(t, h, w)`` in tokens.
         rows: Flat grid indices of the tokens that were kept, ascending; ``None`` for all.
         temporal_step: Positions between temporal grids.
-        suffix: Ids after the block that belong to it (LLaVA-OneVision's newline token has features, none here).
+        number: Number of the block, unique in its stream.
     """
 
     grid: tuple[int, int, int]
     rows: NDArray[np.int64] | None = None
     temporal_step: float = 1.0
+    number: int = 0
 
     @property
     def tokens(self) -> int:
@@ -109,7 +110,7 @@ class ChatLayout:
         """Return a vision block with its markers."""
         t = self.tokens
         pads = np.full(block.tokens, t.vision, dtype=np.int64)
-        spans = [Span("vision", pads, second, block.grid, block.rows, block.temporal_step)]
+        spans = [Span("vision", pads, second, block.grid, block.rows, block.temporal_step, block.number)]
         if t.vision_open is not None:
             spans.insert(0, self._span("vision_open", [t.vision_open], second))
         if t.vision_close is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["Answer", "Elicitation", "SessionRequest", "Spoken", "StepReport", "StreamSession", "StreamingModel"]
+__all__ = ["Answer", "SessionRequest", "Spoken", "StepReport", "StreamSession", "StreamingModel"]
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from evalkit.records import CompressorReport
-from evalkit.stream import Chunk, Narration
+from evalkit.stream import Chunk, Elicitation, Narration
 from evalkit.timing import Stage
 
 
@@ -29,21 +29,6 @@ class SessionRequest:
     seed: int = 0
     narration: Narration | None = None
     time_stamps: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Elicitation:
-    """How a reply to a question is drawn out.
-
-    Args:
-        options: Where set, the reply is the option whose first token has the largest logit; nothing is generated.
-        prefix: Text put into the assistant's mouth.
-        max_tokens: Most tokens generated; ``None`` for the model's default.
-    """
-
-    options: tuple[str, ...] = ()
-    prefix: str = ""
-    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from evalkit.memory import Ledger, MemoryPolicy, SlidingWindow, Span, assign, fo
 from evalkit.models.backbone import Backbone, Features, Packed
 from evalkit.models.generation import GenerationSettings, TokenChooser, seed_of
 from evalkit.models.layout import VisionBlock
-from evalkit.models.protocol import Answer, Elicitation, SessionRequest, Spoken, StepReport
+from evalkit.models.protocol import Answer, SessionRequest, Spoken, StepReport
 from evalkit.models.vision import SessionVision
-from evalkit.stream import Chunk
+from evalkit.stream import Chunk, Elicitation
 from evalkit.timing import StageClock
 
 
@@ -90,7 +90,8 @@ class CachedSession:
         self._clock = StageClock(backbone.synchronise if backbone.device.type == "cuda" else None)
         self._ledger = Ledger()
         self._next_position = 0.0
-        self._next_second = 0
+        self._second = -1
+        self._next_block = 0
         self._instruct = request.narration is not None
         self._features: dict[int, Features] = {}
         self._pixels: dict[int, Packed] = {}
@@ -109,22 +110,21 @@ class CachedSession:
     def observe(self, chunk: Chunk, subtitles: tuple[str, ...] = ()) -> StepReport:
         """Take in one second of frames, as part of one long user turn."""
         before = self._begin(chunk)
-        second = self._next_second
+        second = chunk.tick.index
         evicted = self._forget(second)
-        spans = self._opening() if second == 0 or not self._ledger else []
+        spans = self._opening() if not self._ledger else []
         spans += self._see(chunk, second)
         spans += [self._layout.subtitle(text, second) for text in subtitles]
         self._add(spans)
         if not self._policy.recompute:
             self._prefill()
-        self._next_second += 1
         return self._report(before, spans, evicted)
 
     @torch.inference_mode()
     def speak(self, chunk: Chunk) -> Spoken:
         """Take in one second of frames in a turn of its own and say something about it."""
         before = self._begin(chunk)
-        second = self._next_second
+        second = chunk.tick.index
         evicted = self._forget(second)
         spans = self._opening() if not self._ledger else []
         if self._ledger and self._ledger[-1].kind == "assistant_close":
@@ -144,7 +144,6 @@ class CachedSession:
         self._ledger.extend(self._layout.reply(ids, second))
         if self._trace is not None:
             self._trace.replied(ids, self._cache.length)
-        self._next_second += 1
         text = self._layout.text.decode([i for i in ids if i != self._layout.tokens.turn_close])
         step = self._report(before, spans, evicted, generated=len(ids), first_token=first_token)
         return Spoken(text, ids, step)
@@ -156,14 +155,14 @@ class CachedSession:
         if not self._ledger:
             self._add(self._opening())
         mark = _Mark(len(self._ledger), self._cache.length, self._next_position)
-        second = max(self._next_second - 1, 0)
+        second = max(self._second, 0)
         self._ledger.extend(
             [self._layout.query(prompt, second), *self._layout.reply_open(second, elicitation.prefix)]
         )
         logits = self._first_logits()
         context = self._ledger.tokens
         if elicitation.options:
-            text, count, first = self._likeliest(logits, elicitation.options), 0, self._clock.elapsed()
+            text, count, first = self._likeliest(logits, elicitation), 0, self._clock.elapsed()
         else:
             limit = elicitation.max_tokens or self._generation.answer_tokens
             ids, said_at = self._generate(
@@ -191,7 +190,10 @@ class CachedSession:
 
     def _forget(self, second: int) -> dict[str, int]:
         """Carry the policy's plan out; return the tokens evicted by kind."""
+        if second == self._second:
+            return {}
         self._clock.enter("cache")
+        self._second = second
         plan = self._policy.plan(self._ledger, second)
         if plan.keeps_everything:
             return {}
@@ -205,9 +207,9 @@ class CachedSession:
                 self._cache.keep(cached, positions[:, : len(cached)])
         else:
             self._cache.keep(cached, None)
-        seconds = {span.second for span in self._ledger if span.kind == "vision"}
-        self._features = {s: f for s, f in self._features.items() if s in seconds}
-        self._pixels = {s: p for s, p in self._pixels.items() if s in seconds}
+        blocks = {span.block for span in self._ledger if span.kind == "vision"}
+        self._features = {block: kept for block, kept in self._features.items() if block in blocks}
+        self._pixels = {block: kept for block, kept in self._pixels.items() if block in blocks}
         self._instruct = self._instruct or (plan.restart and self._request.narration is not None)
         after = self._ledger.counts
         return {k: n - after.get(k, 0) for k, n in before.items() if n > after.get(k, 0)}
@@ -220,12 +222,13 @@ class CachedSession:
         if len(chunk.frames):
             self._clock.enter("preprocess")
             packed = self._vision.pack(chunk.frames)
-            if self._reencodes:
-                self._pixels[second] = packed
             features = self._vision.encode(packed, self._clock)
-            self._features[second] = features
+            number, self._next_block = self._next_block, self._next_block + 1
+            self._features[number] = features
+            if self._reencodes:
+                self._pixels[number] = packed
             step = self._backbone.temporal_step(self._request.fps)
-            spans += self._layout.vision(VisionBlock(features.grid, features.rows, step), second)
+            spans += self._layout.vision(VisionBlock(features.grid, features.rows, step, number), second)
         return spans
 
     @property
@@ -259,8 +262,8 @@ class CachedSession:
         embeddings = self._backbone.embed(torch.from_numpy(ids).to(self._backbone.device))
         start = 0
         for span in spans:
-            if span.kind == "vision" and span.second is not None:
-                embeddings[start : start + len(span)] = self._features[span.second].tokens.to(embeddings.dtype)
+            if span.block is not None:
+                embeddings[start : start + len(span)] = self._features[span.block].tokens.to(embeddings.dtype)
             start += len(span)
         self._cache.expect(positions)
         placed = torch.from_numpy(np.ascontiguousarray(positions)).to(self._backbone.device)
@@ -281,10 +284,10 @@ class CachedSession:
         return [first.cut(-left, len(first)), *others]
 
     def _encode_again(self) -> None:
-        current = self._next_second
-        for second, packed in self._pixels.items():
-            if second != current:
-                self._features[second] = self._vision.encode_again(packed, self._clock)
+        newest = self._next_block - 1
+        for number, packed in self._pixels.items():
+            if number != newest:
+                self._features[number] = self._vision.encode_again(packed, self._clock)
 
     def _generate(
         self, logits: torch.Tensor, limit: int, *, seed: int, exact: bool = False
@@ -314,10 +317,11 @@ class CachedSession:
         self._next_position += len(ids) - 1
         return tuple(ids), first_token
 
-    def _likeliest(self, logits: torch.Tensor, options: tuple[str, ...]) -> str:
-        """Return the option whose last token (after a newline) has the largest logit; ties go to the first."""
-        ids = [self._layout.text.encode("\n" + option)[-1] for option in options]
-        return options[int(logits[0, ids].argmax())]
+    def _likeliest(self, logits: torch.Tensor, elicitation: Elicitation) -> str:
+        """Return the option whose last token has the largest logit; of equals the first."""
+        encode = self._layout.text.encode
+        ids = [encode(elicitation.lead + option)[-1] for option in elicitation.options]
+        return elicitation.options[int(logits[0, ids].argmax())]
 
     def _return_to(self, mark: _Mark) -> None:
         self._ledger.truncate(mark.spans)
@@ -347,45 +351,49 @@ class CachedSession:
             compressors=self._vision.reports(),
         )
 
+    @torch.inference_mode()
     def state(self) -> dict[str, Any]:
         """Return everything a checkpoint needs."""
         tensors = {f"cache.{name}": value for name, value in self._cache.state().items()}
-        for second, features in self._features.items():
-            tensors[f"features.{second}"] = features.tokens
-        for second, packed in self._pixels.items():
-            tensors[f"pixels.{second}"] = packed.pixels
+        for block, features in self._features.items():
+            tensors[f"features.{block}"] = features.tokens
+        for block, packed in self._pixels.items():
+            tensors[f"pixels.{block}"] = packed.pixels
         tensors |= {f"vision.{name}": value for name, value in self._vision.state().items()}
         shapes = {
             "features": {
-                s: [f.grid, None if f.rows is None else f.rows.tolist()] for s, f in self._features.items()
+                b: [f.grid, None if f.rows is None else f.rows.tolist()] for b, f in self._features.items()
             },
-            "pixels": {s: p.grid for s, p in self._pixels.items()},
+            "pixels": {b: p.grid for b, p in self._pixels.items()},
         }
         plain = {
             "ledger": [span.to_json() for span in self._ledger],
             "next_position": self._next_position,
-            "next_second": self._next_second,
+            "second": self._second,
+            "next_block": self._next_block,
             "instruct": self._instruct,
             **shapes,
         }
         return {"tensors": tensors, "json": plain}
 
+    @torch.inference_mode()
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to what ``state`` returned."""
         plain, tensors = state["json"], state["tensors"]
         self._ledger = Ledger(Span.from_json(value) for value in plain["ledger"])
         self._next_position = plain["next_position"]
-        self._next_second = plain["next_second"]
+        self._second = plain["second"]
+        self._next_block = plain["next_block"]
         self._instruct = plain["instruct"]
         self._cache.restore(_below(tensors, "cache."))
         self._vision.restore(_below(tensors, "vision."))
         device = self._backbone.device
-        for second, (grid, rows) in plain["features"].items():
+        for block, (grid, rows) in plain["features"].items():
             kept = None if rows is None else np.asarray(rows, dtype=np.int64)
-            tokens = tensors[f"features.{second}"].to(device)
-            self._features[int(second)] = Features(tokens, (grid[0], grid[1], grid[2]), kept)
-        for second, grid in plain["pixels"].items():
-            self._pixels[int(second)] = Packed(tensors[f"pixels.{second}"], (grid[0], grid[1], grid[2]))
+            tokens = tensors[f"features.{block}"].to(device)
+            self._features[int(block)] = Features(tokens, (grid[0], grid[1], grid[2]), kept)
+        for block, grid in plain["pixels"].items():
+            self._pixels[int(block)] = Packed(tensors[f"pixels.{block}"], (grid[0], grid[1], grid[2]))
 
     def close(self) -> None:
         """Free what the session holds."""

@@ -6,9 +6,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Narration", "Query", "QueryKind", "StreamSample"]
+__all__ = ["Elicitation", "Narration", "Query", "QueryKind", "StreamSample"]
 
 QueryKind = Literal["choice", "count", "yes-no", "open", "proactive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Elicitation:
+    """How a reply to a question is drawn out.
+
+    Args:
+        options: Where set, the reply is the option with the largest logit; nothing is generated.
+        lead: Text before an option when its token is looked up (a newline or a space: tokenizers differ).
+        prefix: Text put into the assistant's mouth.
+        max_tokens: Most tokens generated; ``None`` for the model's default.
+    """
+
+    options: tuple[str, ...] = ()
+    lead: str = "\n"
+    prefix: str = ""
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +41,7 @@ class Query:
         answer: Gold: a letter, a number in digits, ``Yes``/``No`` or text; ``None`` where it is hidden.
         visible_from: Start of the visible span, seconds; ``None`` means the sample's start.
         tags: Groups the scorer needs (``task``, ``category``, ``duration`` ...).
+        elicitation: How the reply is drawn out.
     """
 
     id: str
@@ -34,6 +52,7 @@ class Query:
     answer: str | None = None
     visible_from: float | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    elicitation: Elicitation = Elicitation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +84,7 @@ class StreamSample:
         narration: Set where the model speaks every second.
         cluster: Video id; samples of one video are not independent.
         tags: Task name, duration bucket and the like.
+        texts: ``(seconds, text)`` of subtitles, in order; each enters the stream with the frames of its time.
     """
 
     id: str
@@ -76,3 +96,4 @@ class StreamSample:
     narration: Narration | None = None
     cluster: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    texts: tuple[tuple[float, str], ...] = ()

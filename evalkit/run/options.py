@@ -1,0 +1,184 @@
+"""Options exist once, here: the command line, the TOML file and Python calls are three views of this model."""
+
+from __future__ import annotations
+
+__all__ = ["RunOptions", "SettingGroups", "apply_settings", "merge_options", "parse_assignment", "read_config"]
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from evalkit.errors import UsageError, suggest
+
+Setting = bool | int | float | str | None
+
+
+class RunOptions(BaseModel):
+    """What `evalkit run` was asked to do."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str = Field(description="benchmark to run (evalkit list tasks)")
+    model: str = Field(description="model under test (evalkit list models)")
+    data: str = Field("demo", description="folder with the benchmark's files, or demo for made-up ones")
+    checkpoint: str | None = Field(None, description="hub id or folder of the weights, or tiny (built in)")
+    limit: int | None = Field(None, ge=1, description="run the first N samples only")
+    sample: tuple[str, ...] = Field((), description="run these samples only (repeatable)")
+    out: str | None = Field(None, description="run folder (default runs/TASK/MODEL/STARTED-FINGERPRINT)")
+    resume: bool = Field(False, description="go on with an unfinished run")
+    dry_run: bool = Field(False, description="print what would run, decode one second of each video, and stop")
+    protocol: str | None = Field(None, description="protocol of a question benchmark (streaming, official ...)")
+    compress: str | None = Field(None, description="token compression, such as stc or cacher(...),pruner(...)")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    dtype: str = Field("auto", description="auto, float32, bfloat16 or float16")
+    attention: str = Field("sdpa", description="attention kernel of transformers")
+    after_vision: Literal["max", "spatial"] = Field(
+        "max", description="Qwen positions of text after a video: max (the published rule) or spatial (5.x)"
+    )
+    seed: int = Field(42, ge=0, description="seed of every random number")
+    checkpoint_seconds: int = Field(60, ge=1, description="save the session every so many stream seconds")
+    judge: str | None = Field(None, description="judge the run when it is done: openai:MODEL or overlap")
+    against: str | None = Field(None, description="run folder or merged_result.jsonl to be judged against")
+    base_url: str | None = Field(None, description="address of the judge's server")
+    compat: bool = Field(False, description="reproduce faults of the released code (compressor state shared)")
+    settings: dict[str, Setting] = Field(
+        default_factory=dict, description="group.key=value: memory.*, generation.*, task.* (repeatable)"
+    )
+
+
+SettingGroups = Mapping[str, type[Any]]
+"""Setting groups by name: a pydantic model or a dataclass each, whose fields are the keys."""
+
+
+def _fields(group: type[Any]) -> dict[str, Any]:
+    """Return the annotated types of a group's fields."""
+    if issubclass(group, BaseModel):
+        return {name: info.annotation for name, info in group.model_fields.items()}
+    hints = typing.get_type_hints(group)
+    return {f.name: hints[f.name] for f in dataclasses.fields(group)}
+
+
+def apply_settings(settings: Mapping[str, Setting], groups: SettingGroups) -> dict[str, dict[str, Any]]:
+    """Sort settings into their groups and check their types.
+
+    A key may stand without its group where only one group has it.
+
+    Args:
+        settings: ``group.key`` or ``key`` to value.
+        groups: Group name to the class that holds its keys.
+
+    Raises:
+        UsageError: No group has the key, several have it, or the value does not fit.
+    """
+    sorted_out: dict[str, dict[str, Any]] = {name: {} for name in groups}
+    for key, value in settings.items():
+        group, name = _locate(key, groups)
+        kind = _fields(groups[group])[name]
+        sorted_out[group][name] = _convert(f"{group}.{name}", value, kind)
+    return sorted_out
+
+
+def _locate(key: str, groups: SettingGroups) -> tuple[str, str]:
+    known = {f"{group}.{name}" for group, holder in groups.items() for name in _fields(holder)}
+    if key in known:
+        group, _, name = key.partition(".")
+        return group, name
+    homes = [full for full in known if full.partition(".")[2] == key]
+    if len(homes) == 1:
+        return _locate(homes[0], groups)
+    if len(homes) > 1:
+        raise UsageError(f"setting {key!r} is ambiguous: {' or '.join(sorted(homes))}")
+    near = difflib.get_close_matches(key.rpartition(".")[2], [k.partition(".")[2] for k in known], n=1, cutoff=0.5)
+    hint = suggest(key, known)
+    if not hint and near:
+        hint = "; did you mean " + repr(next(k for k in sorted(known) if k.endswith("." + near[0]))) + "?"
+    raise UsageError(f"unknown setting {key!r}{hint} (known: {', '.join(sorted(known))})")
+
+
+def _convert(name: str, value: Setting, kind: Any) -> Any:
+    if isinstance(value, str) and value.lower() in ("none", "null") and _allows_none(kind):
+        return None
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise UsageError(f"setting {name}={value!r}: {reason}") from error
+
+
+def _allows_none(kind: Any) -> bool:
+    union = typing.get_origin(kind) in (types.UnionType, typing.Union)
+    return union and type(None) in typing.get_args(kind)
+
+
+def parse_assignment(text: str) -> tuple[str, Setting]:
+    """Read one ``key=value``; a value that is JSON is taken as such, anything else as text.
+
+    Raises:
+        UsageError: There is no ``=``.
+    """
+    key, equals, raw = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set wants key=value, not {text!r}")
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        return key.strip(), raw
+    if isinstance(value, dict | list):
+        raise UsageError(f"--set {key}: a number, true, false or text is wanted, not {raw}")
+    return key.strip(), value
+
+
+def read_config(path: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Read options from a TOML file: option names at the top, settings in tables by group.
+
+    Args:
+        path: The file.
+        names: Option names that exist.
+
+    Raises:
+        UsageError: The file cannot be read or names an option that does not exist.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path}: {error}") from error
+    known = set(names) - {"settings"}
+    options: dict[str, Any] = {}
+    settings: dict[str, Setting] = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if isinstance(value, dict):
+            settings |= {f"{key}.{inner}": setting for inner, setting in value.items()}
+        elif name not in known:
+            raise UsageError(f"--config {path}: unknown option {key!r}{suggest(name, known)}")
+        else:
+            options[name] = tuple(value) if isinstance(value, list) else value
+    return options | ({"settings": settings} if settings else {})
+
+
+def merge_options(layers: Sequence[Mapping[str, Any]]) -> RunOptions:
+    """Lay options over one another, later ones on top; settings are merged key by key.
+
+    Raises:
+        UsageError: An option is missing or does not fit.
+    """
+    merged: dict[str, Any] = {}
+    settings: dict[str, Setting] = {}
+    for layer in layers:
+        merged |= {key: value for key, value in layer.items() if key != "settings"}
+        settings |= layer.get("settings", {})
+    try:
+        return RunOptions(**merged, settings=settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "--" + str(first["loc"][0]).replace("_", "-")
+        reason = "is required" if first["type"] == "missing" else f": {first['msg']}"
+        raise UsageError(f"{name} {reason}") from error
