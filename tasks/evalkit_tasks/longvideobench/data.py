@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from evalkit.errors import DecodeError, UsageError, suggest
-from evalkit.stream import Query, StreamSample
+from evalkit.stream import Elicitation, Query, StreamSample
 from evalkit.tasks.contract import CheckReport, Problem, TaskData, TaskSettings
 from evalkit.tasks.frames import PRESETS, Clip
 from evalkit.tasks.subtitles import Subtitle, read_subtitles, timed_texts
@@ -26,7 +26,7 @@ from evalkit_tasks.longvideobench.annotations import (
     video_file,
 )
 from evalkit_tasks.longvideobench.interleave import InterleaveRule, interleaved_texts
-from evalkit_tasks.longvideobench.prompts import prompt_for
+from evalkit_tasks.longvideobench.prompts import LMMS_MAX_TOKENS, prompt_for
 from evalkit_tasks.longvideobench.rows import probe_videos, video_problems
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "question_tags",
     "stream_texts",
 ]
+
 
 Texts = tuple[tuple[float, str], ...]
 
@@ -81,6 +82,7 @@ def question_tags(row: LvbRow, split: Split) -> dict[str, str]:
 
 
 def _query(row: LvbRow, settings: LongVideoBenchSettings) -> Query:
+    frames = {"frames": settings.frames} if settings.protocol == "official" else {}
     return Query(
         id=row.id,
         at=row.duration,
@@ -88,7 +90,8 @@ def _query(row: LvbRow, settings: LongVideoBenchSettings) -> Query:
         kind="choice",
         choices=tuple(row.candidates),
         answer=row.answer,
-        tags=question_tags(row, settings.split),
+        tags={**question_tags(row, settings.split), "protocol": settings.protocol, **frames},
+        elicitation=Elicitation(max_tokens=LMMS_MAX_TOKENS if settings.prompt_variant == "lmms-eval" else None),
     )
 
 
@@ -170,7 +173,7 @@ def _streaming(
                 queries=tuple(sorted((_query(row, settings) for row in asked), key=lambda query: query.at)),
                 cluster=first.video_id,
                 tags=_sample_tags(first, settings),
-                **_texts_field(texts),
+                texts=texts,
             )
         )
     return samples, problems
@@ -193,7 +196,7 @@ def _official(
             queries=(_query(row, settings),),
             cluster=row.video_id,
             tags={**_sample_tags(row, settings), "frames": settings.frames},
-            **_texts_field(texts.get(row.id, ())),
+            texts=texts.get(row.id, ()),
         )
         for row in rows
     ]
@@ -269,10 +272,6 @@ def official_texts(
             rule=settings.subtitle_rule,
         )
     return texts, problems
-
-
-def _texts_field(texts: Texts) -> dict[str, Any]:
-    return {"texts": texts} if texts else {}
 
 
 def check_data(data: Path) -> CheckReport:

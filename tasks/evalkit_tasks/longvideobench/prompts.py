@@ -10,6 +10,7 @@ from evalkit.errors import UsageError, suggest
 __all__ = [
     "ANSWER_INSTRUCTION",
     "LETTERS",
+    "LMMS_MAX_TOKENS",
     "PROMPTS",
     "lmms_eval_prompt",
     "lmms_interleaved_prompt",
@@ -23,6 +24,9 @@ LETTERS = "ABCDE"
 
 ANSWER_INSTRUCTION = "Answer with the option's letter from the given choices directly."
 """``longvideobench_dataset.py`` (fc3c553), and the ``post_prompt`` of lmms-eval and VLMEvalKit."""
+
+LMMS_MAX_TOKENS = 32
+"""``max_new_tokens`` of lmms-eval's ``longvideobench_val_v`` and ``_val_i``; greedy."""
 
 
 def _options(candidates: Sequence[str]) -> list[str]:

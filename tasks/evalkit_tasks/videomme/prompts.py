@@ -11,6 +11,7 @@ __all__ = [
     "LETTERS",
     "LIVECC_ANSWER_PREFIX",
     "LIVECC_LETTER_CONTEXT",
+    "LMMS_MAX_TOKENS",
     "PROMPTS",
     "livecc_prompt",
     "lmms_eval_prompt",
@@ -36,6 +37,7 @@ LMMS_INSTRUCTION = (
 LMMS_POST = "\nAnswer with the option's letter from the given choices directly."
 LMMS_SUBTITLES = "This video's subtitles are listed below: \n"
 LMMS_NO_SUBTITLES = "No subtitles available"
+LMMS_MAX_TOKENS = 16
 """lmms-eval ``tasks/videomme/utils.py``, 75571cf. The instruction names subtitles even where there are none,
 and the post prompt starts with a newline of its own, so that a blank line stands before it."""
 

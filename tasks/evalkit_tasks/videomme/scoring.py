@@ -1,0 +1,184 @@
+"""Video-MME's scores: the official rule with its shrinking denominator, and the strict one."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from types import MappingProxyType
+
+from evalkit.tasks.contract import Prediction, ScoreSheet
+from evalkit.tasks.scoring import ABSENT, Scored, absent, duplicate_problems, make_sheet, mark
+from evalkit_tasks.longvideobench.grouping import (
+    GroupCount,
+    GroupRule,
+    Outcome,
+    count_groups,
+    drop_missing_parts,
+    group_scores,
+)
+from evalkit_tasks.videomme.extract import EXTRACTORS, official_letter
+from evalkit_tasks.videomme.predictions import UNKNOWN_LABELS
+from evalkit_tasks.videomme.prompts import LETTERS
+from evalkit_tasks.videomme.published import DOMAINS, DURATIONS, SUB_CATEGORIES, TASK_COUNTS, TASK_TYPES
+
+__all__ = ["group_name", "score_predictions"]
+
+_OVERALL = "videomme_overall"
+_QUESTIONS_PER_SUB_CATEGORY = 30
+
+
+def group_name(kind: str, value: str) -> str:
+    """Return a group's stable name: ``videomme_short``, ``videomme_domain_life_record`` ...
+
+    Args:
+        kind: ``duration``, ``domain`` or ``sub_category``.
+        value: Published name.
+    """
+    slug = re.sub(r"[^a-z0-9]+", "_", value.lower().replace("&", "and")).strip("_")
+    return f"videomme_{slug}" if kind == "duration" else f"videomme_{kind}_{slug}"
+
+
+_DURATION_GROUPS = tuple(group_name("duration", name) for name in DURATIONS)
+_DOMAIN_GROUPS = tuple(group_name("domain", name) for name in DOMAINS)
+_SUB_GROUPS = tuple(group_name("sub_category", name) for name in SUB_CATEGORIES)
+_name = lru_cache(maxsize=1024)(group_name)
+
+
+def _rule(whole: bool) -> GroupRule:
+    return GroupRule(
+        tasks=TASK_TYPES,
+        micro=(*_DURATION_GROUPS, _OVERALL, *_DOMAIN_GROUPS, *_SUB_GROUPS),
+        macro={
+            "videomme_macro_duration": _DURATION_GROUPS,
+            "videomme_macro_domain": _DOMAIN_GROUPS,
+            "videomme_macro_task": TASK_TYPES,
+        },
+        total=_OVERALL,
+        parts=_DURATION_GROUPS,
+        whole=whole,
+    )
+
+
+def _labels(predictions: Sequence[Prediction]) -> Callable[[Prediction], tuple[str, tuple[str, ...]]]:
+    """Return a function that gives a prediction's task type and groups, each to be called once in order.
+
+    Questions of the published set that a file lacks have no labels in it. How many of them each task type,
+    domain and sub-category has is known, so they are dealt out by count; which is which does not matter to
+    any score.
+    """
+    pools = {
+        kind: {duration: iter(left) for duration, left in _remainders(predictions, kind).items()}
+        for kind in ("task", "domain", "sub_category")
+    }
+
+    def label(prediction: Prediction) -> tuple[str, tuple[str, ...]]:
+        duration = prediction.tags.get("duration", "")
+        values = {"task": prediction.task, **{k: prediction.tags.get(k, "") for k in ("domain", "sub_category")}}
+        if UNKNOWN_LABELS in prediction.tags:
+            values = {kind: next(pools[kind][duration], "") for kind in pools}
+        groups = [_name("duration", duration), _OVERALL]
+        groups += [_name(kind, values[kind]) for kind in ("domain", "sub_category") if values[kind]]
+        return values["task"], tuple(groups)
+
+    return label
+
+
+def _remainders(predictions: Iterable[Prediction], kind: str) -> dict[str, list[str]]:
+    """Return, by duration, the labels of one kind that the published set has and the predictions lack."""
+    have: set[tuple[str, str, str]] = set()
+    for prediction in predictions:
+        if UNKNOWN_LABELS not in prediction.tags:
+            value = prediction.task if kind == "task" else prediction.tags.get(kind, "")
+            have.add((prediction.id, prediction.tags.get("duration", ""), value))
+    counted = Counter((duration, value) for _, duration, value in have)
+    left: dict[str, list[str]] = {}
+    for place, duration in enumerate(DURATIONS):
+        published = _published_counts(kind, place)
+        left[duration] = [
+            value for value, count in published.items() for _ in range(max(0, count - counted[duration, value]))
+        ]
+    return left
+
+
+def _published_counts(kind: str, place: int) -> Mapping[str, int]:
+    if kind == "task":
+        return {name: counts[place] for name, counts in TASK_COUNTS.items()}
+    return DOMAINS if kind == "domain" else dict.fromkeys(SUB_CATEGORIES, _QUESTIONS_PER_SUB_CATEGORY)
+
+
+def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSheet:
+    """Score replies by the official rule (``source``) and strictly.
+
+    ``source`` takes the first capital A-D after deleting prefixes; a reply without one leaves numerator and
+    denominator. The official script stops unless a duration has all its 300 videos, so a duration that lacks
+    one is ``None``, and the total with it. Strict counts every question of the durations present.
+
+    ``facts['other_rules']`` has the overall score by lmms-eval's and VLMEvalKit's way of reading, over all
+    rows, unread ones wrong.
+
+    Args:
+        predictions: As ``read_predictions`` gives them.
+        format: Layout they came in.
+    """
+    marks = {entry.id: entry for entry in mark(map(_echo_to_letter, predictions))}
+    once = list({prediction.id: prediction for prediction in reversed(predictions)}.values())[::-1]
+    label = _labels(once)
+    labelled = {prediction.id: label(prediction) for prediction in once}
+    strict = [
+        Outcome(*labelled[p.id], marks[p.id].correct, marks[p.id].answered, present=not absent(p)) for p in once
+    ]
+    strict = drop_missing_parts(strict, _DURATION_GROUPS, _OVERALL)
+    source = [_official(p, *labelled[p.id]) for p in predictions if p.tags.get(ABSENT) != "question"]
+    by_strict, by_source = count_groups(strict), count_groups(source)
+    rows = [prediction for prediction in predictions if not absent(prediction)]
+    dropped = sum(not outcome.counted for outcome in source if outcome.present)
+    return make_sheet(
+        task="videomme",
+        format=format,
+        source=_scored(by_source, _rule(True)),
+        strict=_scored(by_strict, _rule(False)),
+        marks=[marks[p.id] for p, outcome in zip(once, strict, strict=True) if outcome.task],
+        problems=duplicate_problems(predictions),
+        facts={
+            "source_rule": "official: first capital A-D, unread replies out of the denominator",
+            "dropped_by_source": dropped,
+            "rows": len(rows),
+            "other_rules": _other_rules(rows),
+        },
+    )
+
+
+def _official(prediction: Prediction, task: str, groups: tuple[str, ...]) -> Outcome:
+    here = not absent(prediction)
+    letter = official_letter(prediction.response) if prediction.response is not None else ""
+    return Outcome(
+        task, groups, bool(letter) and letter == prediction.gold, bool(letter), bool(letter), present=here
+    )
+
+
+def _echo_to_letter(prediction: Prediction) -> Prediction:
+    """Read a reply that is one of the options, word for word, as its letter.
+
+    An option's text may itself name letters (``A. Gene activation by Vitamin D.``), on which a parser of
+    free text rightly hesitates.
+    """
+    if prediction.response is None or prediction.choices.count(prediction.response.strip()) != 1:
+        return prediction
+    return replace(prediction, response=LETTERS[prediction.choices.index(prediction.response.strip())])
+
+
+def _scored(counts: Mapping[str, GroupCount], rule: GroupRule) -> Scored:
+    tallies = {name: counts[name].tally for name in rule.tasks if name in counts}
+    return Scored(group_scores(counts, rule), MappingProxyType(tallies))
+
+
+def _other_rules(rows: Sequence[Prediction]) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for name in ("lmms-eval", "vlmevalkit"):
+        read = lru_cache(maxsize=4096)(EXTRACTORS[name])
+        right = sum(row.response is not None and read(row.response) == row.gold for row in rows)
+        found[name] = 100.0 * right / len(rows) if rows else None
+    return found
