@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["VideoError", "VideoFault", "open_video", "video_stream"]
+__all__ = ["VideoError", "VideoFault", "open_video", "read_packets", "video_stream"]
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from evalkit.errors import DecodeError
@@ -43,7 +44,8 @@ def open_video(path: Path | str) -> Iterator[InputContainer]:
         path: The file; URLs are not opened.
 
     Raises:
-        VideoError: The file is missing, empty, truncated, of another kind, or cannot be read.
+        VideoError: The file is missing, empty, truncated, of another kind, or cannot be read; errors of
+            FFmpeg inside the ``with`` block are turned into it too.
     """
     file = Path(path)
     container = _open(file)
@@ -51,6 +53,8 @@ def open_video(path: Path | str) -> Iterator[InputContainer]:
         if container.format.name in _NO_VIDEO_FORMATS or container.format.name.endswith("_pipe"):
             raise VideoError("wrong-container", f"{file}: a {container.format.name} file, not a video", path=file)
         yield container
+    except av.error.FFmpegError as error:
+        raise VideoError("unreadable", f"{file}: reading failed ({error.strerror})", path=file) from error
     finally:
         container.close()
 
@@ -70,6 +74,16 @@ def video_stream(container: InputContainer, path: Path | str) -> VideoStream:
     raise VideoError("no-video-stream", f"{path}: no video stream in it (it holds {kinds})", path=Path(path))
 
 
+def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """Yield a stream's packets, then the empty one that flushes its decoder.
+
+    A file cut short ends where it was cut. So does one in which further streams turn up while it is read:
+    PyAV then fails with IndexError, after the last packet.
+    """
+    with suppress(av.error.InvalidDataError, av.error.EOFError, IndexError):
+        yield from container.demux(stream)
+
+
 def _open(file: Path) -> InputContainer:
     try:
         if not file.exists():
@@ -79,10 +93,10 @@ def _open(file: Path) -> InputContainer:
         if file.stat().st_size == 0:
             raise VideoError("empty", f"{file}: the video file has zero bytes", path=file)
         # The prefix keeps a name with a colon from being read as a protocol.
-        return av.open(f"file:{file}", mode="r")
+        return av.open(f"file:{file}", mode="r", metadata_errors="replace")
     except av.error.InvalidDataError:
         raise _invalid(file) from None
-    except OSError as error:
+    except (OSError, av.error.FFmpegError) as error:
         reason = error.strerror or type(error).__name__
         raise VideoError("unreadable", f"{file}: cannot be read ({reason})", path=file) from None
 

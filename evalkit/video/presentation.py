@@ -18,6 +18,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from evalkit.stream import Tick
+from evalkit.video.container import read_packets
 
 # How far before the target to try again where a seek lands on a key frame past it, seconds.
 _SEEK_BACK = (0, 2, 10, 60)
@@ -141,8 +142,8 @@ class Screen:
                 continue
             try:
                 frames = packet.decode()
-            except (av.error.InvalidDataError, EOFError):
-                continue
+            except av.error.FFmpegError:
+                continue  # what did not come out shows in the gaps
             for frame in frames:
                 pts = _pts(frame)
                 if frame.is_corrupt or (last is not None and pts <= last):
@@ -198,28 +199,30 @@ def _packets_from(
     """Yield the packets from the last key frame not after ``first`` on."""
     zero = stream.start_time or 0
     if first <= zero:
-        return _read(container, stream)
+        return read_packets(container, stream)
     for back in _SEEK_BACK:
-        try:
-            container.seek(max(zero, first - int(back / base)), stream=stream)
-        except av.error.FFmpegError:
-            return _read(container, stream)  # not seekable: decode from the start
-        packets = _read(container, stream)
+        if not _seek(container, stream, first - int(back / base)):
+            return read_packets(container, stream)  # not seekable: decode from the start
+        packets = read_packets(container, stream)
         for packet in packets:
             if packet.pts is None or packet.pts > first:
                 break
             if packet.is_keyframe:
                 return chain([packet], packets)
-    container.seek(zero, stream=stream)
-    return _read(container, stream)
+    _seek(container, stream, zero - int(_SEEK_BACK[-1] / base))
+    return read_packets(container, stream)
 
 
-def _read(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """Yield packets to the end of what can be read; a file cut short ends where it was cut."""
-    try:
-        yield from container.demux(stream)
-    except (av.error.InvalidDataError, av.error.EOFError):
-        return
+def _seek(container: InputContainer, stream: VideoStream, pts: int) -> bool:
+    """Go to the key frame before ``pts``; say whether the file can be sought in at all."""
+    # An MPEG transport stream reaches its first key frame only by a time before it; AVI refuses such a time.
+    for target in (pts, max(pts, stream.start_time or 0)):
+        try:
+            container.seek(target, stream=stream)
+        except av.error.FFmpegError:
+            continue
+        return True
+    return False
 
 
 def _droppable_test(stream: VideoStream) -> Callable[[Packet[VideoStream]], bool]:

@@ -12,7 +12,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from evalkit.video.container import VideoError, open_video, video_stream
+from evalkit.video.container import VideoError, open_video, read_packets, video_stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +110,10 @@ def _duration(container: InputContainer, stream: VideoStream, base: Fraction) ->
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> av.VideoFrame:
     stream.thread_type = "SLICE"  # frame threads would decode ahead of the one frame wanted
     trouble = "it holds no frame"
-    try:
-        for packet in container.demux(stream):
-            try:
-                for frame in packet.decode():
-                    if isinstance(frame, av.VideoFrame):
-                        return frame
-            except av.error.InvalidDataError as error:
-                trouble = f"no frame of it decodes ({error.strerror})"
-    except av.error.FFmpegError as error:
-        trouble = f"reading failed ({error.strerror})"
+    for packet in read_packets(container, stream):
+        try:
+            for frame in packet.decode():
+                return frame
+        except av.error.FFmpegError as error:
+            trouble = f"no frame of it decodes ({error.strerror})"
     raise VideoError("unreadable", f"{path}: {trouble}", path=path)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from evalkit.errors import UsageError
 from evalkit.stream import Seconds, SecondsLost, Tick, exact_seconds
-from evalkit.video.container import VideoError, open_video, video_stream
+from evalkit.video.container import VideoError, open_video, read_packets, video_stream
 from evalkit.video.decode import SizeRule, VideoFrames
 
 # Their packets are not one to a frame: some hold pictures that are never shown.
@@ -52,11 +52,9 @@ def frame_times(path: Path | str) -> tuple[Fraction, ...]:
         zero, base = stream.start_time or 0, stream.time_base or Fraction(1, av.time_base)
         stamps: list[int | None] = []
         if stream.codec_context.name not in _HIDDEN_PICTURE_CODECS:
-            # A file cut short has the frames up to the cut.
-            with suppress(av.error.InvalidDataError, av.error.EOFError):
-                for packet in container.demux(stream):
-                    if packet.size and not packet.is_discard:
-                        stamps.append(packet.pts)
+            for packet in read_packets(container, stream):
+                if packet.size and not packet.is_discard:
+                    stamps.append(packet.pts)
     known = [pts for pts in stamps if pts is not None]
     if not known or len(known) < len(stamps):
         known = list(_decoded_stamps(path))
@@ -145,5 +143,7 @@ def _decoded_stamps(path: Path | str) -> Iterator[int]:
     with open_video(path) as container:
         stream = video_stream(container, path)
         stream.thread_type = "AUTO"
-        for frame in container.decode(stream):
-            yield frame.pts or 0
+        for packet in read_packets(container, stream):
+            with suppress(av.error.FFmpegError):
+                for frame in packet.decode():
+                    yield frame.pts or 0
