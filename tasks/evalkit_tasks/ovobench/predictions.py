@@ -218,7 +218,7 @@ def _record(row: Any, file: str, line: int, reading: _Reading) -> tuple[int, str
     if not isinstance(id_, int) or isinstance(id_, bool):
         _bad(reading, file, line, "id", None, f"must be a whole number (it is {id_!r:.80})")
         return None
-    if task not in NOMINAL:
+    if not isinstance(task, str) or task not in NOMINAL:
         hint = task_of(id_)
         _bad(reading, file, line, "task", str(id_), f"must be a sub-task (it is {task!r:.80}; id {id_} is {hint})")
         return None

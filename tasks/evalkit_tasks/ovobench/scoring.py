@@ -42,9 +42,9 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
     """Score predictions twice.
 
     ``source`` counts what the files hold, duplicates and unknown ids included: the gold letter occurs in the
-    reply; all digits joined equal the count; the gold word occurs in the reply. Replies that are lists are compared by
-    membership; the official script stops on a list in REC, whose source score is then ``None``. With the format
-    ``logit``, or for answers of a logit run, the reply's beginning must equal the gold.
+    reply; all digits joined equal the count; the gold word occurs in the reply. Replies that are lists are
+    compared by membership; the official script stops on a list in REC, whose source score is then ``None``. With
+    the format ``logit``, or for answers of a logit run, the reply's beginning must equal the gold.
 
     Args:
         predictions: Replies, with absent questions tagged.
