@@ -19,13 +19,12 @@ __all__ = [
     "DURATION_GROUPS",
     "PUBLISHED_QUESTIONS",
     "Annotations",
+    "LvbFiles",
     "LvbRow",
     "Split",
     "find_annotations",
     "level_of",
     "read_annotations",
-    "subtitle_file",
-    "video_file",
 ]
 
 Split = Literal["val", "test"]
@@ -193,19 +192,32 @@ def _single(
     return rows, problems
 
 
-def video_file(data: Path, row: LvbRow) -> Path:
-    """Return where the clip lies: ``videos/`` below the data folder, or the folder itself."""
-    return _below(data, "videos", row.video_path)
+@dataclass(frozen=True, slots=True)
+class LvbFiles:
+    """Where videos and subtitles lie: in ``videos`` and ``subtitles``, or in the data folder itself.
+
+    Args:
+        videos: Folder of the clips.
+        subtitles: Folder of the subtitle files.
+    """
+
+    videos: Path
+    subtitles: Path
+
+    @classmethod
+    def below(cls, data: Path) -> LvbFiles:
+        """Find the folders below a data folder."""
+        return cls(_folder(data, "videos", "*.mp4"), _folder(data, "subtitles", "*_en.json"))
+
+    def video(self, row: LvbRow) -> Path:
+        """Return where a clip lies, or would lie."""
+        return self.videos / row.video_path
+
+    def subtitle(self, row: LvbRow) -> Path | None:
+        """Return where a clip's subtitles lie, or would lie; ``None`` where the row names none."""
+        return None if row.subtitle_path is None else self.subtitles / row.subtitle_path
 
 
-def subtitle_file(data: Path, row: LvbRow) -> Path | None:
-    """Return where the subtitles lie; ``None`` where the row names none."""
-    return None if row.subtitle_path is None else _below(data, "subtitles", row.subtitle_path)
-
-
-def _below(data: Path, folder: str, name: str) -> Path:
-    usual = data / folder / name
-    if usual.exists():
-        return usual
-    plain = data / name
-    return plain if plain.exists() else usual
+def _folder(data: Path, name: str, pattern: str) -> Path:
+    usual = data / name
+    return data if not usual.is_dir() and any(data.glob(pattern)) else usual

@@ -17,13 +17,12 @@ from evalkit.tasks.subtitles import Subtitle, read_subtitles, timed_texts
 from evalkit_tasks.longvideobench.annotations import (
     PUBLISHED_QUESTIONS,
     Annotations,
+    LvbFiles,
     LvbRow,
     Split,
     find_annotations,
     level_of,
     read_annotations,
-    subtitle_file,
-    video_file,
 )
 from evalkit_tasks.longvideobench.interleave import InterleaveRule, interleaved_texts
 from evalkit_tasks.longvideobench.prompts import LMMS_MAX_TOKENS, prompt_for
@@ -110,9 +109,10 @@ def load_samples(data: Path, settings: LongVideoBenchSettings) -> TaskData:
         raise UsageError(f"no frame rule {settings.frames!r}{suggest(settings.frames, PRESETS)} (known: {known})")
     found = read_annotations(data, settings.split)
     rows = [row for _, row in found.rows]
-    problems = [*found.problems, *_missing_videos(data, found)]
+    files = LvbFiles.below(data)
+    problems = [*found.problems, *_missing_videos(files, found)]
     make = _streaming if settings.protocol == "streaming" else _official
-    samples, more = make(data, rows, settings)
+    samples, more = make(files, rows, settings)
     return TaskData(tuple(samples), found.revision, (*problems, *more), _facts(found, settings, len(samples)))
 
 
@@ -141,16 +141,17 @@ def _counts(rows: Iterable[LvbRow]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _missing_videos(data: Path, found: Annotations) -> list[Problem]:
+def _missing_videos(files: LvbFiles, found: Annotations) -> list[Problem]:
     problems = []
-    for path, row in {row.video_path: (video_file(data, row), row) for _, row in found.rows}.values():
+    for row in {row.video_path: row for _, row in found.rows}.values():
+        path = files.video(row)
         if not path.is_file():
             problems.append(Problem("missing-video", f"{path} is not there", found.file.name, item=row.video_id))
     return problems
 
 
 def _streaming(
-    data: Path, rows: Sequence[LvbRow], settings: LongVideoBenchSettings
+    files: LvbFiles, rows: Sequence[LvbRow], settings: LongVideoBenchSettings
 ) -> tuple[list[StreamSample], list[Problem]]:
     clips: dict[str, list[LvbRow]] = {}
     for row in rows:
@@ -161,12 +162,12 @@ def _streaming(
         first = asked[0]
         name = first.video_id if first.video_id not in taken else path
         taken.add(name)
-        texts, faults = stream_texts(data, asked) if settings.subtitles else ((), [])
+        texts, faults = stream_texts(files, asked) if settings.subtitles else ((), [])
         problems += faults
         samples.append(
             StreamSample(
                 id=name,
-                video=video_file(data, first),
+                video=files.video(first),
                 start=0.0,
                 end=max(row.duration for row in asked),
                 fps=settings.fps,
@@ -180,16 +181,16 @@ def _streaming(
 
 
 def _official(
-    data: Path, rows: Sequence[LvbRow], settings: LongVideoBenchSettings
+    files: LvbFiles, rows: Sequence[LvbRow], settings: LongVideoBenchSettings
 ) -> tuple[list[StreamSample], list[Problem]]:
     texts: Mapping[str, Texts] = {}
     problems: list[Problem] = []
     if settings.subtitles:
-        texts, problems = official_texts(data, rows, settings)
+        texts, problems = official_texts(files, rows, settings)
     samples = [
         StreamSample(
             id=row.id,
-            video=video_file(data, row),
+            video=files.video(row),
             start=0.0,
             end=row.duration,
             fps=settings.fps,
@@ -213,14 +214,14 @@ def _sample_tags(row: LvbRow, settings: LongVideoBenchSettings) -> dict[str, str
     }
 
 
-def stream_texts(data: Path, rows: Sequence[LvbRow]) -> tuple[Texts, list[Problem]]:
+def stream_texts(files: LvbFiles, rows: Sequence[LvbRow]) -> tuple[Texts, list[Problem]]:
     """Return the texts of a clip's subtitles, each at the clip's second at which it has been said wholly.
 
     Args:
-        data: Data folder.
+        files: Where the files lie.
         rows: Questions on one clip.
     """
-    file = subtitle_file(data, rows[0])
+    file = files.subtitle(rows[0])
     if file is None:
         return (), [Problem("missing-subtitles", "the row names no subtitles", item=rows[0].video_id)]
     subtitles, problems = read_subtitles(file)
@@ -241,7 +242,7 @@ def frame_times(rule: str, duration: float, fps: float) -> tuple[float, ...]:
 
 
 def official_texts(
-    data: Path, rows: Sequence[LvbRow], settings: LongVideoBenchSettings
+    files: LvbFiles, rows: Sequence[LvbRow], settings: LongVideoBenchSettings
 ) -> tuple[dict[str, Texts], list[Problem]]:
     """Return each question's subtitles as the official loader interleaves them with the frames shown.
 
@@ -251,13 +252,13 @@ def official_texts(
     Returns:
         ``(at, text)`` rows by question id (see ``interleaved_texts``), and problems.
     """
-    infos = probe_videos(video_file(data, row) for row in rows)
+    infos = probe_videos(files.video(row) for row in rows)
     problems = video_problems(infos)
     subtitles: dict[Path, tuple[Subtitle, ...]] = {}
     texts: dict[str, Texts] = {}
     for row in rows:
-        file = subtitle_file(data, row)
-        info = infos[video_file(data, row)]
+        file = files.subtitle(row)
+        info = infos[files.video(row)]
         if file is None or isinstance(info, DecodeError) or info.fps is None:
             continue
         if file not in subtitles:
@@ -286,6 +287,7 @@ def check_data(data: Path) -> CheckReport:
     videos: dict[Path, LvbRow] = {}
     subtitles: set[Path] = set()
     facts: dict[str, Any] = {}
+    files = LvbFiles.below(data)
     for split in splits:
         found = read_annotations(data, split)
         problems += found.problems
@@ -293,8 +295,9 @@ def check_data(data: Path) -> CheckReport:
             counts[f"{split}/{name}"] = count
         counts[split] = len(found.rows)
         facts[split] = {"file": found.file.name, "rows": found.total, "published": PUBLISHED_QUESTIONS[split]}
-        videos.update((video_file(data, row), row) for _, row in found.rows)
-        subtitles.update(file for _, row in found.rows if (file := subtitle_file(data, row)) is not None)
+        clips = {row.video_path: row for _, row in found.rows}
+        videos.update((files.video(row), row) for row in clips.values())
+        subtitles.update(file for row in clips.values() if (file := files.subtitle(row)) is not None)
     problems += video_problems(probe_videos(videos))
     for file in sorted(subtitles):
         problems += read_subtitles(file)[1]
