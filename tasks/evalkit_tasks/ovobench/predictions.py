@@ -161,10 +161,13 @@ def _finish(reading: _Reading) -> tuple[list[Prediction], list[Problem]]:
         message = first.message if first.kind == "unreadable-file" else f"{first.file} {first.message}"
         raise DataError(message, path=first.file)
     for file, count in reading.conflicts.items():
-        message = (
-            f"{count} gold answers differ from the data: predictions of another version; the data's gold is used"
-        )
+        message = f"{count} golds differ from the data: predictions of another version; the data's count"
         reading.problems.append(Problem("other-version", message, file))
+    if reading.predictions and all(UNKNOWN in found.tags for found in reading.predictions):
+        raise DataError(
+            f"none of the {len(reading.predictions)} questions predicted is in the data: predictions of another "
+            "version; give the annotation file they were made with"
+        )
     answered = {found.id for found in reading.predictions}
     tasks = {found.task for found in reading.predictions if UNKNOWN not in found.tags}
     for id_, question in reading.known.items():

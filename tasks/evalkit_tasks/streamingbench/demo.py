@@ -13,7 +13,7 @@ from evalkit_tasks.streamingbench.published import ABBREVIATIONS, GROUPS
 __all__ = ["write_demo"]
 
 _LETTERS = "ABCD"
-_NAMES = {task: name for name, task in reversed(ABBREVIATIONS.items())}
+_NAMES = {task: name for name, task in reversed(list(ABBREVIATIONS.items()))}
 
 
 def write_demo(data: Path) -> None:
