@@ -93,6 +93,7 @@ def test_mcnemar_is_symmetric_and_never_above_one(b, c):
     assert 0 < mcnemar_exact(b, c) <= 1
 
 
+@settings(max_examples=25)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_holm_only_raises_p_values_and_keeps_their_order(p_values):
     corrected = holm(p_values)

@@ -154,3 +154,16 @@ def test_intervals_of_bradley_terry_strengths_cover():
         last = next(model for model in ranking.models if model.name == "b")
         covered += holds(last.low, last.high, -0.5)
     assert 0.92 <= covered / 400 <= 0.98
+
+
+@pytest.mark.parametrize(("share", "icc", "floor"), [(0.1, 0.1, 0.92), (0.05, 0.1, 0.90), (0.05, 0.3, 0.86)])
+def test_near_zero_twenty_videos_cover_less_than_95_percent_but_far_more_than_naive(share, icc, floor):
+    rng = np.random.default_rng(3)
+    covered = naive = 0
+    for _ in range(3000):
+        estimate = mean_by_cluster(right_or_wrong(rng, share, icc).ravel(), BY_VIDEO, draws=0)
+        covered += holds(estimate.low, estimate.high, share)
+        half = 1.96 * np.sqrt(estimate.value * (1 - estimate.value) / BY_VIDEO.codes.size)
+        naive += holds(estimate.value - half, estimate.value + half, share)
+    assert floor <= covered / 3000 <= 0.97
+    assert naive / 3000 < 0.6

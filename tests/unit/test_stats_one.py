@@ -1,6 +1,9 @@
 """One model's figures against statsmodels and values worked by hand."""
 
+import json
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,11 @@ from evalkit.stats import (
     wilson_interval,
 )
 
+PUBLISHED = Path(
+    os.environ.get("EVALKIT_PUBLISHED_DIR", Path(__file__).parents[2].parent / "shared" / "published")
+)
+REKV = PUBLISHED / "streamingbench" / "real_output_rekv.json"
+
 RNG = np.random.default_rng(3)
 VIDEOS = RNG.integers(0, 60, 800)
 SCORES = (RNG.random(800) < 0.3 + 0.4 * (VIDEOS % 2)).astype(float)
@@ -31,6 +39,22 @@ def test_the_clustered_error_is_that_of_statsmodels_up_to_its_small_sample_facto
     assert estimate.se == pytest.approx(fit.bse[0], abs=1e-12)
     assert (estimate.low, estimate.high) == pytest.approx(tuple(fit.conf_int()[0]), abs=1e-9)
     assert estimate.method == "cr1-t"
+
+
+@pytest.mark.skipif(not REKV.exists(), reason=f"published answers are not at {REKV}")
+def test_rekvs_published_answers_on_streamingbench_have_a_design_effect_of_1_34():
+    scored = {}
+    for record in json.loads(REKV.read_text(encoding="utf-8")):
+        for question in record["questions"]:
+            key = record["video_path"], question["question"], question["time_stamp"]
+            scored.setdefault(key, float(question["rekv"].strip()[:1] == question["answer"]))
+    estimate = mean_by_cluster(list(scored.values()), [video for video, *_ in scored])
+    assert (estimate.n, estimate.clusters) == (2499, 499)
+    assert (round(100 * estimate.value, 2), round(100 * estimate.se, 2), round(estimate.deff, 2)) == (
+        63.83,
+        1.11,
+        1.34,
+    )
 
 
 def test_five_answers_on_three_videos_give_the_hand_worked_error():
