@@ -42,7 +42,7 @@ _SUBJECT = re.compile(
 )
 _IT_IS = re.compile(r"\b(?:it's|it\s{1,4}is)\s{1,4}(?:option\s{1,4})?[(\"']?([A-Z])[)\"']?[.!]?$", re.IGNORECASE)
 _LEADING = re.compile(
-    r"(?:(?:option|choice)\s{1,4})?[(\[]?([A-Z])(?:\s{0,2}[.):\]]|\s{1,2}[-\u2013\u2014]\s|\s{0,4}\n)(?!\S\.)"
+    r"(?:(?:[Oo]ption|[Cc]hoice)\s{1,4})?[(\[]?([A-Z])(?:\s{0,2}[.):\]]|\s{1,2}[-\u2013\u2014]\s|\s{0,4}\n)(?!\S\.)"
 )
 _LISTED = re.compile(r"(?:(?<=\s)|(?<=[(;,]))([A-Z])(?:[.)]|:\s)")
 _JOINED_AFTER = re.compile(
@@ -53,7 +53,7 @@ _JOINED_BEFORE = re.compile(
     r"(?:\b(?:or|and|nor|not|neither|either)\s{1,3}(?:option\s{1,4})?|[/&+,]\s{0,2})[(\"']?$", re.I
 )
 _ARTICLE_AFTER = re.compile(
-    r"\s{1,4}(?!(?:because|since|as|based|for|given|is|with|in\s{1,4}this|according)\b)[A-Za-z]"
+    r"[ \t]{1,4}(?!(?:because|since|as|based|for|given|is|with|in\s{1,4}this|according)\b)[A-Za-z]"
 )
 
 
@@ -105,6 +105,7 @@ def _settle(values: set[str], rule: str) -> Parsed | Unparsed:
 
 
 _MANY = "several"
+_JOIN_LOOKBACK = 24
 
 
 def _collect(text: str, pattern: re.Pattern[str]) -> set[str]:
@@ -118,12 +119,11 @@ def _letters(text: str, pattern: re.Pattern[str]) -> Iterator[str]:
         if not letter.isupper() or text[match.end() : match.end() + 1] == "?":
             continue
         end = match.end(1)
-        if pattern is not _SUBJECT and letter in "AI" and _ARTICLE_AFTER.match(text, end):
-            continue
-        if _JOINED_AFTER.match(text, end) or _JOINED_BEFORE.search(
-            text[max(0, match.start(1) - 24) : match.start(1)]
-        ):
+        lead = text[max(0, match.start(1) - _JOIN_LOOKBACK) : match.start(1)]
+        if _JOINED_AFTER.match(text, end) or _JOINED_BEFORE.search(lead):
             yield _MANY
+        elif pattern is not _SUBJECT and letter in "AI" and _ARTICLE_AFTER.match(text, end):
+            continue
         elif not hedged(text, match.start()):
             yield letter
 
