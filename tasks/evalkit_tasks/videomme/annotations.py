@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from evalkit_tasks.videomme.published import (
     TASK_TYPES,
 )
 
-__all__ = ["Annotations", "VideoMmeRow", "find_annotations", "read_annotations", "subtitle_file", "video_file"]
+__all__ = ["Annotations", "VideoMmeFiles", "VideoMmeRow", "find_annotations", "read_annotations"]
 
 _PLACES = ("videomme/test-*.parquet", "test-*.parquet", "data/test-*.parquet")
 _VIDEO_FOLDERS = ("data", "videos", "video", "")
@@ -169,22 +170,47 @@ def _videos_agree(rows: Sequence[tuple[int, VideoMmeRow]], file: str) -> list[Pr
     return problems
 
 
-def video_file(data: Path, row: VideoMmeRow) -> Path:
-    """Return where a video lies: ``data/<videoID>.mp4`` (also ``.MP4``, ``.mkv``; ``videos/``, ``video/``)."""
-    root = data if data.is_dir() else data.parent
-    for folder in _VIDEO_FOLDERS:
-        for ending in _VIDEO_ENDINGS:
-            path = root / folder / f"{row.videoID}{ending}"
-            if path.is_file():
-                return path
-    return root / _VIDEO_FOLDERS[0] / f"{row.videoID}.mp4"
+@dataclass(frozen=True, slots=True)
+class VideoMmeFiles:
+    """Which videos and subtitles there are, by ``videoID``; folders are listed once.
+
+    Args:
+        root: Data folder.
+        videos: Video files: ``data/<videoID>.mp4`` (also ``.MP4``, ``.mkv``; ``videos/``, ``video/``).
+        subtitles: ``subtitle/<videoID>.srt``.
+    """
+
+    root: Path
+    videos: Mapping[str, Path]
+    subtitles: Mapping[str, Path]
+
+    @classmethod
+    def below(cls, data: Path) -> VideoMmeFiles:
+        """List the folders below a data folder (or beside the annotation file)."""
+        root = data if data.is_dir() else data.parent
+        return cls(
+            root, _listed(root, _VIDEO_FOLDERS, _VIDEO_ENDINGS), _listed(root, _SUBTITLE_FOLDERS, (".srt",))
+        )
+
+    def video(self, row: VideoMmeRow) -> Path:
+        """Return where a video lies, or would lie."""
+        return self.videos.get(row.videoID) or self.root / _VIDEO_FOLDERS[0] / f"{row.videoID}.mp4"
+
+    def subtitle(self, row: VideoMmeRow) -> Path | None:
+        """Return where a video's subtitles lie; ``None`` where it has none, as 156 of the published videos."""
+        return self.subtitles.get(row.videoID)
 
 
-def subtitle_file(data: Path, row: VideoMmeRow) -> Path | None:
-    """Return where a video's SRT file lies; ``None`` where it has none, as 156 of the published videos."""
-    root = data if data.is_dir() else data.parent
-    for folder in _SUBTITLE_FOLDERS:
-        path = root / folder / f"{row.videoID}.srt"
-        if path.is_file():
-            return path
-    return None
+def _listed(root: Path, folders: Sequence[str], endings: Sequence[str]) -> dict[str, Path]:
+    """Return files by name without ending; an earlier folder wins, then an earlier ending."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        if not (root / folder).is_dir():
+            continue
+        with os.scandir(root / folder) as entries:
+            names = [entry.name for entry in entries]
+        for ending in endings:
+            for name in names:
+                if name.endswith(ending):
+                    found.setdefault(name.removesuffix(ending), root / folder / name)
+    return found

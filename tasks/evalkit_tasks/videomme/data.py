@@ -16,13 +16,7 @@ from evalkit.tasks.frames import PRESETS, Clip
 from evalkit.tasks.subtitles import Subtitle, read_subtitles, timed_texts
 from evalkit.video.probe import VideoInfo
 from evalkit_tasks.longvideobench.rows import probe_videos, video_problems
-from evalkit_tasks.videomme.annotations import (
-    Annotations,
-    VideoMmeRow,
-    read_annotations,
-    subtitle_file,
-    video_file,
-)
+from evalkit_tasks.videomme.annotations import Annotations, VideoMmeFiles, VideoMmeRow, read_annotations
 from evalkit_tasks.videomme.prompts import (
     LETTERS,
     LIVECC_ANSWER_PREFIX,
@@ -91,8 +85,8 @@ class _Videos:
 
     def __init__(self, data: Path, rows: Iterable[VideoMmeRow]) -> None:
         first = {row.videoID: row for row in rows}
-        self._data = data
-        self.files = {name: video_file(data, row) for name, row in first.items()}
+        self._below = VideoMmeFiles.below(data)
+        self.files = {name: self._below.video(row) for name, row in first.items()}
         self._infos = probe_videos(self.files.values())
         self.problems = video_problems(self._infos)
         self._subtitles: dict[str, tuple[Subtitle, ...] | None] = {}
@@ -110,7 +104,7 @@ class _Videos:
     def subtitles(self, row: VideoMmeRow) -> tuple[Subtitle, ...] | None:
         """Return the video's subtitles; ``None`` where it has no file."""
         if row.videoID not in self._subtitles:
-            file = subtitle_file(self._data, row)
+            file = self._below.subtitle(row)
             found, problems = (None, ()) if file is None else read_subtitles(file)
             self._subtitles[row.videoID] = found
             self.problems += problems
