@@ -5,6 +5,7 @@ A part without any row is missing, and so is every number made of it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ __all__ = ["GroupCount", "GroupRule", "Outcome", "count_groups", "drop_missing_p
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one question earned under one rule.
+    """What one question earned under one rule; equal outcomes are counted together.
 
     Args:
         task: Sub-task.
@@ -96,12 +97,12 @@ def drop_missing_parts(outcomes: Sequence[Outcome], parts: Sequence[str], total:
 def count_groups(outcomes: Iterable[Outcome]) -> dict[str, GroupCount]:
     """Count outcomes by sub-task and by group."""
     sums: dict[str, list[int]] = {}
-    for outcome in outcomes:
+    for outcome, times in Counter(outcomes).items():
         row = (1, outcome.present, outcome.counted, outcome.answered, outcome.correct)
         for name in (outcome.task, *outcome.groups):
             into = sums.setdefault(name, [0, 0, 0, 0, 0])
             for place, value in enumerate(row):
-                into[place] += value
+                into[place] += value * times
     return {name: GroupCount(*values) for name, values in sums.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -28,6 +28,7 @@ __all__ = ["group_name", "score_predictions"]
 
 _OVERALL = "videomme_overall"
 _QUESTIONS_PER_SUB_CATEGORY = 30
+_SHORTEST_OPTION = len("A.x")
 
 
 def group_name(kind: str, value: str) -> str:
@@ -44,7 +45,14 @@ def group_name(kind: str, value: str) -> str:
 _DURATION_GROUPS = tuple(group_name("duration", name) for name in DURATIONS)
 _DOMAIN_GROUPS = tuple(group_name("domain", name) for name in DOMAINS)
 _SUB_GROUPS = tuple(group_name("sub_category", name) for name in SUB_CATEGORIES)
-_name = lru_cache(maxsize=1024)(group_name)
+
+
+@lru_cache(maxsize=4096)
+def _groups(duration: str, domain: str, sub_category: str) -> tuple[str, ...]:
+    groups = [group_name("duration", duration), _OVERALL]
+    groups += [group_name("domain", domain)] if domain else []
+    groups += [group_name("sub_category", sub_category)] if sub_category else []
+    return tuple(groups)
 
 
 def _rule(whole: bool) -> GroupRule:
@@ -69,19 +77,19 @@ def _labels(predictions: Sequence[Prediction]) -> Callable[[Prediction], tuple[s
     domain and sub-category has is known, so they are dealt out by count; which is which does not matter to
     any score.
     """
-    pools = {
-        kind: {duration: iter(left) for duration, left in _remainders(predictions, kind).items()}
-        for kind in ("task", "domain", "sub_category")
-    }
+    pools: dict[str, dict[str, Iterator[str]]] = {}
+    if any(UNKNOWN_LABELS in prediction.tags for prediction in predictions):
+        for kind in ("task", "domain", "sub_category"):
+            remainders = _remainders(predictions, kind)
+            pools[kind] = {duration: iter(left) for duration, left in remainders.items()}
 
     def label(prediction: Prediction) -> tuple[str, tuple[str, ...]]:
-        duration = prediction.tags.get("duration", "")
-        values = {"task": prediction.task, **{k: prediction.tags.get(k, "") for k in ("domain", "sub_category")}}
-        if UNKNOWN_LABELS in prediction.tags:
-            values = {kind: next(pools[kind][duration], "") for kind in pools}
-        groups = [_name("duration", duration), _OVERALL]
-        groups += [_name(kind, values[kind]) for kind in ("domain", "sub_category") if values[kind]]
-        return values["task"], tuple(groups)
+        tags = prediction.tags
+        duration = tags.get("duration", "")
+        task, domain, sub = prediction.task, tags.get("domain", ""), tags.get("sub_category", "")
+        if UNKNOWN_LABELS in tags:
+            task, domain, sub = (next(pools[kind][duration], "") for kind in pools)
+        return task, _groups(duration, domain, sub)
 
     return label
 
@@ -151,9 +159,12 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
     )
 
 
+_official_letter = lru_cache(maxsize=4096)(official_letter)
+
+
 def _official(prediction: Prediction, task: str, groups: tuple[str, ...]) -> Outcome:
     here = not absent(prediction)
-    letter = official_letter(prediction.response) if prediction.response is not None else ""
+    letter = _official_letter(prediction.response) if prediction.response is not None else ""
     return Outcome(
         task, groups, bool(letter) and letter == prediction.gold, bool(letter), bool(letter), present=here
     )
@@ -165,9 +176,10 @@ def _echo_to_letter(prediction: Prediction) -> Prediction:
     An option's text may itself name letters (``A. Gene activation by Vitamin D.``), on which a parser of
     free text rightly hesitates.
     """
-    if prediction.response is None or prediction.choices.count(prediction.response.strip()) != 1:
+    text = "" if prediction.response is None else prediction.response.strip()
+    if len(text) < _SHORTEST_OPTION or prediction.choices.count(text) != 1:
         return prediction
-    return replace(prediction, response=LETTERS[prediction.choices.index(prediction.response.strip())])
+    return replace(prediction, response=LETTERS[prediction.choices.index(text)])
 
 
 def _scored(counts: Mapping[str, GroupCount], rule: GroupRule) -> Scored:
