@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["github_repository", "github_token", "judge_base_url", "judge_key"]
+__all__ = ["cache_dir", "github_repository", "github_token", "judge_base_url", "judge_key"]
 
 import os
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """``EVALKIT_CACHE``: where made-up data are kept; ``~/.cache/evalkit`` by default."""
+    return Path(os.environ.get("EVALKIT_CACHE") or Path.home() / ".cache" / "evalkit")
 
 
 def judge_key() -> str | None:

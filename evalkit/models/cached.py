@@ -4,15 +4,19 @@ from __future__ import annotations
 
 __all__ = ["CachedModel"]
 
+import resource
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
+import torch
+
+from evalkit.compress import CompressionSpec
 from evalkit.memory.policies import MemoryPolicy
 from evalkit.models.backbone import Backbone
-from evalkit.models.generation import GenerationSettings
 from evalkit.models.protocol import SessionRequest
 from evalkit.models.session import CachedSession
-from evalkit.models.vision import SessionVision
+from evalkit.models.settings import GenerationSettings
+from evalkit.models.vision import VisionSide
 
 
 class CachedModel:
@@ -24,16 +28,24 @@ class CachedModel:
         policy: The memory policy.
         generation: How replies are decoded.
         revision: What identifies the weights.
+        compression: Token compression.
     """
 
     def __init__(
-        self, name: str, backbone: Backbone, policy: MemoryPolicy, generation: GenerationSettings, revision: str
+        self,
+        name: str,
+        backbone: Backbone,
+        policy: MemoryPolicy,
+        generation: GenerationSettings,
+        revision: str,
+        compression: CompressionSpec | None = None,
     ) -> None:
         self.name = name
         self.backbone = backbone
         self.policy = policy
         self.generation = generation
         self._revision = revision
+        self._vision = VisionSide(backbone, compression or CompressionSpec())
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the ``(width, height)`` to which the decoder scales a video of this size."""
@@ -41,8 +53,16 @@ class CachedModel:
 
     def open(self, request: SessionRequest) -> CachedSession:
         """Open a session for one sample."""
-        vision = SessionVision(self.backbone)
-        return CachedSession(self.backbone, self.policy, self.generation, request, vision=vision)
+        return CachedSession(self.backbone, self.policy, self.generation, request, vision=self._vision.open())
+
+    def peak_mib(self) -> float:
+        """Return the peak memory since the last call, MiB: of the GPU, or of the process where there is none."""
+        device = self.backbone.device
+        if device.type != "cuda":
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = torch.cuda.max_memory_allocated(device) / 2**20
+        torch.cuda.reset_peak_memory_stats(device)
+        return peak
 
     def identity(self) -> dict[str, Any]:
         """Return what the fingerprint says of the model."""

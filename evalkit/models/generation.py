@@ -1,13 +1,12 @@
-"""Choosing tokens: generation settings, transformers' logits processors, and random numbers per second."""
+"""Choosing tokens: transformers' logits processors, and random numbers per second."""
 
 from __future__ import annotations
 
-__all__ = ["GenerationSettings", "TokenChooser", "seed_of"]
+__all__ = ["TokenChooser", "seed_of"]
 
 import hashlib
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from transformers.generation.logits_process import (
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
@@ -16,24 +15,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-
-class GenerationSettings(BaseModel):
-    """How replies are decoded."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    temperature: float = Field(0.9, ge=0, description="Sampling temperature; 0 decodes greedily.")
-    top_k: int = Field(50, ge=0, description="Sample among the k likeliest tokens; 0 for all.")
-    top_p: float = Field(1.0, gt=0, le=1, description="Sample among the likeliest tokens of this total mass.")
-    repetition_penalty: float = Field(1.05, gt=0, description="Penalty on ids that stand in the context.")
-    max_new_tokens: int = Field(20, ge=1, description="Most tokens spoken in one second.")
-    answer_tokens: int = Field(128, ge=1, description="Most tokens of an answer to a question.")
-    exact_tokens: bool = Field(False, description="Speak exactly max_new_tokens: for comparing speeds.")
-
-    @property
-    def greedy(self) -> bool:
-        """Whether the likeliest token is taken."""
-        return self.temperature == 0
+from evalkit.models.settings import GenerationSettings
 
 
 def seed_of(*parts: object) -> int:

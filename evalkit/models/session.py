@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from evalkit.memory import Ledger, MemoryPolicy, SlidingWindow, Span, assign, follow
 from evalkit.models.backbone import Backbone, Features, Packed
-from evalkit.models.generation import GenerationSettings, TokenChooser, seed_of
+from evalkit.models.generation import TokenChooser, seed_of
 from evalkit.models.layout import VisionBlock
 from evalkit.models.protocol import Answer, SessionRequest, Spoken, StepReport
+from evalkit.models.settings import GenerationSettings
 from evalkit.models.vision import SessionVision
 from evalkit.stream import Chunk, Elicitation
 from evalkit.timing import StageClock

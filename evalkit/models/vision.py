@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-__all__ = ["SessionVision"]
+__all__ = ["SessionVision", "VisionSide"]
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from evalkit.compress import CompressionSpec
+from evalkit.errors import UsageError
 from evalkit.models.backbone import Backbone, Features, Packed
 from evalkit.records import CompressorReport
 from evalkit.timing import StageClock
+
+
+class VisionSide:
+    """The vision encoder of a model with its compressors, from which each session gets its own.
+
+    Args:
+        backbone: The network.
+        compression: Compressors by name and settings.
+    """
+
+    def __init__(self, backbone: Backbone, compression: CompressionSpec) -> None:
+        if compression.parts:
+            raise UsageError(f"{compression.canonical()}: this backbone takes no compression")
+        self._backbone = backbone
+
+    def open(self) -> SessionVision:
+        """Return the vision side of a new session, with empty state."""
+        return SessionVision(self._backbone)
 
 
 class SessionVision:

@@ -2,6 +2,8 @@
 
 from evalkit.tasks.contract import (
     CheckReport,
+    NarrationTask,
+    Pairing,
     Prediction,
     Problem,
     Scores,
@@ -13,6 +15,8 @@ from evalkit.tasks.contract import (
 
 __all__ = [
     "CheckReport",
+    "NarrationTask",
+    "Pairing",
     "Prediction",
     "Problem",
     "ScoreSheet",

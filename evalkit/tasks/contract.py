@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
 from evalkit.records import Metric
 from evalkit.stream import QueryKind, StreamSample
 
+if TYPE_CHECKING:  # the judge room loads an HTTP client
+    from evalkit.judge.pairs import Pair
+
 __all__ = [
     "CheckReport",
+    "NarrationTask",
+    "Pairing",
     "Prediction",
     "Problem",
     "ScoreSheet",
@@ -156,6 +161,8 @@ class Task(Protocol):
     summary: ClassVar[str]
     settings: ClassVar[type[TaskSettings]]
     formats: ClassVar[tuple[str, ...]]
+    demo_settings: ClassVar[dict[str, Any]]
+    """Settings that stand in for the defaults where the data are the demo's."""
 
     def load(self, data: Path, settings: TaskSettings) -> TaskData:
         """Read the published files below ``data``.
@@ -180,3 +187,34 @@ class Task(Protocol):
 
     def metrics(self, sheet: ScoreSheet) -> list[Metric]:
         """Turn a score sheet into the rows of ``metrics.json``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Two narrations, window by window.
+
+    Args:
+        pairs: What a judge compares.
+        baseline_name: What the other side is called.
+        uncovered: Windows that one side does not cover, by name; they are counted, not dropped.
+        notes: What a reader should know, one line each.
+    """
+
+    pairs: tuple[Pair, ...]
+    baseline_name: str
+    uncovered: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class NarrationTask(Protocol):
+    """A benchmark whose output is judged pairwise instead of scored."""
+
+    def pair_up(self, test: Path, baseline: Path, data: Path) -> Pairing:
+        """Pair two narrations.
+
+        Args:
+            test: Run folder of the model under test.
+            baseline: Run folder, or result file of the original, of the other.
+            data: The benchmark's folder.
+        """

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from evalkit.errors import UsageError
-from evalkit.records import Metric
-from evalkit.tasks import CheckReport, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
+from evalkit.records import Metric, read_run
+from evalkit.tasks import CheckReport, Pairing, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
 from evalkit_tasks.inf_streams.check import check_data
-from evalkit_tasks.inf_streams.data import InfStreamsSettings, load_samples
+from evalkit_tasks.inf_streams.data import InfStreamsSettings, load_samples, load_windows
 from evalkit_tasks.inf_streams.demo import DEMO_START_SECONDS, make_demo
+from evalkit_tasks.inf_streams.merged import spoken_from_file
+from evalkit_tasks.inf_streams.windows import pairs, spoken_from_records
 
 
 class InfStreams:
@@ -39,6 +41,25 @@ class InfStreams:
     def check(self, data: Path) -> CheckReport:
         """Look at every row and every video below ``data``; see `check_data`."""
         return check_data(data)
+
+    def pair_up(self, test: Path, baseline: Path, data: Path) -> Pairing:
+        """Pair two narrations by the scoring windows of the data set.
+
+        Args:
+            test: Run folder of the model under test.
+            baseline: Run folder, or ``merged_result.jsonl``, of the other.
+            data: Folder of the data set.
+        """
+        windows, problems = load_windows(data)
+        if (baseline / "run.json").exists() or baseline.is_dir():
+            other = read_run(baseline, ticks=False)
+            name, said = other.name, spoken_from_records(other.answers)
+        else:
+            said, found = spoken_from_file(baseline)
+            name, problems = baseline.stem, [*problems, *found]
+        judged, uncovered = pairs(spoken_from_records(read_run(test, ticks=False).answers), said, windows)
+        notes = [problem.message for problem in problems] + [missing.reason for missing in uncovered]
+        return Pairing(tuple(judged), name, tuple(missing.window.id for missing in uncovered), tuple(notes))
 
     def read_predictions(
         self, format: str, paths: Sequence[Path], data: Path | None

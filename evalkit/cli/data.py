@@ -1,0 +1,49 @@
+"""Check a benchmark's files, or write its made-up demo data."""
+
+from __future__ import annotations
+
+__all__ = ["configure", "run"]
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from evalkit.cli.main import EXIT_CHECK_FAILED, EXIT_DONE
+from evalkit.cli.output import emit_json, note, say
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    commands = parser.add_subparsers(dest="action", required=True, metavar="check|demo")
+    check = commands.add_parser("check", help="look at every row and every video")
+    check.add_argument("--data", metavar="DIR|demo", help="folder of the benchmark (default data/TASK)")
+    check.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+    demo = commands.add_parser("demo", help="write the made-up data set into a folder")
+    demo.add_argument("--out", metavar="DIR", required=True)
+    for command in (check, demo):
+        command.add_argument("--task", required=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check or write data."""
+    from evalkit.run.plan import data_folder, task_named
+
+    task = task_named(args.task)
+    if args.action == "demo":
+        task.make_demo(Path(args.out))
+        say(f"demo data of {task.name}: {args.out}")
+        return EXIT_DONE
+    report = task.check(data_folder(task, args.data))
+    if args.json:
+        emit_json(asdict(report))
+    else:
+        say(f"{report.task} in {report.data}: {sum(report.counts.values())} items, {report.videos} videos")
+        for name, count in report.counts.items():
+            say(f"  {name:<12} {count}")
+        for name, value in report.facts.items():
+            say(f"  {name}: {value}")
+        for problem in report.problems:
+            place = ":".join(str(part) for part in (problem.file, problem.line, problem.field) if part is not None)
+            note(f"{problem.kind}: {place + ': ' if place else ''}{problem.message}")
+        say(f"{len(report.problems)} problems")
+    return EXIT_CHECK_FAILED if report.problems else EXIT_DONE

@@ -1,0 +1,159 @@
+"""Run a model on a task and leave a run folder whose records every number can be traced to."""
+
+from __future__ import annotations
+
+__all__ = ["configure", "options_of", "run", "terminal_report"]
+
+import argparse
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evalkit.cli.main import EXIT_DONE, EXIT_FAILED_SAMPLES, EXIT_INTERRUPTED
+from evalkit.cli.output import emit_json, note, say
+from evalkit.run.options import RunOptions, merge_options, parse_assignment, read_config
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add one option per field of `RunOptions`."""
+    for name, field in RunOptions.model_fields.items():
+        if name == "settings":
+            continue
+        flag = "--" + name.replace("_", "-")
+        text = (field.description or "").replace("%", "%%")
+        kind = field.annotation
+        if kind is bool:
+            parser.add_argument(flag, action="store_true", default=None, help=text)
+        elif typing.get_origin(kind) is tuple:
+            parser.add_argument(flag, action="append", metavar=name.upper(), default=None, help=text)
+        else:
+            default = "" if field.default is None or field.is_required() else f" (default {field.default})"
+            parser.add_argument(flag, metavar=name.upper(), default=None, help=text + default)
+    text = RunOptions.model_fields["settings"].description or ""
+    parser.add_argument("--set", action="append", metavar="KEY=VALUE", default=[], help=text)
+    parser.add_argument("--config", metavar="FILE.toml", help="options and [memory], [generation], [task] tables")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+
+
+def options_of(args: argparse.Namespace) -> RunOptions:
+    """Return the options of parsed arguments, the command line over the TOML file."""
+    names = [name for name in RunOptions.model_fields if name != "settings"]
+    given: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if "sample" in given:
+        given["sample"] = tuple(given["sample"])
+    settings = dict(parse_assignment(text) for text in args.set)
+    base = read_config(Path(args.config), names) if args.config else {}
+    return merge_options([base, given, {"settings": settings}])
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run, or with ``--dry-run`` only say what would run."""
+    from evalkit.run.plan import make_plan
+
+    options = options_of(args)
+    plan = make_plan(options)
+    if options.dry_run:
+        return _dry_run(plan, as_json=args.json)
+    from evalkit.run.finish import finish_run
+    from evalkit.run.runner import execute
+
+    if options.judge or options.against:
+        _check_judge(options)
+    for problem in plan.data.problems:
+        note(f"warning: {problem.file or 'data'}: {problem.message}")
+    result = execute(plan, note)
+    path = result.folder.path
+    if result.interrupted:
+        note(f"interrupted: go on with the same options and --resume --out {path}")
+        return EXIT_INTERRUPTED
+    judged = [_judge(options, path)] if options.judge else []
+    finished = finish_run(path, judged)
+    failed = len(finished.manifest.failed)
+    if args.json:
+        metrics = [] if finished.metrics is None else [m.model_dump() for m in finished.metrics.metrics]
+        emit_json(
+            {
+                "folder": str(path),
+                "status": finished.manifest.status,
+                "samples": len(finished.manifest.planned),
+                "failed": [failure.model_dump() for failure in finished.manifest.failed],
+                "fingerprint": finished.manifest.fingerprint_digest,
+                "metrics": metrics,
+            }
+        )
+    else:
+        say(terminal_report([path]))
+        say(f"run folder: {path}")
+    if failed:
+        note(f"{failed} of {len(finished.manifest.planned)} samples failed; reasons are in {path / 'run.json'}")
+    return EXIT_FAILED_SAMPLES if failed else EXIT_DONE
+
+
+def terminal_report(paths: Sequence[Path]) -> str:
+    """Return the tables that matter at the end of a run, as text."""
+    from evalkit.report.runs import load_runs
+    from evalkit.report.summary import coverage_table, judge_table, latency_tables, notices, score_tables
+    from evalkit.report.tables import to_text
+
+    runs = load_runs(paths)
+    judged = judge_table(runs)
+    scored = score_tables(runs) if any(a.kind != "narration" for run in runs for a in run.records.answers) else []
+    tables = [*scored, *([judged] if judged else []), coverage_table(runs), *latency_tables(runs)[:2]]
+    return "\n".join([*notices(runs), *(to_text(table) for table in tables)])
+
+
+def _check_judge(options: RunOptions) -> None:
+    """Refuse a judge that could not judge, before anything is generated."""
+    from evalkit.cli.judge import judge_endpoint
+    from evalkit.errors import UsageError
+    from evalkit.judge import make_judge
+
+    if not options.judge or not options.against:
+        raise UsageError("--judge and --against go together: who judges, and against whom")
+    if not Path(options.against).exists():
+        raise UsageError(f"--against {options.against} does not exist")
+    make_judge(options.judge, judge_endpoint(options.base_url))
+
+
+def _judge(options: RunOptions, path: Path) -> Any:
+    from evalkit.cli.judge import judge_endpoint
+    from evalkit.run.judging import JudgeRequest, judge_run
+
+    against, judge = Path(options.against or ""), options.judge or ""
+    return judge_run(JudgeRequest(path, against, judge, judge_endpoint(options.base_url)), note)
+
+
+def _dry_run(plan: Any, *, as_json: bool) -> int:
+    import shutil
+
+    from evalkit.run.media import check_media
+
+    problems = check_media(plan.samples)
+    questions = sum(len(sample.queries) for sample in plan.samples)
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    facts = {
+        "task": plan.task.name,
+        "model": plan.entry.name,
+        "checkpoint": plan.checkpoint,
+        "memory": repr(plan.policy),
+        "compression": plan.compression.canonical(),
+        "data": str(plan.data_path),
+        "samples": len(plan.samples),
+        "questions": questions,
+        "stream_seconds": plan.stream_seconds,
+        "record_mib": round(plan.stream_seconds * 1.6e-3, 1),
+        "free_disk_gib": round(free, 1),
+        "fingerprint": plan.setting_fingerprint() | plan.model_fingerprint(),
+        "problems": [problem.message for problem in plan.data.problems] + problems,
+    }
+    if as_json:
+        emit_json(facts)
+    else:
+        width = max(map(len, facts))
+        for name, value in facts.items():
+            if name not in ("fingerprint", "problems"):
+                say(f"{name:<{width}}  {value}")
+        for line in facts["problems"]:
+            note(f"warning: {line}")
+    return EXIT_FAILED_SAMPLES if problems else EXIT_DONE

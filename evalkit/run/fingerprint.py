@@ -1,0 +1,97 @@
+"""What makes two runs comparable: one flat table of everything that can change a number, and its digest."""
+
+from __future__ import annotations
+
+__all__ = ["fingerprint_digest", "git_revision", "host_facts", "sample_digest", "versions"]
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_PACKAGES = ("evalkit", "torch", "transformers", "tokenizers", "numpy", "av", "openai", "pydantic")
+
+
+def fingerprint_digest(fingerprint: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a fingerprint's canonical JSON."""
+    canonical = json.dumps(fingerprint, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def sample_digest(ids: Iterable[str]) -> str:
+    """Return a digest of sample ids, in running order."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+
+
+def git_revision(folder: Path | None = None) -> str | None:
+    """Return the commit of evalkit's own checkout, ``+dirty`` where files differ, or ``None`` outside one."""
+    here = folder or Path(__file__).parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(  # noqa: S603
+                ["git", "-C", str(here), *words],  # noqa: S607
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changed = git("status", "--porcelain", "--untracked-files=no", ".")
+    return f"{commit}+dirty" if changed else commit
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that can change a number."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def host_facts(device: str) -> dict[str, Any]:
+    """Return the machine a run took place on.
+
+    Args:
+        device: Device the model ran on, as text.
+    """
+    facts: dict[str, Any] = {
+        "system": platform.platform(terse=True),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "device": device,
+    }
+    if device.startswith("cuda"):
+        import torch
+
+        facts["gpu"] = torch.cuda.get_device_name(device)
+        facts["gpu_memory_gib"] = round(torch.cuda.get_device_properties(device).total_memory / 2**30, 1)
+        facts["cuda"] = torch.version.cuda
+    return facts
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    if path.exists():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"

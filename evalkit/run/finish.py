@@ -1,0 +1,106 @@
+"""What a finished run leaves besides its records: metrics, captions, report.md and plots, from records alone."""
+
+from __future__ import annotations
+
+__all__ = ["finish_run", "latency_metrics", "score_run"]
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from evalkit.judge import JudgeSummary
+from evalkit.records import AnswerRecord, Metric, MetricsFile, RunRecords, TickRecord, read_run
+from evalkit.report import markdown_report, plot_runs, summarize_ticks, write_captions
+from evalkit.run.judging import judge_metrics
+from evalkit.run.plan import task_named
+from evalkit.tasks import ScoreSheet
+from evalkit.tasks.scoring import from_records
+from evalkit.timing import Percentiles
+
+
+def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
+    """Compute a run's figures from its records and write them beside them.
+
+    Args:
+        path: The run folder.
+        judged: Judgements of this run.
+
+    Returns:
+        The run as read back.
+    """
+    run = read_run(path)
+    metrics = [*score_metrics(run), *coverage_metrics(run.answers), *latency_metrics(run.ticks)]
+    before = [] if run.metrics is None else [m for m in run.metrics.metrics if m.group.startswith("vs ")]
+    fresh = [metric for summary in judged for metric in judge_metrics(summary)]
+    renewed = {metric.group for metric in fresh}
+    metrics += [metric for metric in before if metric.group not in renewed] + fresh
+    run.folder.write_metrics(
+        MetricsFile(
+            task=run.manifest.task,
+            model=run.manifest.model,
+            fingerprint_digest=run.manifest.fingerprint_digest,
+            metrics=tuple(metrics),
+        )
+    )
+    if any(answer.kind == "narration" for answer in run.answers):
+        write_captions(run.folder.captions_path, run.answers)
+    (path / "report.md").write_text(markdown_report([path]), encoding="utf-8")
+    plots = path / "plots"
+    for kind, there in (("latency", bool(run.ticks)), ("winrate", bool(run.verdicts))):
+        if there:
+            plot_runs([path], kind, plots)
+    return read_run(path)
+
+
+def score_run(run: RunRecords) -> ScoreSheet | None:
+    """Score a run's answers, or return ``None`` where it has none to score."""
+    predictions = from_records(run.answers)
+    return task_named(run.manifest.task).score(predictions, "evalkit") if predictions else None
+
+
+def score_metrics(run: RunRecords) -> list[Metric]:
+    """Return the scores of a question benchmark as rows of ``metrics.json``."""
+    sheet = score_run(run)
+    return [] if sheet is None else task_named(run.manifest.task).metrics(sheet)
+
+
+def coverage_metrics(answers: Sequence[AnswerRecord]) -> list[Metric]:
+    """Return how much of what was narrated came out."""
+    spoken = [answer for answer in answers if answer.kind == "narration"]
+    if not spoken:
+        return []
+    seconds = sum(answer.end - answer.start for answer in spoken)
+    said = [answer for answer in spoken if answer.status == "ok"]
+    done = sum(answer.end - answer.start for answer in said)
+    silent = sum(1 for answer in said if not answer.text.strip())
+    words = sum(len(answer.text.split()) for answer in said)
+    covered = done / seconds if seconds else None
+    return [
+        Metric(name="coverage", value=covered, unit="share", n=len(spoken), answered=len(said), coverage=covered),
+        Metric(name="silent_seconds", value=silent / len(said) if said else None, unit="share", n=len(said)),
+        Metric(name="words_per_second", value=words / done if done else None, unit="words/s", n=len(said)),
+    ]
+
+
+def latency_metrics(ticks: Sequence[TickRecord]) -> list[Metric]:
+    """Return latency and memory as rows of ``metrics.json``, seconds and MiB."""
+    if not ticks:
+        return []
+    summary = summarize_ticks("run", ticks)
+    rows: list[Metric] = []
+
+    def spread(name: str, values: Percentiles | None, unit: str) -> None:
+        if values is not None:
+            for part, value in values.as_dict().items():
+                rows.append(Metric(name=name, value=value, unit=unit, group=part, n=values.n))
+
+    spread("latency_per_second", summary.per_second, "s")
+    spread("latency_per_token", summary.per_token, "s")
+    spread("first_token", summary.first_token, "s")
+    spread("real_time_factor", summary.real_time_factor, "")
+    spread("cache_tokens", summary.cache_tokens, "tokens")
+    for stage, share in summary.stage_shares.items():
+        rows.append(Metric(name="stage_share", value=share, unit="share", group=stage, n=summary.ticks))
+    rows.append(Metric(name="overall_real_time_factor", value=summary.overall_rtf, n=summary.ticks))
+    rows.append(Metric(name="peak_memory", value=summary.peak_mib, unit="MiB", n=summary.ticks))
+    rows.append(Metric(name="resident_memory", value=summary.rss_mib, unit="MiB", n=summary.ticks))
+    return rows

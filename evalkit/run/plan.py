@@ -1,0 +1,194 @@
+"""From options to a plan: task, samples, policy and settings resolved and checked before any weights load."""
+
+from __future__ import annotations
+
+__all__ = ["TASKS", "RunPlan", "data_folder", "make_plan", "task_named"]
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from evalkit import env
+from evalkit.compress import CompressionSpec, parse_compression
+from evalkit.errors import DataError, UsageError, suggest
+from evalkit.memory.policies import MemoryPolicy
+from evalkit.models.catalog import CatalogEntry, catalog
+from evalkit.models.settings import GenerationSettings
+from evalkit.registry import Registry
+from evalkit.run.fingerprint import git_revision, sample_digest
+from evalkit.run.options import RunOptions, apply_settings
+from evalkit.stream import StreamSample
+from evalkit.tasks import Task, TaskData, TaskSettings
+
+TASKS = Registry("evalkit.tasks", "task")
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """Everything a run needs to know before its weights are loaded.
+
+    Args:
+        options: As asked for.
+        task: The benchmark.
+        task_settings: Its settings.
+        entry: Catalog entry of the model.
+        policy: Memory policy with its parameters.
+        generation: How replies are decoded.
+        compression: Token compression.
+        checkpoint: Weights to load.
+        data_path: The benchmark's folder.
+        data: What was loaded from it.
+        samples: What runs, in order.
+    """
+
+    options: RunOptions
+    task: Task
+    task_settings: TaskSettings
+    entry: CatalogEntry
+    policy: MemoryPolicy
+    generation: GenerationSettings
+    compression: CompressionSpec
+    checkpoint: str
+    data_path: Path
+    data: TaskData
+    samples: tuple[StreamSample, ...]
+
+    @property
+    def stream_seconds(self) -> float:
+        """Media seconds that run."""
+        return sum(sample.end - sample.start for sample in self.samples)
+
+    def setting_fingerprint(self) -> dict[str, Any]:
+        """Return the part of the fingerprint that two compared runs must share."""
+        prompts = hashlib.sha256()
+        for sample in self.samples:
+            texts = (
+                [] if sample.narration is None else [sample.narration.instruction, sample.narration.previous_text]
+            )
+            for text in [*texts, *(query.prompt for query in sample.queries)]:
+                prompts.update(text.encode() + b"\0")
+        options = self.options
+        return {
+            "task": self.task.name,
+            "data.revision": self.data.revision,
+            "data.samples": sample_digest(sample.id for sample in self.samples),
+            "frames.fps": ",".join(sorted({f"{sample.fps:g}" for sample in self.samples})),
+            "frames.presets": ",".join(sorted({sample.tags.get("frames", "schedule") for sample in self.samples})),
+            "prompt.digest": prompts.hexdigest()[:16],
+            **{
+                f"task.{key}": value
+                for key, value in self.task_settings.model_dump().items()
+                if key != "instruction"
+            },
+            **{f"generation.{key}": value for key, value in self.generation.model_dump().items()},
+            "positions.after_vision": options.after_vision,
+            "attention": options.attention,
+            "seed": options.seed,
+            "code.revision": git_revision(),
+        }
+
+    def model_fingerprint(self) -> dict[str, Any]:
+        """Return the part that says which model is under test."""
+        return {
+            "model.name": self.entry.name,
+            "model.view": self.entry.view,
+            "model.compress": self.compression.canonical(),
+            "model.compat": self.options.compat,
+        }
+
+
+def task_named(name: str) -> Task:
+    """Return a benchmark.
+
+    Raises:
+        UsageError: There is no such task.
+    """
+    task: Task = TASKS.get(name)
+    return task
+
+
+def data_folder(task: Task, data: str | None) -> Path:
+    """Return the folder of a benchmark's files; ``demo`` is generated on first use.
+
+    Args:
+        task: The benchmark.
+        data: A folder, ``demo``, or ``None`` for ``data/TASK`` below the working directory.
+
+    Raises:
+        DataError: The folder does not exist.
+    """
+    if data == "demo":
+        folder = env.cache_dir() / "demo" / task.name
+        task.make_demo(folder)
+        return folder
+    folder = Path("data") / task.name if data is None else Path(data)
+    if not folder.is_dir():
+        hint = "pass --data DIR, or --data demo for made-up data" if data is None else "is it spelled right?"
+        raise DataError(f"no data folder {folder}: {hint}", path=folder)
+    return folder
+
+
+def make_plan(options: RunOptions) -> RunPlan:
+    """Resolve options.
+
+    Raises:
+        UsageError: A name or setting does not exist or does not fit.
+        DataError: The benchmark's files are missing.
+    """
+    task, entry = task_named(options.task), catalog(options.model)
+    given = dict(options.settings)
+    if options.protocol is not None:
+        if "protocol" not in task.settings.model_fields:
+            raise UsageError(f"task {task.name} has one protocol only; leave --protocol out")
+        given["task.protocol"] = options.protocol
+    groups: dict[str, type[Any]] = {
+        "memory": entry.memory,
+        "generation": GenerationSettings,
+        "task": task.settings,
+    }
+    values = apply_settings(given, groups)
+    policy = entry.memory(**(entry.memory_defaults | values["memory"]))
+    generation = _validated(GenerationSettings, "generation", entry.generation | values["generation"])
+    defaults = task.demo_settings if options.data == "demo" else {}
+    settings = _validated(task.settings, "task", dict(defaults) | values["task"])
+    folder = data_folder(task, options.data)
+    data = task.load(folder, settings)
+    return RunPlan(
+        options=options,
+        task=task,
+        task_settings=settings,
+        entry=entry,
+        policy=policy,
+        generation=generation,
+        compression=parse_compression(entry.compress if options.compress is None else options.compress),
+        checkpoint=options.checkpoint or entry.checkpoint,
+        data_path=folder,
+        data=data,
+        samples=_chosen(data.samples, options),
+    )
+
+
+def _validated(model: type[Any], group: str, values: dict[str, Any]) -> Any:
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"setting {group}.{first['loc'][0]}: {first['msg']}") from error
+
+
+def _chosen(samples: tuple[StreamSample, ...], options: RunOptions) -> tuple[StreamSample, ...]:
+    chosen = samples
+    if options.sample:
+        by_id = {sample.id: sample for sample in samples}
+        for name in options.sample:
+            if name not in by_id:
+                raise UsageError(f"there is no sample {name!r}{suggest(name, by_id)}")
+        chosen = tuple(sample for sample in samples if sample.id in set(options.sample))
+    if options.limit is not None:
+        chosen = chosen[: options.limit]
+    if not chosen:
+        raise DataError("there is nothing to run: every row was refused (evalkit data check lists why)")
+    return chosen

@@ -1,0 +1,88 @@
+"""Writing a run's records so that it can be killed at any moment: nothing is lost, nothing stands twice."""
+
+from __future__ import annotations
+
+__all__ = ["Recorder"]
+
+from types import TracebackType
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from evalkit.records import AnswerRecord, JsonlWriter, RunFolder, TickRecord, read_jsonl
+
+
+class _Done(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sample: str
+    status: Literal["done", "failed"]
+
+
+class Recorder:
+    """Appends to a run folder's files.
+
+    A resumed sample goes through seconds that are on record already; their records are kept as they stand and
+    not written again. Where a repeated second says something else, ``differences`` names it.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        folder.state_path.mkdir(parents=True, exist_ok=True)
+        done_path = folder.state_path / "done.jsonl"
+        answers, torn_answers = read_jsonl(folder.answers_path, AnswerRecord)
+        ticks, torn_ticks = read_jsonl(folder.ticks_path, TickRecord)
+        done, _ = read_jsonl(done_path, _Done)
+        self.warnings = torn_answers + torn_ticks
+        self.differences: list[str] = []
+        self._answers = {(a.sample, a.query): a.text for a in answers}
+        self._ticks = {(t.sample, t.second, t.start) for t in ticks}
+        self._done = {d.sample: d.status for d in done}
+        self._answer_file: JsonlWriter[AnswerRecord] = JsonlWriter(folder.answers_path)
+        self._tick_file: JsonlWriter[TickRecord] = JsonlWriter(folder.ticks_path)
+        self._done_file: JsonlWriter[_Done] = JsonlWriter(done_path)
+
+    def status(self, sample: str) -> str | None:
+        """Return ``done`` or ``failed`` for a finished sample, ``None`` for one that is not."""
+        return self._done.get(sample)
+
+    def answered(self, sample: str, query: str) -> bool:
+        """Whether a reply is on record."""
+        return (sample, query) in self._answers
+
+    def tick(self, record: TickRecord) -> None:
+        """Put a second on record, unless it is."""
+        key = (record.sample, record.second, record.start)
+        if key not in self._ticks:
+            self._tick_file.append(record)
+            self._ticks.add(key)
+
+    def answer(self, record: AnswerRecord) -> None:
+        """Put a reply on record, unless it is."""
+        key = (record.sample, record.query)
+        known = self._answers.get(key)
+        if known is None:
+            self._answer_file.append(record)
+            self._answers[key] = record.text
+        elif known != record.text:
+            self.differences.append(f"{record.query}: said {known!r} before the resume, {record.text!r} after it")
+
+    def finish(self, sample: str, status: Literal["done", "failed"]) -> None:
+        """Mark a sample as finished."""
+        for file in (self._answer_file, self._tick_file):
+            file.sync()
+        self._done_file.append(_Done(sample=sample, status=status))
+        self._done[sample] = status
+
+    def __enter__(self) -> Self:
+        """Return the recorder itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files."""
+        for file in (self._answer_file, self._tick_file, self._done_file):
+            file.close()
