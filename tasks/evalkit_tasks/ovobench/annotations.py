@@ -97,9 +97,8 @@ class OvoRow(BaseModel):
     @field_validator("gt")
     @classmethod
     def _points_at_option(cls, gt: int | None, info: ValidationInfo) -> int | None:
-        if info.data.get("task") in BACKWARD + REALTIME and (
-            gt is None or not 0 <= gt < len(info.data.get("options", ()))
-        ):
+        options = info.data.get("options")
+        if options and info.data.get("task") in BACKWARD + REALTIME and (gt is None or not 0 <= gt < len(options)):
             raise ValueError("must be the index of an option, from 0")
         return gt
 
