@@ -252,13 +252,15 @@ def timed_texts(
 
     Returns:
         ``(at, text)`` in order of ``at`` (media seconds), markup dropped; only subtitles that overlap
-        ``[start, end)``; one that outlasts the stream becomes known at its end.
+        ``[start, end)``; one that reaches its end becomes known just before it, so that it still belongs to
+        the last second.
     """
     texts: list[tuple[float, str]] = []
+    latest = math.nextafter(end, -math.inf)
     for subtitle in subtitles:
         first = subtitle.start - offset
         last = end if subtitle.end is None else subtitle.end - offset
         text = plain_text(subtitle.text)
         if text and first < end and last > start:
-            texts.append((min(last, end), text))
+            texts.append((min(last, latest), text))
     return tuple(sorted(texts, key=lambda pair: pair[0]))

@@ -1,11 +1,11 @@
 """LongVideoBench's order of frames and subtitles, against hand-worked cases of the official loader's rule."""
 
 import pytest
-from evalkit_tasks.longvideobench.interleave import all_texts, interleave, interleaved_texts
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.tasks.subtitles import Subtitle, parse_json_subtitles
+from evalkit_tasks.longvideobench.interleave import all_texts, interleave, interleaved_texts
 
 
 def test_a_text_stands_after_the_frames_up_to_its_middle():

@@ -1,6 +1,7 @@
 """Subtitle files: what is read, what fails alone, what is shown when."""
 
 import json
+import math
 
 import pytest
 
@@ -143,5 +144,6 @@ def test_a_text_of_a_stream_becomes_known_when_it_has_been_said():
         Subtitle(50.0, 51.0, "after"),
         Subtitle(11.0, 11.5, "  "),
     ]
-    assert timed_texts(subtitles, offset=10.0, end=20.0) == ((1.0, "first"), (20.0, "open"), (20.0, "long"))
-    assert timed_texts(subtitles, offset=10.0, start=2.0, end=20.0) == ((20.0, "open"), (20.0, "long"))
+    latest = math.nextafter(20.0, 0.0)
+    assert timed_texts(subtitles, offset=10.0, end=20.0) == ((1.0, "first"), (latest, "open"), (latest, "long"))
+    assert timed_texts(subtitles, offset=10.0, start=2.0, end=20.0) == ((latest, "open"), (latest, "long"))

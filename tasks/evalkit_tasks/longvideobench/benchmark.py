@@ -1,0 +1,79 @@
+"""The task object of a benchmark that is five functions; shared with Video-MME."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from evalkit.errors import UsageError
+from evalkit.records import Metric
+from evalkit.tasks.contract import CheckReport, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
+from evalkit.tasks.scoring import sheet_metrics
+
+__all__ = ["BenchmarkFunctions", "QuestionBenchmark"]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkFunctions:
+    """What a benchmark does.
+
+    Args:
+        load: Reads the files below a folder by settings.
+        make_demo: Writes a made-up data set below a folder.
+        check: Looks at every row and video below a folder.
+        read: Reads prediction files: format, paths, data folder.
+        score: Scores predictions of a format.
+    """
+
+    load: Callable[[Path, Any], TaskData]
+    make_demo: Callable[[Path], None]
+    check: Callable[[Path], CheckReport]
+    read: Callable[[str, Sequence[Path], Path | None], tuple[list[Prediction], list[Problem]]]
+    score: Callable[[Sequence[Prediction], str], ScoreSheet]
+
+
+class QuestionBenchmark:
+    """A `Task` made of functions; a benchmark names itself and them."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    settings: ClassVar[type[TaskSettings]]
+    formats: ClassVar[tuple[str, ...]]
+    functions: ClassVar[BenchmarkFunctions]
+    demo_settings: ClassVar[dict[str, Any]] = {}
+    """The demo is asked about as the published questions are."""
+
+    def load(self, data: Path, settings: TaskSettings) -> TaskData:
+        """Read the published files below ``data``.
+
+        Raises:
+            DataError: The files are not there or are another benchmark's.
+            UsageError: The settings are another benchmark's.
+        """
+        if not isinstance(settings, self.settings):
+            raise UsageError(f"{self.name} wants {self.settings.__name__}, not {type(settings).__name__}")
+        return self.functions.load(data, settings)
+
+    def make_demo(self, data: Path) -> None:
+        """Write made-up matches in the published layout below ``data``."""
+        self.functions.make_demo(data)
+
+    def check(self, data: Path) -> CheckReport:
+        """Look at every row, video and subtitle file below ``data``."""
+        return self.functions.check(data)
+
+    def read_predictions(
+        self, format: str, paths: Sequence[Path], data: Path | None
+    ) -> tuple[list[Prediction], list[Problem]]:
+        """Read prediction files of a layout in ``formats``."""
+        return self.functions.read(format, paths, data)
+
+    def score(self, predictions: Sequence[Prediction], format: str) -> ScoreSheet:
+        """Score by the benchmark's own rule and strictly."""
+        return self.functions.score(predictions, format)
+
+    def metrics(self, sheet: ScoreSheet) -> list[Metric]:
+        """Turn a score sheet into the rows of ``metrics.json``."""
+        return sheet_metrics(sheet)
