@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 _PLACEHOLDER_KEY: Final = "no-key-needed"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_CONNECT_SECONDS: Final = 10.0
 _CONNECTIONS_PER_POOL: Final = 8
 _FAILURES_IN_A_ROW: Final = 20
 """So many questions without any reply, none answered between them, and the judge is given up."""
@@ -206,9 +207,10 @@ class ChatJudge:
         limits = type(openai.DEFAULT_CONNECTION_LIMITS)(
             max_connections=self.concurrency, max_keepalive_connections=self.concurrency, keepalive_expiry=60.0
         )
+        timeout = openai.Timeout(self.settings.timeout, connect=min(_CONNECT_SECONDS, self.settings.timeout))
         http_client = openai.DefaultAsyncHttpxClient(
             limits=limits,
-            timeout=self.settings.timeout,
+            timeout=timeout,
             # A proxy meant for the internet would swallow calls to a server on this machine.
             trust_env=target.hostname not in _LOOPBACK,
             # Without TLS there is no need to load the certificates; this context trusts nobody.
@@ -218,7 +220,7 @@ class ChatJudge:
             base_url=base_url,
             api_key=self.endpoint.api_key or _PLACEHOLDER_KEY,
             max_retries=0,
-            timeout=self.settings.timeout,
+            timeout=timeout,
             http_client=http_client,
         )
 
