@@ -2,14 +2,16 @@
 
     python scripts/bench_judge.py --calls 2000 --delay 0.2
 
-Prints one JSON object: wall seconds of all calls (pairs judged in both orders, verdicts written to disk), the
-bound that delay and concurrency set, calls a second and CPU seconds of the client.
+Prints one JSON object: wall and CPU seconds of all calls (pairs judged in both orders, verdicts written to disk),
+the bound that delay and concurrency set, seconds it took to load the openai package before, and the machine's load.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -36,6 +38,9 @@ def measure(base_url: str, calls: int, concurrency: int, folder: Path) -> dict[s
     """Judge ``calls // 2`` pairs and return the timings in seconds."""
     judge = ChatJudge("bench", Endpoint(base_url), settings=JudgeSettings(concurrency=concurrency))
     todo = pairs(calls // 2)
+    began = time.perf_counter()
+    importlib.import_module("openai")
+    loaded = time.perf_counter() - began
     began, cpu = time.perf_counter(), time.process_time()
     with VerdictStore(folder / "verdicts.jsonl") as store:
         verdicts = judge_pairs(todo, judge, model_name="a", baseline_name="b", store=store)
@@ -43,7 +48,12 @@ def measure(base_url: str, calls: int, concurrency: int, folder: Path) -> dict[s
     answered = sum(verdict.vote == "first" for verdict in verdicts)
     if answered != calls:
         raise SystemExit(f"{calls - answered} of {calls} calls got no vote")
-    return {"seconds": round(wall, 3), "cpu_seconds": round(time.process_time() - cpu, 3)}
+    return {
+        "seconds": round(wall, 3),
+        "cpu_seconds": round(time.process_time() - cpu, 3),
+        "load_package_seconds": round(loaded, 3),
+        "machine_load": round(os.getloadavg()[0], 2),
+    }
 
 
 def main() -> None:
