@@ -3,7 +3,7 @@
     python scripts/bench_judge.py --calls 2000 --delay 0.2
 
 Prints one JSON object: wall and CPU seconds of all calls (pairs judged in both orders, verdicts written to disk),
-the bound that delay and concurrency set, seconds it took to load the openai package before, and the machine's load.
+the bound that delay and concurrency set, seconds to load the openai package (before), and the machine's load.
 """
 
 from __future__ import annotations
