@@ -8,7 +8,9 @@ import hashlib
 import random
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel
 
 from evalkit.records import (
     AnswerRecord,
@@ -34,6 +36,7 @@ PHRASES = (
     "what a save by the goalkeeper",
     "they slow it down now",
 )
+_ORDERS: tuple[Literal["ab", "ba"], ...] = ("ab", "ba")
 CATEGORIES = {"OCR": "Real-time", "ACR": "Real-time", "EPM": "Backward", "ASI": "Backward", "REC": "Forward"}
 
 
@@ -81,12 +84,13 @@ def write_run(
     folder.mkdir(parents=True)
     target = RunFolder(folder)
     target.write_manifest(run)
-    for path, records in (
-        (target.answers_path, answers),
-        (target.ticks_path, ticks),
-        (target.verdicts_path, verdicts),
-    ):
-        with JsonlWriter(path) as writer:
+    files: dict[Path, Iterable[BaseModel]] = {
+        target.answers_path: answers,
+        target.ticks_path: ticks,
+        target.verdicts_path: verdicts,
+    }
+    for path, records in files.items():
+        with JsonlWriter[BaseModel](path) as writer:
             for record in records:
                 writer.append(record)
     if metrics is not None:
@@ -135,14 +139,17 @@ def tick(
 
 
 def verdict(
-    sample: str, window: tuple[float, float], order: str, rng: random.Random, lead: float
+    sample: str, window: tuple[float, float], order: Literal["ab", "ba"], rng: random.Random, lead: float
 ) -> VerdictRecord:
     """Return one vote of a judge that leans to the first slot."""
     start, end = window
     chance = lead + (0.15 if order == "ab" else -0.15)
     draw = rng.random()
-    winner = "invalid" if draw > 0.99 else "test" if rng.random() < chance else "baseline"
-    vote = "invalid" if winner == "invalid" else "first" if (winner == "test") == (order == "ab") else "second"
+    vote: Literal["first", "second", "tie", "invalid"] = "invalid"
+    winner: Literal["test", "baseline", "tie", "invalid"] = "invalid"
+    if draw <= 0.99:
+        winner = "test" if rng.random() < chance else "baseline"
+        vote = "first" if (winner == "test") == (order == "ab") else "second"
     letter = {"first": "A", "second": "B", "invalid": f"I cannot tell {HOSTILE}"}[vote]
     return VerdictRecord(
         key=f"{sample}-{start}-{order}",
@@ -194,7 +201,7 @@ def narration_run(
             ticks.append(tick(sample, second, begin, rng, bounded=model != "full"))
         for low in range(0, seconds, window if judged else seconds + 1):
             span = (begin + low, begin + min(low + window, seconds))
-            verdicts += [verdict(sample, span, order, rng, 0.62) for order in ("ab", "ba") if judged]
+            verdicts += [verdict(sample, span, order, rng, 0.62) for order in _ORDERS if judged]
     metrics = [
         Metric(
             name="win_rate", value=0.61, unit="share", n=len(verdicts) // 2, coverage=1.0, clusters=videos,
@@ -226,7 +233,7 @@ def _question(number: int, rng: random.Random, accuracy: float) -> AnswerRecord:
         start=0.0,
         end=5.0 + number % 300,
         text="" if status == "failed" else text,
-        status=status,
+        status="failed" if status == "failed" else "ok",
         error="the video ends at 12.0 s, before the question at 40.0 s" if status == "failed" else None,
         parsed=None if unparsed or status == "failed" else letter,
         rule=None if unparsed or status == "failed" else "bracketed letter",

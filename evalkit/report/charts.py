@@ -73,7 +73,7 @@ def line_chart(
     for value in ticks_of(top):
         y = at(0, value / scale)[1]
         parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-        parts.append(_text(_LEFT - 6, y + 4, f"{value:g}", "end"))
+        parts.append(_text(_LEFT - 6, y + 4, f"{value:,.10g}", "end"))
     for value in ticks_of(span, 7):
         parts.append(_text(at(value, 0)[0], HEIGHT - _BOTTOM + 16, f"{value:g}", "middle"))
     parts.append(_text((WIDTH + _LEFT - _RIGHT) / 2, HEIGHT - 4, "Stream time (min)", "middle", "label"))

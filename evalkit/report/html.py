@@ -29,7 +29,7 @@ from evalkit.report.media import (
     thumbnails_of,
 )
 from evalkit.report.payload import build_payload, embed_json, seconds_of
-from evalkit.report.runs import Run, load_runs
+from evalkit.report.runs import Run, collector_paused, load_runs
 from evalkit.report.scores import headline, percent, scaled, score_name
 
 
@@ -196,8 +196,9 @@ def build_report(runs: Sequence[Path], out: Path, *, thumbnails: Path | Thumbnai
         UsageError: A missing folder, or runs of different tasks.
         DataError: A folder is not a run's, or a newer evalkit wrote it.
     """
-    loaded = load_runs(runs)
-    page = render_page(loaded, lambda _, path: relative_url(path, out), thumbnail_reader(thumbnails))
+    with collector_paused():
+        loaded = load_runs(runs)
+        page = render_page(loaded, lambda _, path: relative_url(path, out), thumbnail_reader(thumbnails))
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, page.html)
     return out

@@ -8,7 +8,6 @@ generate of one second, over the tokens of that second).
 from __future__ import annotations
 
 __all__ = [
-    "STAGES",
     "WINDOWS",
     "LatencySummary",
     "MemorySlope",
@@ -27,9 +26,9 @@ from scipy import stats
 
 from evalkit.records import TickRecord
 from evalkit.report.tables import Cell, Column, Estimate, Table
+from evalkit.timing import STAGES
 from evalkit.timing.percentiles import Percentiles, percentiles
 
-STAGES = ("decode", "preprocess", "vision_encode", "compress", "cache", "prefill", "generate", "other")
 # Stream-time windows in which real-time factors are read, seconds: cost that grows shows only in the later ones.
 WINDOWS = ((0.0, 60.0), (60.0, 600.0), (600.0, 3600.0), (3600.0, float("inf")))
 # Stages must explain the total to this share, else the gap is shown as time nobody accounts for.
@@ -113,7 +112,9 @@ def _stage_shares(ticks: Sequence[TickRecord]) -> tuple[dict[str, float], float]
     total = sum(tick.stages.total for tick in ticks)
     if not total:
         return {}, 0.0
-    shares = {stage: float(sum(getattr(tick.stages, stage) for tick in ticks)) / total for stage in STAGES}
+    shares: dict[str, float] = {
+        stage: float(sum(getattr(tick.stages, stage) for tick in ticks)) / total for stage in STAGES
+    }
     gap = 1.0 - sum(shares.values())
     return shares, gap if abs(gap) > STAGE_TOLERANCE else 0.0
 

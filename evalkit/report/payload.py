@@ -143,14 +143,10 @@ def _said(answer: AnswerRecord | None) -> Json | None:
 def _memory(tick: TickRecord | None) -> Json | None:
     if tick is None:
         return None
-    stages = {
-        name: _rounded(value) for name, value in tick.stages.model_dump().items() if value and name != "total"
-    }
     row: Json = {
         "c": tick.cache_tokens,
         "k": tick.kept,
         "t": _rounded(tick.stages.total),
-        "g": stages,
         "m": _rounded(tick.peak_mib or tick.rss_mib, 1),
     }
     if tick.evicted:

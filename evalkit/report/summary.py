@@ -193,7 +193,7 @@ def failure_tables(runs: Sequence[Run], shown: int = _SHOWN_FAILURES) -> list[Ta
     for run in runs:
         recorded: set[str] = set()
         for answer in run.records.answers:
-            state = "unparsed" if answer.kind == "narration" and answer.unparsed is not None else outcome(answer)
+            state = outcome(answer)
             if state in ("failed", "unparsed"):
                 recorded.add(answer.sample)
                 reasons[(run.label, state, _reason(answer))] += 1

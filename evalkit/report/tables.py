@@ -238,6 +238,8 @@ def to_latex(table: Table) -> str:
 def _csv_cells(cell: Cell, column: Column) -> list[str]:
     if column.interval:
         estimate = cell if isinstance(cell, Estimate) else Estimate(None)
+        if _number(estimate.value, column.digits) == MISSING:
+            return ["", "", ""]
         numbers = [_number(part, column.digits) for part in (estimate.value, estimate.low, estimate.high)]
         return ["" if number == MISSING else number for number in numbers]
     text = show(cell, column)

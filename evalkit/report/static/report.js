@@ -106,7 +106,7 @@
       make("div", { class: "split" },
         make("div", { class: "panel list" },
           make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Questions" },
-            make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((h) => make("th", { scope: "col", text: h })))), body)),
+            make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((h) => make("th", { scope: "col", class: h === "Moment" ? "num" : "", text: h })))), body)),
           make("div", { class: "pager" }, back, where, next)),
         detail));
     host.hidden = false;

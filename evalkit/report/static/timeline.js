@@ -18,7 +18,9 @@ window.evalkitTimelines = (host) => {
   const next = make("button", { type: "button", text: "Next", onclick: () => turn(1) });
   const pager = make("div", { class: "pager" }, back, where, next);
   const stage = make("div", { id: "stage" });
-  const heads = ["Video", "From", "To", "Seconds", ...runs.map((r) => (several ? "Spoken by " + r : "Spoken")), "Judged"];
+  const judgedRuns = runs.map((_, k) => k).filter((k) => data.timelines.some((row) => row.wins[k].length));
+  const named = (word, k) => (several ? runs[k] + " " + word.toLowerCase() : word);
+  const heads = [["Video"], ["From", "num"], ["To", "num"], ["Seconds", "num"], ...runs.map((_, k) => [named("Spoke", k), "num"]), ...judgedRuns.map((k) => [named("Judged", k)])];
   let rows = [], page = 0, chosen = -1;
   host.append(
     make("div", { class: "bar", role: "search" }, search,
@@ -26,7 +28,7 @@ window.evalkitTimelines = (host) => {
       make("label", { for: "failed-timelines" }, failed, "Only with failures"), count),
     make("div", { class: "panel list picker" },
       make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Videos" },
-        make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((h) => make("th", { scope: "col", text: h })))), body)), pager),
+        make("table", {}, make("thead", {}, make("tr", {}, ...heads.map(([text, kind]) => make("th", { scope: "col", class: kind, text })))), body)), pager),
     stage);
   host.hidden = false;
 
@@ -61,7 +63,7 @@ window.evalkitTimelines = (host) => {
     return make("tr", { "data-row": i, "aria-selected": String(i === chosen), onclick: () => open(i) },
       make("td", {}, make("button", { type: "button", class: "open", text: t.sample }), t.failed ? badge("failed", t.failed + " failed") : null),
       make("td", { class: "num", text: clock(t.start) }), make("td", { class: "num", text: clock(t.end) }), make("td", { class: "num", text: t.seconds }),
-      ...t.spoken.map((n) => make("td", { class: "num", text: n + " s" })), make("td", { text: t.wins.map(results).join(" | ") }));
+      ...t.spoken.map((n) => make("td", { class: "num", text: n + " s" })), ...judgedRuns.map((k) => make("td", { text: results(t.wins[k]) })));
   }
   function stop() { clearInterval(timer); timer = 0; }
   function open(i, second) {
@@ -78,6 +80,8 @@ window.evalkitTimelines = (host) => {
     const t = timelineOf(i), n = t.start.length, film = videoNode(t.video);
     const pictures = data.thumbnails[t.video || t.cluster || t.sample];
     const kinds = [...new Set(t.runs.flatMap((r) => r.memory.flatMap((m) => (m ? Object.keys(m.k) : []))))];
+    // One scale for all runs, so that a bounded memory looks as small as it is beside a growing one.
+    const most = Math.max(1, ...t.runs.map((r) => r.memory.reduce((top, m) => Math.max(top, m ? Object.values(m.k).reduce((a, b) => a + b, 0) : 0), 0)));
     const kindClass = (kind) => "k" + (kinds.indexOf(kind) % 7);
     let at = -1, needle = "", seeking = false;
     const picture = pictures ? make("img", { alt: "" }) : null;
@@ -100,7 +104,8 @@ window.evalkitTimelines = (host) => {
       make("div", { class: "panels" },
         make("div", { class: "panel script" }, make("h3", { text: "Second by second" }),
           make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Second by second" }, make("table", {},
-            make("thead", {}, make("tr", {}, ...["Time", ...runs, "Reference", ...runs.map((r) => (several ? "Memory of " + r : "Memory"))].map((h) => make("th", { scope: "col", text: h })))), words)),
+            make("thead", {}, make("tr", {}, ...["Time", ...runs, "Reference"].map((h) => make("th", { scope: "col", text: h })),
+              ...runs.map((_, k) => make("th", { scope: "col", class: "num", text: named("Memory", k) })))), words)),
           make("div", { class: "pager" }, earlier, pageText, after)),
         t.windows.length ? judged() : null));
 
@@ -161,12 +166,11 @@ window.evalkitTimelines = (host) => {
       const text = !said ? "no record of this second" : said.e ? "failed: " + said.e : said.x.trim() ? said.x : "silent";
       const words = said && !said.e && said.x.trim();
       const box = make("div", { class: "voice s" + (k % 7) }, make("h4", {}, dotted(k)), make("p", { class: words ? "" : "silent" }, words ? marked(text, needle) : text));
-      if (memory) box.append(meter(run, memory, said));
+      if (memory) box.append(meter(memory, said));
       return box;
     }
     function counted(counts) { return Object.entries(counts).filter(([, v]) => v).map(([kind, v]) => kind.replaceAll("_", " ") + " " + v.toLocaleString("en")).join(", "); }
-    function meter(run, memory, said) {
-      const most = Math.max(1, ...run.memory.map((m) => (m ? Object.values(m.k).reduce((a, b) => a + b, 0) : 0)));
+    function meter(memory, said) {
       const bar = draw("svg", { viewBox: "0 0 1000 10", preserveAspectRatio: "none", role: "img", "aria-label": "In memory: " + counted(memory.k) });
       let x = 0;
       for (const kind of kinds) {
@@ -201,7 +205,7 @@ window.evalkitTimelines = (host) => {
     function line(k) {
       return make("tr", { "data-second": k, onclick: () => go(k) },
         make("td", { class: "t" }, make("button", { type: "button", class: "open", text: clock(t.start[k]), "aria-label": "Go to " + clock(t.start[k]) })),
-        ...t.runs.map((run) => { const s = run.said[k]; return make("td", {}, s ? (s.e ? badge("failed", s.e) : marked(s.x, needle)) : "–"); }),
+        ...t.runs.map((run) => { const s = run.said[k]; return make("td", {}, !s ? "–" : s.e ? badge("failed", s.e) : s.x.trim() ? marked(s.x, needle) : make("span", { class: "hush", text: "silent" })); }),
         make("td", { class: "muted" }, marked(t.reference[k] || "", needle)),
         ...t.runs.map((run) => { const m = run.memory[k]; return make("td", { class: "num" }, m ? m.c.toLocaleString("en") : "–", m && m.v ? make("span", { class: "gone", title: counted(m.v), text: " −" + Object.values(m.v).reduce((a, b) => a + b, 0) }) : ""); }));
     }
@@ -210,8 +214,8 @@ window.evalkitTimelines = (host) => {
       const begin = t.start[0], span = Math.max(1e-6, t.end[n - 1] - begin), x = (s) => LEFT + ((WIDE - LEFT) * (s - begin)) / span;
       const shown = [], step = Math.max(1, Math.ceil(n / 600));
       let y = 4;
-      const lane = (name, height) => {
-        shown.push(draw("text", { x: 0, y: y + height / 2 + 4, class: "name", text: name }), draw("rect", { x: LEFT, y, width: WIDE - LEFT, height, class: "lane", rx: 2 }));
+      const lane = (name, height, kind) => {
+        shown.push(draw("text", { x: 0, y: y + height / 2 + 4, class: "name " + (kind || ""), text: name }), draw("rect", { x: LEFT, y, width: WIDE - LEFT, height, class: "lane", rx: 2 }));
         const top = y;
         y += height + 5;
         return top;
@@ -219,21 +223,23 @@ window.evalkitTimelines = (host) => {
       const columns = Array.from({ length: Math.ceil(n / step) }, (_, k) => [k * step, Math.min(n, (k + 1) * step)]);
       const short = (name) => (name.length > 15 ? name.slice(0, 14) + "…" : name);
       t.runs.forEach((run, k) => {
-        const windows = t.windows.filter((v) => v.run === k);
-        if (windows.length) {
-          const top = lane(several ? short("Judged " + runs[k]) : "Judged", 12);
-          for (const v of windows) {
-            shown.push(draw("rect", { x: x(Math.max(v.start, begin)), y: top, width: Math.max(1, x(Math.min(v.end, t.end[n - 1])) - x(Math.max(v.start, begin))), height: 12, class: "cell " + v.result.replaceAll(" ", "-") },
-              draw("title", { text: clock(v.start) + " – " + clock(v.end) + ": " + named(v) })));
-          }
-        }
-        let top = lane(short(runs[k]), 12);
+        if (k) y += 10;
+        let top = lane(short(runs[k]), 12, "run");
         for (const [a, b] of columns) {
           const spoke = run.said.slice(a, b).filter((s) => s && s.x.trim()).length / (b - a);
           if (spoke) shown.push(draw("rect", { x: x(t.start[a]), y: top + 12 * (1 - spoke), width: Math.max(0.6, x(t.end[b - 1]) - x(t.start[a]) - 0.4), height: 12 * spoke, class: "spoke s" + (k % 7) }));
         }
+        const windows = t.windows.filter((v) => v.run === k);
+        if (windows.length) {
+          top = lane("Judged", 12);
+          for (const v of windows) {
+            const from = x(Math.max(v.start, begin)), to = x(Math.min(v.end, t.end[n - 1]));
+            shown.push(draw("rect", { x: from, y: top, width: Math.max(1, to - from), height: 12, class: "cell " + v.result.replaceAll(" ", "-") },
+              draw("title", { text: clock(v.start) + " – " + clock(v.end) + ": " + outcome(v) })));
+          }
+        }
         if (!run.memory.some(Boolean)) return;
-        const high = 44, most = Math.max(1, ...run.memory.map((m) => (m ? Object.values(m.k).reduce((a, b) => a + b, 0) : 0)));
+        const high = 44;
         top = lane("Memory", high);
         const base = columns.map(() => 0);
         for (const kind of kinds) {
@@ -256,17 +262,18 @@ window.evalkitTimelines = (host) => {
         const box = svg.getBoundingClientRect(), share = ((event.clientX - box.left) / box.width * WIDE - LEFT) / (WIDE - LEFT);
         if (share >= 0) go(place(begin + share * span));
       });
-      const keys = make("div", { class: "kinds meter" }, ...kinds.map((kind) => make("span", { class: kindClass(kind) }, make("span", { class: "dot" }), kind.replaceAll("_", " "))));
-      return { node: make("div", {}, svg, kinds.length ? keys : null), move: (k) => { const to = x(t.start[k]); cursor.setAttribute("x1", to); cursor.setAttribute("x2", to); } };
+      const verdicts = t.windows.length ? ["won", "tied", "lost", "invalid"].map((word, r) => make("span", { class: "r" + r }, make("span", { class: "dot" }), word)) : [];
+      const keys = make("div", { class: "kinds meter" }, ...verdicts, ...kinds.map((kind) => make("span", { class: kindClass(kind) }, make("span", { class: "dot" }), kind.replaceAll("_", " "))));
+      return { node: make("div", {}, svg, keys), move: (k) => { const to = x(t.start[k]); cursor.setAttribute("x1", to); cursor.setAttribute("x2", to); } };
     }
-    function named(v) {
+    function outcome(v) {
       return { test: runs[v.run] + " won", baseline: v.baseline + " won", tie: "tie", invalid: "invalid" }[v.result] || v.result;
     }
     function judged() {
       const side = (v, winner) => ({ test: runs[v.run], baseline: v.baseline }[winner] || winner);
       return make("div", { class: "panel" }, make("h3", { text: "What the judge said" }), ...t.windows.map((v) =>
         make("details", { class: "window" },
-          make("summary", {}, make("b", { class: "num", text: clock(v.start) + " – " + clock(v.end) }), badge(v.result, named(v)),
+          make("summary", {}, make("b", { class: "num", text: clock(v.start) + " – " + clock(v.end) }), badge(v.result, outcome(v)),
             make("span", { class: "muted", text: runs[v.run] + " against " + v.baseline + ", " + v.judge })),
           make("div", { class: "votes" }, ...v.votes.map((vote) => make("div", {},
             make("h4", { text: "First " + (vote.order === "ab" ? runs[v.run] : v.baseline) + ", then " + (vote.order === "ab" ? v.baseline : runs[v.run]) }),

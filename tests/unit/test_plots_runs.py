@@ -1,0 +1,102 @@
+"""Plots: every kind writes its files, the same runs give the same bytes, and what is missing is said."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from evalkit.errors import UsageError
+from evalkit.report.figures import frontier
+from evalkit.report.plots import PLOT_KINDS, plot_runs
+from tests.run_folders import manifest, narration_run, question_run, write_run
+
+
+@pytest.fixture(scope="module")
+def narrated(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("narrated")
+    return [narration_run(folder / model, model, seconds=90) for model in ("streamingvlm", "full")]
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("asked")
+    return [question_run(folder / model, model) for model in ("streamingvlm", "full")]
+
+
+def runs_for(kind: str, narrated: list[Path], asked: list[Path]) -> list[Path]:
+    return asked if kind in ("accuracy", "coverage", "pareto") else narrated
+
+
+@pytest.fixture(scope="module")
+def drawn(
+    narrated: list[Path], asked: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[Path]]:
+    folder = tmp_path_factory.mktemp("drawn")
+    return {kind: plot_runs(runs_for(kind, narrated, asked), kind, folder) for kind in PLOT_KINDS}
+
+
+@pytest.mark.parametrize("kind", PLOT_KINDS)
+def test_the_same_runs_give_the_same_bytes(
+    kind: str, narrated: list[Path], asked: list[Path], drawn: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    again = plot_runs(runs_for(kind, narrated, asked), kind, tmp_path)
+    assert [path.name for path in again] == [f"{kind}.{e}" for e in ("pdf", "svg", "png", "csv", "caption.txt")]
+    for one, other in zip(drawn[kind], again, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+
+
+@pytest.mark.parametrize("kind", PLOT_KINDS)
+def test_a_figure_is_one_column_wide_dated_by_nothing_and_says_n(kind: str, drawn: dict[str, list[Path]]) -> None:
+    pdf, svg, png, table, caption = drawn[kind]
+    with Image.open(png) as image:
+        assert image.width == round(3.35 * 300)
+    assert b"CreationDate" not in pdf.read_bytes()
+    assert "<dc:date>" not in svg.read_text()
+    assert "n" in caption.read_text().replace(":", " ").replace("=", " ").split()
+    rows = list(csv.reader(table.open()))
+    assert len(rows) > 1
+    assert {len(row) for row in rows} == {len(rows[0])}
+
+
+def test_the_data_beside_the_accuracy_plot_are_the_metrics(drawn: dict[str, list[Path]]) -> None:
+    rows = [row for row in csv.DictReader(drawn["accuracy"][3].open()) if row["Model"] == "full"]
+    assert [row["Group"] for row in rows] == ["overall", "OCR", "ACR", "EPM", "ASI", "REC"]
+    assert float(rows[0]["Strict low"]) == pytest.approx(float(rows[0]["Strict (%)"]) - 5)
+    assert float(rows[0]["Official (%)"]) == pytest.approx(float(rows[0]["Strict (%)"]) + 2)
+
+
+def test_judging_by_word_overlap_is_marked_where_its_figures_stand(drawn: dict[str, list[Path]]) -> None:
+    for kind in ("winrate", "bias"):
+        assert "not an LLM" in drawn[kind][4].read_text()
+
+
+@pytest.mark.parametrize("kind", ["winrate", "bias"])
+def test_a_run_that_was_not_judged_has_no_win_rate_to_draw(kind: str, asked: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"nothing to draw for '{kind}'.*judge the run first"):
+        plot_runs(asked, kind, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", PLOT_KINDS)
+def test_an_empty_run_has_nothing_to_draw(kind: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", manifest("inf-streams", "full"), metrics=None)
+    with pytest.raises(UsageError, match=f"nothing to draw for '{kind}'"):
+        plot_runs([run], kind, tmp_path / "out")
+
+
+def test_scores_of_a_run_under_way_are_not_drawn(tmp_path: Path) -> None:
+    run = question_run(tmp_path / "run", status="running", finished=None)
+    with pytest.raises(UsageError, match=r"still running.*scores are withheld"):
+        plot_runs([run], "accuracy", tmp_path / "out")
+
+
+def test_an_unknown_kind_is_answered_with_a_suggestion(asked: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean 'winrate'"):
+        plot_runs(asked, "winrates", tmp_path)
+
+
+def test_the_frontier_holds_only_what_nothing_beats() -> None:
+    assert frontier([(3, 50), (1, 40), (2, 30), (4, 50)]) == [(1, 40), (3, 50)]
