@@ -1,6 +1,7 @@
 """The published rules for reading a Video-MME reply, against the tables of what they were seen to return."""
 
 import pytest
+
 from evalkit_tasks.longvideobench.extract import lmms_eval_letter as lvb_lmms_letter
 from evalkit_tasks.videomme.extract import lmms_eval_letter, official_letter, vlmevalkit_letter
 

@@ -311,6 +311,17 @@ def test_a_run_is_scored_over_what_it_planned(tmp_path, data):
         task.read_predictions("evalkit", [wrong], None)
 
 
+def test_a_run_on_a_part_of_the_published_set_has_no_total_and_no_official_score(tmp_path):
+    run = run_folder(tmp_path / "run", [("001", "001-1", "C"), ("001", "001-2", "B")], ["001"])
+    predictions, problems = task.read_predictions("evalkit", [run], None)
+    sheet = task.score(predictions, "evalkit")
+    assert problems == []
+    assert sheet.n == 2
+    assert sheet.strict.groups["videomme_short"] == 50
+    assert sheet.source.groups["videomme_short"] is None
+    assert sheet.strict.total is sheet.source.total is None
+
+
 def test_metrics_have_both_scores(tmp_path):
     sheet, _ = score(tmp_path, [video("x")])
     metrics = task.metrics(sheet)

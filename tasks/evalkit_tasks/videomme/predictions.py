@@ -18,7 +18,7 @@ from evalkit_tasks.videomme.data import question_tags
 from evalkit_tasks.videomme.prompts import LETTERS
 from evalkit_tasks.videomme.published import DURATIONS, QUESTIONS, published_duration, published_ids
 
-__all__ = ["FORMATS", "UNKNOWN_LABELS", "known_questions", "read_predictions"]
+__all__ = ["FORMATS", "UNKNOWN_LABELS", "against_published", "known_questions", "read_predictions"]
 
 FORMATS = ("official", "livecc", "evalkit")
 
@@ -76,7 +76,7 @@ def read_predictions(
         return predictions, runs.problems + more
     found, problems = _official_files(paths, livecc=format == "livecc")
     if data is None:
-        predictions, more = _against_published(found)
+        predictions, more = against_published(found)
     else:
         predictions, more = matched(found, known_questions(data), data)
     return predictions, problems + more
@@ -185,9 +185,13 @@ def _question_fault(question: Any) -> tuple[str, str] | None:
     return None
 
 
-def _against_published(found: Sequence[Prediction]) -> tuple[list[Prediction], list[Problem]]:
-    """Add stand-ins for the published questions that a file of the published set lacks."""
-    published = bool(found) and all(published_duration(p.id) == p.tags["duration"] for p in found)
+def against_published(found: Sequence[Prediction]) -> tuple[list[Prediction], list[Problem]]:
+    """Add stand-ins for the published questions that a file of the published set lacks.
+
+    Args:
+        found: Predictions of a file or run; left as they are unless every id and duration is a published one.
+    """
+    published = bool(found) and all(published_duration(p.id) == p.tags.get("duration") for p in found)
     if not published:
         return list(found), []
     have = {prediction.id for prediction in found}

@@ -10,7 +10,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from evalkit.tasks.contract import Prediction, ScoreSheet
-from evalkit.tasks.scoring import ABSENT, Scored, absent, duplicate_problems, make_sheet, mark
+from evalkit.tasks.scoring import ABSENT, Mark, Scored, absent, duplicate_problems, make_sheet, mark
 from evalkit_tasks.longvideobench.grouping import (
     GroupCount,
     GroupRule,
@@ -20,7 +20,7 @@ from evalkit_tasks.longvideobench.grouping import (
     group_scores,
 )
 from evalkit_tasks.videomme.extract import EXTRACTORS, official_letter
-from evalkit_tasks.videomme.predictions import UNKNOWN_LABELS
+from evalkit_tasks.videomme.predictions import UNKNOWN_LABELS, against_published
 from evalkit_tasks.videomme.prompts import LETTERS
 from evalkit_tasks.videomme.published import DOMAINS, DURATIONS, SUB_CATEGORIES, TASK_COUNTS, TASK_TYPES
 
@@ -132,14 +132,15 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
         format: Layout they came in.
     """
     marks = {entry.id: entry for entry in mark(map(_echo_to_letter, predictions))}
-    once = list({prediction.id: prediction for prediction in reversed(predictions)}.values())[::-1]
+    questions = against_published(predictions)[0] if format == "evalkit" else list(predictions)
+    once = list({prediction.id: prediction for prediction in reversed(questions)}.values())[::-1]
     label = _labels(once)
     labelled = {prediction.id: label(prediction) for prediction in once}
-    strict = [
-        Outcome(*labelled[p.id], marks[p.id].correct, marks[p.id].answered, present=not absent(p)) for p in once
-    ]
-    strict = drop_missing_parts(strict, _DURATION_GROUPS, _OVERALL)
-    source = [_official(p, *labelled[p.id]) for p in predictions if p.tags.get(ABSENT) != "question"]
+    scored = _in_strict(once, format)
+    strict = drop_missing_parts(
+        [_strict(p, marks.get(p.id), *labelled[p.id]) for p in scored], _DURATION_GROUPS, _OVERALL
+    )
+    source = [_official(p, *labelled[p.id]) for p in questions if p.tags.get(ABSENT) != "question"]
     by_strict, by_source = count_groups(strict), count_groups(source)
     rows = [prediction for prediction in predictions if not absent(prediction)]
     dropped = sum(not outcome.counted for outcome in source if outcome.present)
@@ -148,7 +149,7 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
         format=format,
         source=_scored(by_source, _rule(True)),
         strict=_scored(by_strict, _rule(False)),
-        marks=[marks[p.id] for p, outcome in zip(once, strict, strict=True) if outcome.task],
+        marks=[marks[p.id] for p, outcome in zip(scored, strict, strict=True) if outcome.task],
         problems=duplicate_problems(predictions),
         facts={
             "source_rule": "official: first capital A-D, unread replies out of the denominator",
@@ -157,6 +158,24 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
             "other_rules": _other_rules(rows),
         },
     )
+
+
+def _in_strict(once: Sequence[Prediction], format: str) -> list[Prediction]:
+    """Return the questions of the strict denominator.
+
+    Of a run these are its own; a published duration of which it has none at all stays, so that there is no
+    total.
+    """
+    if format != "evalkit":
+        return list(once)
+    here = {prediction.tags.get("duration") for prediction in once if UNKNOWN_LABELS not in prediction.tags}
+    return [p for p in once if UNKNOWN_LABELS not in p.tags or p.tags.get("duration") not in here]
+
+
+def _strict(prediction: Prediction, entry: Mark | None, task: str, groups: tuple[str, ...]) -> Outcome:
+    if entry is None:
+        return Outcome(task, groups, correct=False, answered=False, present=False)
+    return Outcome(task, groups, entry.correct, entry.answered, present=not absent(prediction))
 
 
 _official_letter = lru_cache(maxsize=4096)(official_letter)
