@@ -1,0 +1,95 @@
+"""Compare runs of one task question by question, clustered by video.
+
+For every pair: the difference A minus B in points with its 95 % interval, p-values (clustered t, Holm over the
+table, sign flips of whole videos, exact McNemar), the correlation, how many questions only one of them has right,
+and the smallest difference these videos could have shown. Narrated runs are compared by their win rates against a
+common baseline. Runs that differ in more than the model under test are refused.
+"""
+
+from __future__ import annotations
+
+__all__ = ["configure", "run"]
+
+import argparse
+import math
+from pathlib import Path
+
+from evalkit.cli.output import emit_json, say
+from evalkit.errors import UsageError
+
+_FORMATS = ("text", "markdown", "latex", "csv")
+
+
+def points(text: str) -> float:
+    """Read a positive number of percentage points.
+
+    Raises:
+        argparse.ArgumentTypeError: Not a number above 0 and up to 100.
+    """
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of points above 0 and up to 100")
+    return value
+
+
+def add_judging(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose one judging of narrated runs."""
+    parser.add_argument("--baseline", metavar="NAME", help="narrated runs: whom they were judged against")
+    parser.add_argument("--judge", metavar="NAME", help="narrated runs: who judged, as verdicts name it")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, two or more")
+    parser.add_argument(
+        "--margin", type=points, metavar="POINTS", help="also test that A is worse than B by less than this"
+    )
+    parser.add_argument("--confidence", type=float, default=0.95, help="of the intervals (default %(default)s)")
+    parser.add_argument("--power", type=float, default=0.8, help="for the detectable effect (default %(default)s)")
+    parser.add_argument("--draws", type=int, default=2000, help="sign flips and resamples (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of sign flips and resamples (default %(default)s)")
+    parser.add_argument(
+        "--allow-mismatch", action="store_true", help="compare what should not be compared, and mark the result"
+    )
+    add_judging(parser)
+    parser.add_argument("--format", choices=_FORMATS, default="text", help="of the table (default %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare the runs and print the table.
+
+    Raises:
+        UsageError: Fewer than two runs, runs of different tasks, or an option out of range.
+        DataError: A run cannot be read, has no answers, or differs in more than the model under test.
+    """
+    if len(args.runs) < 2:
+        raise UsageError("a comparison needs two or more run folders: evalkit compare RUN RUN")
+    from evalkit.leaderboard.compare import compare_runs
+    from evalkit.leaderboard.comparison_table import comparison_table, comparison_to_json
+    from evalkit.report import tables
+    from evalkit.report.runs import load_runs
+    from evalkit.stats import CompareOptions
+
+    options = CompareOptions(
+        margin=None if args.margin is None else args.margin / 100,
+        confidence=args.confidence,
+        power=args.power,
+        draws=args.draws,
+        seed=args.seed,
+    )
+    comparison = compare_runs(
+        {one.label: one.records for one in load_runs(args.runs)},
+        options=options,
+        allow_mismatch=args.allow_mismatch,
+        baseline=args.baseline,
+        judge=args.judge,
+    )
+    if args.json:
+        emit_json(comparison_to_json(comparison))
+        return 0
+    say(getattr(tables, f"to_{args.format}")(comparison_table(comparison)))
+    return 0

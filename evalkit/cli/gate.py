@@ -1,0 +1,132 @@
+"""Fail only if a run is shown to be worse than a base by more than a margin.
+
+Exit 0: a drop of --max-drop points is ruled out (the lower one-sided 95 % bound of head minus base, paired by
+question and clustered by video, lies above minus the margin). Exit 1: a larger drop is shown (the upper bound
+lies below it). Exit 3: these videos cannot tell; the line names how many are needed. With --max-slowdown a longer
+median second fails in the same way. The smallest drop that could be found is always printed.
+"""
+
+from __future__ import annotations
+
+__all__ = ["configure", "run"]
+
+import argparse
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalkit.cli.compare import add_judging, points
+from evalkit.cli.output import emit_json, say
+
+if TYPE_CHECKING:
+    from evalkit.leaderboard.gate import GateCheck, GateResult
+
+_EXIT = {"pass": 0, "fail": 1, "cannot tell": 3}
+
+
+def _percent(text: str) -> float:
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no percentage above 0, such as 10%")
+    return value
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--base", type=Path, required=True, metavar="RUN", help="run folder to be held against")
+    parser.add_argument("--head", type=Path, required=True, metavar="RUN", help="run folder in question")
+    parser.add_argument("--max-drop", type=points, required=True, metavar="POINTS", help="largest accepted drop")
+    parser.add_argument(
+        "--max-slowdown", type=_percent, metavar="PERCENT", help="largest accepted slowdown, as 10%%"
+    )
+    parser.add_argument(
+        "--ignore-field",
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="fingerprint field that may differ, as code where the code is what changed (repeatable)",
+    )
+    parser.add_argument(
+        "--allow-mismatch", action="store_true", help="judge runs that should not be compared, and mark the result"
+    )
+    add_judging(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Hold head against base.
+
+    Returns:
+        0 passed, 1 failed, 3 cannot tell.
+
+    Raises:
+        DataError: A run cannot be read, has no answers, or may not be compared.
+    """
+    from evalkit.leaderboard.gate import run_gate
+    from evalkit.records import read_run
+
+    timed = args.max_slowdown is not None
+    result = run_gate(
+        read_run(args.base, ticks=timed),
+        read_run(args.head, ticks=timed),
+        max_drop=args.max_drop / 100,
+        max_slowdown=args.max_slowdown / 100 if timed else None,
+        allow_mismatch=args.allow_mismatch,
+        ignored=args.ignore_field,
+        judging=(args.baseline, args.judge),
+    )
+    code = _EXIT[result.outcome]
+    if args.json:
+        emit_json(_to_json(result, code))
+        return code
+    for check in result.checks:
+        say(f"{check.name}: {check.reason}")
+        say(_figures(check))
+    for note in result.notes:
+        say(f"note: {note}")
+    if result.mismatches:
+        say("NOT comparable, judged on demand: " + "; ".join(one.describe() for one in result.mismatches))
+    say(f"gate: {result.outcome} ({result.metric})")
+    return code
+
+
+def _figures(check: GateCheck) -> str:
+    unit, factor, digits, sign = ("points", 100.0, 2, "+") if check.name == "score" else ("times", 1.0, 3, "")
+
+    def shown(value: float | None) -> str:
+        return "unknown" if value is None else f"{value * factor:{sign}.{digits}f}"
+
+    if check.base is None or check.head is None:
+        return "  nothing measured"
+    pair = (check.base, check.head)
+    ends = [f"{100 * one:.2f} %" if check.name == "score" else f"{one:.4f} s" for one in pair]
+    counted = "questions" if check.name == "score" else "stream seconds"
+    return (
+        f"  base {ends[0]}, head {ends[1]}, change {shown(check.change)} {unit} (one-sided 95 % bounds "
+        f"{shown(check.low)} and {shown(check.high)}, limit {shown(check.limit)}), minimal detectable effect "
+        f"{shown(check.mde).lstrip('+')}, {check.n} {counted} on {check.videos} videos"
+    )
+
+
+def _to_json(result: GateResult, code: int) -> dict[str, Any]:
+    return {
+        "outcome": result.outcome,
+        "exit_code": code,
+        "metric": result.metric,
+        "checks": [_check_to_json(check) for check in result.checks],
+        "mismatches": [asdict(one) for one in result.mismatches],
+        "notes": list(result.notes),
+    }
+
+
+def _check_to_json(check: GateCheck) -> dict[str, Any]:
+    """Return a check with scores in points and speeds as ratios and seconds."""
+    found = asdict(check)
+    if check.name == "score":
+        for key in ("base", "head", "change", "low", "high", "limit", "mde"):
+            found[key] = None if found[key] is None else 100 * found[key]
+    return {**found, "unit": "points" if check.name == "score" else "ratio"}

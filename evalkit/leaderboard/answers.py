@@ -1,0 +1,273 @@
+"""One score per question out of a run's records, and the same questions of several runs side by side."""
+
+from __future__ import annotations
+
+__all__ = [
+    "NARRATION",
+    "STRICT",
+    "Aligned",
+    "ScoredRun",
+    "align",
+    "common_judging",
+    "judged_windows",
+    "require_finished",
+    "score_run",
+    "score_runs",
+]
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from evalkit.errors import DataError, UsageError
+from evalkit.leaderboard.fingerprint import Mismatch
+from evalkit.records import RunRecords, VerdictRecord
+from evalkit.registry import Registry
+
+if TYPE_CHECKING:
+    from evalkit.stats import PairOutcome
+
+NARRATION = "narration"
+STRICT = "strict accuracy"
+_EMPTY_RULES = "empty-"
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRun:
+    """A run as statistics see it.
+
+    Args:
+        label: What tables call the run.
+        records: What it left on disk.
+        metric: What a score is: strict accuracy, or the win rate against whom, by which judge.
+        scores: Question (or judged window) to score, between 0 and 1.
+        clusters: Question to video.
+        answers: Question to what was answered, to count flips; for judged windows the score itself.
+        asked: All questions or windows of the run, those without a readable verdict too.
+        notes: What was left out, in words.
+    """
+
+    label: str
+    records: RunRecords
+    metric: str
+    scores: Mapping[str, float]
+    clusters: Mapping[str, str]
+    answers: Mapping[str, str]
+    asked: frozenset[str]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """The questions that all runs have, in one order.
+
+    Args:
+        ids: The questions.
+        clusters: The video of each.
+        scores: For each run's label, one score per question.
+        mismatches: Where the runs' questions or videos differ; empty where they are the same.
+    """
+
+    ids: tuple[str, ...]
+    clusters: tuple[str, ...]
+    scores: Mapping[str, list[float]]
+    mismatches: list[Mismatch] = field(default_factory=list)
+
+
+def require_finished(run: RunRecords) -> None:
+    """Refuse a run whose records are a part of what was planned.
+
+    Raises:
+        DataError: It is still running, was interrupted, or failed.
+    """
+    status, path = run.manifest.status, run.folder.path
+    if status == "running":
+        raise DataError(
+            f"{path} is still running (or was killed): let it finish, or resume it with --resume", path=path
+        )
+    if status == "interrupted":
+        raise DataError(f"{path} was interrupted: finish it with --resume first", path=path)
+    if status == "failed":
+        raise DataError(f"{path} failed ({run.manifest.error or 'no reason recorded'}): run it again", path=path)
+
+
+def score_runs(
+    runs: Mapping[str, RunRecords], *, baseline: str | None = None, judge: str | None = None
+) -> list[ScoredRun]:
+    """Score runs of one task by the same measure.
+
+    Args:
+        runs: Label to records.
+        baseline: For judged runs, whom they were judged against; needed where several are common to all.
+        judge: For judged runs, who judged; needed where several are common to all.
+
+    Raises:
+        DataError: A run has no answers or no verdicts, or judged runs share no baseline and judge.
+        UsageError: Runs of different tasks, or several common judgings to choose from.
+    """
+    tasks = {records.manifest.task: label for label, records in runs.items()}
+    if len(tasks) > 1:
+        named = ", ".join(f"{task} ({label})" for task, label in tasks.items())
+        raise UsageError(f"runs of different tasks cannot be compared: {named}; name runs of one task")
+    for records in runs.values():
+        if not records.answers and not records.verdicts:
+            raise DataError(f"{records.folder.path} has no answers on record: nothing to compare")
+    if any(answer.kind != NARRATION for records in runs.values() for answer in records.answers):
+        return [score_run(label, records) for label, records in runs.items()]
+    chosen = common_judging(runs, baseline, judge)
+    return [_judged_run(label, records, *chosen) for label, records in runs.items()]
+
+
+def score_run(label: str, records: RunRecords) -> ScoredRun:
+    """Score the questions of one run strictly, by its task's scorer where the task is installed.
+
+    Raises:
+        DataError: It answered no question, or a record cannot be scored.
+    """
+    from evalkit.tasks.scoring import from_records, mark
+
+    predictions = from_records(records.answers)
+    if not predictions:
+        raise DataError(
+            f"{records.folder.path} answered no question: nothing to compare", path=records.folder.path
+        )
+    registry = Registry("evalkit.tasks", "task")
+    name = records.manifest.task
+    if name in registry.names():
+        rows = registry.get(name).score(predictions, "evalkit").correct
+    else:
+        rows = tuple((one.id, one.cluster, one.task, one.correct) for one in mark(predictions))
+    said: dict[str, str] = {}
+    for answer in records.answers:
+        said.setdefault(answer.query, answer.parsed if answer.parsed is not None else f"\0{answer.text}")
+    return ScoredRun(
+        label=label,
+        records=records,
+        metric=STRICT,
+        scores={id_: float(correct) for id_, _, _, correct in rows},
+        clusters={id_: cluster for id_, cluster, _, _ in rows},
+        answers={id_: said.get(id_, "") for id_, _, _, _ in rows},
+        asked=frozenset(id_ for id_, _, _, _ in rows),
+    )
+
+
+def _judgings(records: RunRecords) -> Counter[tuple[str, str]]:
+    """Count verdicts by baseline and judge; pairs decided without a judge name none."""
+    asked = Counter(
+        (one.baseline_name, one.judge) for one in records.verdicts if not one.rule.startswith(_EMPTY_RULES)
+    )
+    return asked or Counter((one.baseline_name, one.judge) for one in records.verdicts)
+
+
+def common_judging(runs: Mapping[str, RunRecords], baseline: str | None, judge: str | None) -> tuple[str, str]:
+    """Return the baseline and the judge that all runs were judged with.
+
+    Raises:
+        DataError: A run has no verdicts, or the runs share no baseline and judge.
+        UsageError: Several judgings to choose from.
+    """
+    found = {label: _judgings(records) for label, records in runs.items()}
+    for label, judgings in found.items():
+        if not judgings:
+            raise DataError(
+                f"{runs[label].folder.path} narrates and has no verdicts: judge it first "
+                "(evalkit judge RUN --against BASELINE --judge ...)"
+            )
+    common = set.intersection(*(set(judgings) for judgings in found.values()))
+    common = {
+        one for one in common if (baseline is None or one[0] == baseline) and (judge is None or one[1] == judge)
+    }
+    if len(common) == 1:
+        return common.pop()
+    each = "; ".join(
+        f"{label}: " + ", ".join(f"{base} by {by}" for base, by in sorted(judgings))
+        for label, judgings in found.items()
+    )
+    if not common:
+        raise DataError(
+            f"the runs were not judged against one baseline by one judge ({each}): judge them against the same"
+        )
+    raise UsageError(f"the runs were judged more than once ({each}): choose with --baseline and --judge")
+
+
+def judged_windows(records: RunRecords, baseline: str, judge: str) -> list[PairOutcome]:
+    """Return the windows of one judging with the winner in each order, those decided without the judge too."""
+    from evalkit.stats import PairOutcome
+
+    windows: dict[str, dict[str, VerdictRecord]] = {}
+    for verdict in records.verdicts:
+        by_rule = verdict.rule.startswith(_EMPTY_RULES)
+        if verdict.baseline_name == baseline and (verdict.judge == judge or by_rule):
+            window = f"{verdict.cluster} {verdict.start:g}-{verdict.end:g} s"
+            windows.setdefault(window, {})[verdict.order] = verdict
+    return [
+        PairOutcome(
+            pair=window,
+            cluster=next(iter(orders.values())).cluster,
+            ab=orders["ab"].winner if "ab" in orders else None,
+            ba=orders["ba"].winner if "ba" in orders else None,
+        )
+        for window, orders in windows.items()
+    ]
+
+
+def _judged_run(label: str, records: RunRecords, baseline: str, judge: str) -> ScoredRun:
+    from evalkit.stats import combined_score
+
+    windows = judged_windows(records, baseline, judge)
+    scores: dict[str, float] = {}
+    for one in windows:
+        if one.ab is not None and one.ba is not None and "invalid" not in (one.ab, one.ba):
+            scores[one.pair] = combined_score(one.ab, one.ba)
+    left_out = len(windows) - len(scores)
+    if not scores:
+        raise DataError(f"{records.folder.path}: no window has a readable verdict in both orders")
+    notes = (f"{label}: {left_out} of {len(windows)} windows left out, without a readable verdict in both orders",)
+    return ScoredRun(
+        label=label,
+        records=records,
+        metric=f"win rate against {baseline}, judged by {judge}",
+        scores=scores,
+        clusters={one.pair: one.cluster for one in windows if one.pair in scores},
+        answers={window: str(score) for window, score in scores.items()},
+        asked=frozenset(one.pair for one in windows),
+        notes=notes if left_out else (),
+    )
+
+
+def align(runs: Sequence[ScoredRun]) -> Aligned:
+    """Put the questions of all runs in one order, that of the first.
+
+    Raises:
+        DataError: The runs have no question in common.
+    """
+    first = runs[0]
+    mismatches = [
+        Mismatch("questions", _own(first, other), _own(other, first))
+        for other in runs[1:]
+        if first.asked != other.asked
+    ]
+    ids = tuple(id_ for id_ in first.scores if all(id_ in other.scores for other in runs[1:]))
+    if not ids:
+        names = " and ".join(str(run.records.folder.path) for run in runs)
+        raise DataError(f"{names} have no question in common: they ran on different samples")
+    for other in runs[1:]:
+        moved = [id_ for id_ in ids if first.clusters[id_] != other.clusters[id_]]
+        if moved:
+            one = moved[0]
+            mismatches.append(Mismatch(f"video of {one}", first.clusters[one], other.clusters[one]))
+    return Aligned(
+        ids=ids,
+        clusters=tuple(first.clusters[id_] for id_ in ids),
+        scores={run.label: [run.scores[id_] for id_ in ids] for run in runs},
+        mismatches=mismatches,
+    )
+
+
+def _own(run: ScoredRun, other: ScoredRun) -> str:
+    """Return how many questions a run has, and some that the other lacks."""
+    own = sorted(run.asked - other.asked)
+    named = ", ".join(own[:_NAMED]) + (" …" if len(own) > _NAMED else "")
+    return f"{len(run.asked)} of which {len(own)} alone" + (f": {named}" if own else "")

@@ -1,0 +1,228 @@
+"""Several runs of one task against each other: statistics, speed and what forbids the comparison.
+
+`evalkit.stats` computes, `evalkit.leaderboard.comparison_table` prints.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Comparison", "PairRow", "check_comparable", "compare_runs"]
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from evalkit.errors import DataError
+from evalkit.leaderboard.answers import STRICT, Aligned, ScoredRun, align, require_finished, score_runs
+from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches
+from evalkit.leaderboard.latency import MedianSeconds, SecondRatio, hardware, median_seconds
+from evalkit.records import RunRecords
+
+if TYPE_CHECKING:
+    from evalkit.stats import CompareOptions, Estimate, PairedComparison
+
+_COMPRESSION = "model.compress"
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """One run against another; differences are A minus B, as shares between 0 and 1.
+
+    Args:
+        a: Label of run A.
+        b: Label of run B.
+        paired: The paired statistics.
+        p_holm: p-value after Holm's correction over the table.
+        same_model: Whether both are runs of one model in one setting (equal fingerprints).
+        flips: Share of questions answered differently, for two runs of one model; else None.
+        seconds: Median second of A over that of B; None without ticks or on different machines.
+        mismatches: Fields that would have forbidden the comparison.
+    """
+
+    a: str
+    b: str
+    paired: PairedComparison
+    p_holm: float | None
+    same_model: bool
+    flips: Estimate | None
+    seconds: SecondRatio | None
+    mismatches: tuple[Mismatch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A table of runs compared.
+
+    Args:
+        task: Benchmark.
+        metric: What is compared.
+        runs: The runs, in the order given.
+        rows: One per pair, A before B in the order of the runs.
+        n: Questions all runs have.
+        clusters: Videos they are on.
+        unit: What n counts: questions, or windows of narration.
+        margin: Of non-inferiority, a share; None where none was stated.
+        confidence: Of the intervals.
+        power: With which the minimal detectable effect would be found.
+        mismatched: Whether runs were compared that should not be (`--allow-mismatch`).
+        warnings: What a reader must know, in words.
+    """
+
+    task: str
+    metric: str
+    runs: tuple[ScoredRun, ...]
+    rows: tuple[PairRow, ...]
+    n: int
+    clusters: int
+    unit: str
+    margin: float | None
+    confidence: float
+    power: float
+    mismatched: bool
+    warnings: tuple[str, ...]
+
+
+def check_comparable(
+    runs: Sequence[ScoredRun], aligned: Aligned, *, allow: bool, ignored: Sequence[str] = ()
+) -> dict[tuple[str, str], tuple[Mismatch, ...]]:
+    """Return for each pair of runs what should forbid comparing them.
+
+    Args:
+        runs: The runs.
+        aligned: Their common questions.
+        allow: Whether to go on in spite of it.
+        ignored: Fields that may differ.
+
+    Raises:
+        DataError: Something differs and `allow` is false; the text names the fields with both values.
+    """
+    found: dict[tuple[str, str], tuple[Mismatch, ...]] = {}
+    for a, b in combinations(runs, 2):
+        fields = comparable(a.records.manifest.fingerprint, b.records.manifest.fingerprint)
+        found[a.label, b.label] = tuple(one for one in fields if one.field not in ignored)
+    first = runs[0].label
+    for (a_label, b_label), fields_of in found.items():
+        if aligned.mismatches and a_label == first:
+            found[a_label, b_label] = (*fields_of, *aligned.mismatches)
+    if not allow:
+        for (a_label, b_label), mismatches in found.items():
+            if mismatches:
+                raise DataError(
+                    f"{a_label} and {b_label} differ in more than the model under test: "
+                    f"{describe_mismatches(mismatches)}; --allow-mismatch compares them all the same and marks it"
+                )
+    return found
+
+
+def compare_runs(
+    runs: Mapping[str, RunRecords],
+    *,
+    options: CompareOptions | None = None,
+    allow_mismatch: bool = False,
+    baseline: str | None = None,
+    judge: str | None = None,
+) -> Comparison:
+    """Compare every pair of runs on the questions all of them have.
+
+    Args:
+        runs: Label to records; two or more.
+        options: Margin, confidence, power, draws and seed.
+        allow_mismatch: Compare what differs in more than the model under test, and unfinished runs, and mark it.
+        baseline: For judged runs, whom they were judged against.
+        judge: For judged runs, who judged.
+
+    Raises:
+        DataError: No answers, nothing in common, fields that differ, a run that is not finished.
+        UsageError: Different tasks, fewer than two runs.
+    """
+    from evalkit.stats import CompareOptions, compare_all
+
+    chosen = options or CompareOptions()
+    if not allow_mismatch:
+        for records in runs.values():
+            require_finished(records)
+    scored = score_runs(runs, baseline=baseline, judge=judge)
+    aligned = align(scored)
+    mismatches = check_comparable(scored, aligned, allow=allow_mismatch)
+    medians = median_seconds(
+        {run.label: run.records.ticks for run in scored if run.records.ticks}, draws=chosen.draws, seed=chosen.seed
+    )
+    by_label = {run.label: run for run in scored}
+    rows = []
+    for pair in compare_all(aligned.scores, aligned.clusters, options=chosen):
+        a, b = by_label[pair.a], by_label[pair.b]
+        same = a.records.manifest.fingerprint_digest == b.records.manifest.fingerprint_digest
+        rows.append(
+            PairRow(
+                a=pair.a,
+                b=pair.b,
+                paired=pair.comparison,
+                p_holm=pair.p_holm,
+                same_model=same,
+                flips=_flips(a, b, aligned) if same else None,
+                seconds=_seconds(a, b, medians, chosen.confidence),
+                mismatches=mismatches[pair.a, pair.b],
+            )
+        )
+    notes = [note for run in scored for note in (*run.notes, *(f"{run.label}: {w}" for w in run.records.warnings))]
+    comparison = Comparison(
+        task=scored[0].records.manifest.task,
+        metric=scored[0].metric,
+        runs=tuple(scored),
+        rows=tuple(rows),
+        n=len(aligned.ids),
+        clusters=len(set(aligned.clusters)),
+        unit="questions" if scored[0].metric == STRICT else "windows",
+        margin=chosen.margin,
+        confidence=chosen.confidence,
+        power=chosen.power,
+        mismatched=any(row.mismatches for row in rows),
+        warnings=(),
+    )
+    return replace(comparison, warnings=tuple(dict.fromkeys([*notes, *_warnings(comparison, by_label)])))
+
+
+def _flips(a: ScoredRun, b: ScoredRun, aligned: Aligned) -> Estimate:
+    from evalkit.stats import flip_rate
+
+    return flip_rate(
+        [a.answers[id_] for id_ in aligned.ids], [b.answers[id_] for id_ in aligned.ids], aligned.clusters
+    )
+
+
+def _seconds(a: ScoredRun, b: ScoredRun, medians: MedianSeconds | None, confidence: float) -> SecondRatio | None:
+    if medians is None or not {a.label, b.label} <= medians.medians.keys() or _machines(a, b) is not None:
+        return None
+    return medians.ratio(a.label, b.label, confidence=confidence)
+
+
+def _machines(a: ScoredRun, b: ScoredRun) -> str | None:
+    """Return how the machines of two timed runs differ, or None where they do not."""
+    one, other = hardware(a.records.manifest), hardware(b.records.manifest)
+    return None if one == other else f"{one or 'unrecorded'} against {other or 'unrecorded'}"
+
+
+def _warnings(comparison: Comparison, runs: Mapping[str, ScoredRun]) -> list[str]:
+    lines = []
+    for row in comparison.rows:
+        a, b = runs[row.a], runs[row.b]
+        pair = f"{row.a} and {row.b}"
+        if row.mismatches:
+            lines.append(f"{pair} are NOT comparable, compared on demand: {describe_mismatches(row.mismatches)}")
+        machines = _machines(a, b)
+        if machines is not None and a.records.ticks and b.records.ticks:
+            lines.append(f"{pair}: no ratio of seconds, they ran on different machines ({machines})")
+        settings = [run.records.manifest.fingerprint.get(_COMPRESSION) for run in (a, b)]
+        if settings[0] != settings[1] and _agree(a, b):
+            lines.append(
+                f"{pair} differ in compression ({settings[0]} against {settings[1]}) and yet gave the same answer "
+                "to every question: check that the compressor took effect"
+            )
+        if row.paired.note:
+            lines.append(f"{pair}: {row.paired.note}")
+    return lines
+
+
+def _agree(a: ScoredRun, b: ScoredRun) -> bool:
+    common = a.answers.keys() & b.answers.keys()
+    return bool(common) and all(a.answers[id_] == b.answers[id_] for id_ in common)

@@ -1,0 +1,171 @@
+"""How a comparison of runs is shown: as a table for people and papers, and as the JSON of ``evalkit compare``."""
+
+from __future__ import annotations
+
+__all__ = ["comparison_table", "comparison_to_json"]
+
+from dataclasses import asdict
+from typing import Any
+
+from evalkit.leaderboard.compare import Comparison, PairRow
+from evalkit.report.tables import Cell, Column, Estimate, Table
+
+_POINTS = 100.0
+# A p-value below this is shown as such: four decimals would print it as zero.
+_LEAST_P = 0.0001
+
+
+def _points(share: float | None) -> float | None:
+    return None if share is None else share * _POINTS
+
+
+def _interval(value: float | None, low: float | None, high: float | None, factor: float = _POINTS) -> Estimate:
+    return Estimate(*(None if part is None else part * factor for part in (value, low, high)))
+
+
+def _p(value: float | None) -> Cell:
+    return value if value is None or value >= _LEAST_P else f"<{_LEAST_P:.4f}"
+
+
+def _verdict(row: PairRow) -> str:
+    test = row.paired.non_inferiority
+    if test is None or test.bound is None:
+        return "cannot tell"
+    return f"{'shown' if test.holds else 'not shown'} (bound {test.bound * _POINTS:+.2f})"
+
+
+def _columns(comparison: Comparison) -> list[tuple[Column, Any]]:
+    """Return the columns with the function that fills them; what no pair has is left out."""
+    rows = comparison.rows
+    columns: list[tuple[Column, Any]] = [
+        (Column("A", text=True), lambda row: row.a + (" ≠" if row.mismatches else "")),
+        (Column("B", text=True), lambda row: row.b),
+        (Column("score A", "%", 2), lambda row: _points(row.paired.mean_a)),
+        (Column("score B", "%", 2), lambda row: _points(row.paired.mean_b)),
+        (
+            Column("A − B", "points", 2, interval=True),
+            lambda row: _interval(row.paired.difference, row.paired.low, row.paired.high),
+        ),
+        (Column("p", digits=4), lambda row: _p(row.paired.p_value)),
+        (Column("p Holm", digits=4), lambda row: _p(row.p_holm)),
+        (Column("p permutation", digits=4), lambda row: _p(row.paired.permutation_p)),
+        (Column("p McNemar", digits=4), lambda row: _p(row.paired.mcnemar_p)),
+        (Column("rho", digits=2), lambda row: row.paired.rho),
+        (Column("only A right"), lambda row: row.paired.only_a),
+        (Column("only B right"), lambda row: row.paired.only_b),
+        (Column("MDE", "points", 2), lambda row: _points(row.paired.mde)),
+    ]
+    if comparison.margin is not None:
+        name = f"A no worse by {comparison.margin * _POINTS:g} points"
+        columns.append((Column(name, text=True), _verdict))
+    if any(row.flips for row in rows):
+        columns.append(
+            (
+                Column("flip rate", "%", 2, interval=True),
+                lambda row: _interval(row.flips.value, row.flips.low, row.flips.high) if row.flips else None,
+            )
+        )
+    if any(row.seconds for row in rows):
+        columns.append(
+            (
+                Column("median second A / B", "×", 3, interval=True),
+                lambda row: (
+                    _interval(row.seconds.ratio, row.seconds.low, row.seconds.high, 1.0) if row.seconds else None
+                ),
+            )
+        )
+    return columns
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Return the table: one row per pair, the smallest detectable effect and every warning below it."""
+    columns = _columns(comparison)
+    rows: tuple[tuple[Cell, ...], ...] = tuple(tuple(fill(row) for _, fill in columns) for row in comparison.rows)
+    effects = [row.paired.mde for row in comparison.rows if row.paired.mde is not None]
+    span = (
+        " to ".join(f"{effect * _POINTS:.2f}" for effect in sorted({min(effects), max(effects)}))
+        if effects
+        else ""
+    )
+    notes = [
+        f"n = {comparison.n} {comparison.unit} on {comparison.clusters} videos; differences are A minus B in "
+        "points, paired and clustered by video (CR1, t on videos − 1), with "
+        f"{100 * comparison.confidence:g} % intervals.",
+        f"Minimal detectable effect ({100 * comparison.power:g} % power, two-sided): {span} points; a smaller "
+        "true difference is likely to be missed."
+        if effects
+        else "Minimal detectable effect: cannot be told from these runs.",
+    ]
+    if len(comparison.rows) > 1:
+        notes.append(f"p Holm is corrected for the {len(comparison.rows)} comparisons of this table.")
+    notes += [f"Warning: {line}" for line in comparison.warnings]
+    return Table(
+        caption=f"{comparison.task}: {comparison.metric}",
+        columns=tuple(column for column, _ in columns),
+        rows=rows,
+        notes=tuple(notes),
+        label=f"compare-{comparison.task}",
+    )
+
+
+def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
+    """Return the object of ``evalkit compare --json``; scores and differences in points (0-100)."""
+    return {
+        "task": comparison.task,
+        "metric": comparison.metric,
+        "unit": "points",
+        "n": comparison.n,
+        "clusters": comparison.clusters,
+        "margin": _points(comparison.margin),
+        "mismatched": comparison.mismatched,
+        "runs": [
+            {
+                "name": run.label,
+                "run": run.records.folder.path.name,
+                "fingerprint": run.records.manifest.fingerprint_digest,
+                "n": len(run.scores),
+                "score": _POINTS * sum(run.scores.values()) / len(run.scores),
+            }
+            for run in comparison.runs
+        ],
+        "pairs": [_pair_to_json(row) for row in comparison.rows],
+        "warnings": list(comparison.warnings),
+    }
+
+
+def _pair_to_json(row: PairRow) -> dict[str, Any]:
+    paired, test = row.paired, row.paired.non_inferiority
+    return {
+        "a": row.a,
+        "b": row.b,
+        "n": paired.n,
+        "clusters": paired.clusters,
+        "score_a": _points(paired.mean_a),
+        "score_b": _points(paired.mean_b),
+        "difference": _points(paired.difference),
+        "se": _points(paired.se),
+        "low": _points(paired.low),
+        "high": _points(paired.high),
+        "p": paired.p_value,
+        "p_holm": row.p_holm,
+        "p_permutation": paired.permutation_p,
+        "p_mcnemar": paired.mcnemar_p,
+        "rho": paired.rho,
+        "only_a": paired.only_a,
+        "only_b": paired.only_b,
+        "deff": paired.deff,
+        "mde": _points(paired.mde),
+        "non_inferiority": None
+        if test is None
+        else {"margin": _points(test.margin), "bound": _points(test.bound), "holds": test.holds},
+        "bootstrap_t": None
+        if paired.bootstrap_t is None
+        else [_points(paired.bootstrap_t.low), _points(paired.bootstrap_t.high)],
+        "identical": paired.identical,
+        "same_model": row.same_model,
+        "flip_rate": None if row.flips is None else row.flips.value,
+        "flip_interval": None if row.flips is None or row.flips.low is None else [row.flips.low, row.flips.high],
+        "seconds": None if row.seconds is None else asdict(row.seconds),
+        "mismatches": [asdict(one) for one in row.mismatches],
+        "note": paired.note,
+    }

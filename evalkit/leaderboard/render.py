@@ -1,0 +1,165 @@
+"""Leaderboards as Markdown in a README and as one static HTML page; the same input gives the same bytes."""
+
+from __future__ import annotations
+
+__all__ = ["BEGIN", "END", "into_readme", "render_html", "render_markdown", "setting_table"]
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evalkit.errors import DataError
+from evalkit.leaderboard.ranking import RankedRow, rank_rows
+from evalkit.leaderboard.schema import Leaderboard, PublishedSource, Setting
+from evalkit.report.tables import Cell, Column, Estimate, Table, to_markdown
+
+BEGIN, END = "<!-- leaderboards:begin -->", "<!-- leaderboards:end -->"
+_HEADER = """# Leaderboards
+
+One JSON file per benchmark is the source of truth; the tables below are written from them by
+`evalkit leaderboard render`. Rows are ranked within a setting only; another setting is another measurement.
+"""
+
+
+def _source(row: RankedRow) -> str:
+    entry = row.entry
+    if isinstance(entry.source, PublishedSource):
+        return ", ".join(filter(None, [f"published: {entry.source.reference}", entry.source.where]))
+    parts = [f"run {entry.source.run}", entry.date, entry.hardware, entry.judge and f"judge {entry.judge}"]
+    return ", ".join(part for part in parts if part)
+
+
+def _columns(setting: Setting) -> tuple[Column, ...]:
+    return (
+        Column("#"),
+        Column("model", text=True),
+        *(
+            Column(name, "%" if name == setting.primary else "", 2, interval=name == setting.primary)
+            for name in setting.columns
+        ),
+        Column("n"),
+        Column("coverage", "%", 1),
+        Column("source", text=True),
+    )
+
+
+def _cells(row: RankedRow, setting: Setting) -> tuple[Cell, ...]:
+    entry = row.entry
+    values: list[Cell] = [
+        Estimate(entry.metrics.get(name), entry.low, entry.high)
+        if name == setting.primary
+        else entry.metrics.get(name)
+        for name in setting.columns
+    ]
+    coverage = None if entry.coverage is None else 100 * entry.coverage
+    return (row.rank, entry.name, *values, entry.n, coverage, _source(row))
+
+
+def _notes(rows: Sequence[RankedRow]) -> tuple[str, ...]:
+    lines = []
+    for row in rows:
+        parts = [f"not ranked: {row.unranked}" if row.unranked else "", row.entry.note]
+        said = "; ".join(part for part in parts if part)
+        if said:
+            lines.append(f"{row.entry.name}: {said}.")
+    return tuple(lines)
+
+
+def setting_table(board: Leaderboard, setting: Setting) -> Table:
+    """Return the table of one setting: ranked rows first, then those listed without a rank, with the reasons."""
+    rows = rank_rows(board, setting)
+    return Table(
+        caption="",
+        columns=_columns(setting),
+        rows=tuple(_cells(row, setting) for row in rows),
+        notes=_notes(rows),
+        label=f"{board.task}-{setting.id}",
+    )
+
+
+def render_markdown(boards: Sequence[Leaderboard]) -> str:
+    """Return the tables of all benchmarks as Markdown, benchmarks in the order given."""
+    parts = []
+    for board in boards:
+        parts.append(f"## {_plain(board.title)}\n")
+        if not board.settings:
+            parts.append("No rows yet.\n")
+        for setting in board.settings:
+            parts.append(f"### {_plain(setting.title)}\n")
+            if setting.note:
+                parts.append(f"{_plain(setting.note)}\n")
+            parts.append(to_markdown(setting_table(board, setting)))
+    return "\n".join(parts)
+
+
+def _plain(text: str) -> str:
+    """Return text for a Markdown line: folded, with markup characters made harmless."""
+    folded = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\{char}" if char in "\\`*[]|~#" else char for char in folded)
+
+
+def into_readme(text: str | None, tables: str, name: str) -> str:
+    """Return a README with the tables between the two markers; what stands around them is kept.
+
+    Args:
+        text: The README as it is; None where there is none yet.
+        tables: From `render_markdown`.
+        name: What messages call the file.
+
+    Raises:
+        DataError: One marker is missing, stands twice, or they stand in the wrong order.
+    """
+    if text is None:
+        text = f"{_HEADER}\n{BEGIN}\n{END}\n"
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise DataError(f"{name}: the tables go between one line {BEGIN} and one line {END} below it: add them")
+    head, _, rest = text.partition(BEGIN)
+    return f"{head}{BEGIN}\n\n{tables.strip()}\n\n{END}{rest.partition(END)[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class _HtmlCell:
+    text: str
+    sort: str
+    numeric: bool
+
+
+def _html_rows(table: Table) -> list[list[_HtmlCell]]:
+    shown = table.shown()
+    return [
+        [
+            _HtmlCell(text, _sort_key(cell), not column.text)
+            for text, cell, column in zip(texts, row, table.columns, strict=True)
+        ]
+        for texts, row in zip(shown, table.rows, strict=True)
+    ]
+
+
+def _sort_key(cell: Cell) -> str:
+    value = cell.value if isinstance(cell, Estimate) else cell
+    return "" if value is None else str(value)
+
+
+def render_html(boards: Sequence[Leaderboard]) -> str:
+    """Return one HTML page of all benchmarks: no request to anywhere, readable without JavaScript, sortable with.
+
+    All text of the files is escaped; a content security policy forbids every load.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("evalkit.leaderboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    content: list[Mapping[str, Any]] = []
+    for board in boards:
+        parts = []
+        for setting in board.settings:
+            table = setting_table(board, setting)
+            parts.append({"setting": setting, "table": table, "rows": _html_rows(table)})
+        content.append({"board": board, "parts": parts})
+    return environment.get_template("leaderboards.html.jinja").render(boards=content)
