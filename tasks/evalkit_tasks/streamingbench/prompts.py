@@ -98,7 +98,7 @@ def mended_options(options: Sequence[str]) -> tuple[str, str, str, str]:
             last = mark
             by_letter[last] = option
         elif not mark and option.strip() and last:
-            by_letter[last] += f", {option}"
+            by_letter[last] += f", {option.lstrip()}"
     if not set(_MARKS) <= set(by_letter):
         raise ValueError(f"options {', '.join(sorted(set(_MARKS) - set(by_letter)))} are not there")
     return by_letter["A"], by_letter["B"], by_letter["C"], by_letter["D"]
