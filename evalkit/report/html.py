@@ -143,12 +143,9 @@ def _headline(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return one card per run: its main score in large figures, and the facts that qualify it."""
     cards = []
     for run in runs:
-        metrics = [metric for metric in run.metrics if not metric.group]
         main = headline(run)
-        official = next(
-            (metric for metric in metrics if metric.score == "official" and main and metric.name == main.name),
-            None,
-        )
+        side = (main.name, main.group) if main else None
+        official = next((m for m in run.metrics if m.score == "official" and (m.name, m.group) == side), None)
         cards.append(
             {
                 "label": run.label,

@@ -12,6 +12,7 @@ __all__ = [
     "LatencySummary",
     "MemorySlope",
     "latency_table",
+    "memory_table",
     "stage_table",
     "summarize_ticks",
     "window_table",
@@ -197,8 +198,8 @@ def _four(value: Percentiles | None) -> tuple[Cell, Cell, Cell, Cell]:
 
 def _notes(summaries: Sequence[LatencySummary]) -> tuple[str, ...]:
     notes = [
-        "Per token: (vision encode + prefill + generate) / tokens of that second. RTF: service time over media "
-        "time, at most 1 keeps up. Growth: Theil-Sen slope of the minute peaks with its 95 % interval."
+        "Token: (vision encode + prefill + generate) / tokens of that second. RTF: service time over media "
+        "time, at most 1 keeps up."
     ]
     for summary in summaries:
         if summary.left_out:
@@ -211,7 +212,7 @@ def _notes(summaries: Sequence[LatencySummary]) -> tuple[str, ...]:
 
 
 def latency_table(summaries: Sequence[LatencySummary]) -> Table:
-    """Return latency and memory, one row per run."""
+    """Return latency, one row per run."""
     columns = (
         Column("Model", text=True),
         Column("Seconds", digits=0),
@@ -220,14 +221,10 @@ def latency_table(summaries: Sequence[LatencySummary]) -> Table:
         Column("Token p95", "ms", digits=1),
         Column("First token p50", "ms", digits=1),
         Column("RTF", digits=3),
-        Column("Cache max", "tokens", digits=0),
-        Column("Peak device", "MiB", digits=1),
-        Column("Peak process", "MiB", digits=1),
-        Column("Growth", "MiB/min", digits=2, interval=True),
     )
     rows: list[tuple[Cell, ...]] = []
     for summary in summaries:
-        token, first, slope = summary.per_token, summary.first_token, summary.slope
+        token, first = summary.per_token, summary.first_token
         rows.append(
             (
                 summary.name,
@@ -237,13 +234,36 @@ def latency_table(summaries: Sequence[LatencySummary]) -> Table:
                 token.p95 * 1e3 if token else None,
                 first.p50 * 1e3 if first else None,
                 summary.overall_rtf,
-                summary.cache_tokens.max if summary.cache_tokens else None,
+            )
+        )
+    return Table("Latency by second of stream", columns, tuple(rows), _notes(summaries), "latency")
+
+
+def memory_table(summaries: Sequence[LatencySummary]) -> Table:
+    """Return cache length and memory, one row per run."""
+    columns = (
+        Column("Model", text=True),
+        Column("Cache median", "tokens", digits=0),
+        Column("Cache max", "tokens", digits=0),
+        Column("Peak device", "MiB", digits=1),
+        Column("Peak process", "MiB", digits=1),
+        Column("Growth", "MiB/min", digits=2, interval=True),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for summary in summaries:
+        cache, slope = summary.cache_tokens, summary.slope
+        rows.append(
+            (
+                summary.name,
+                cache.p50 if cache else None,
+                cache.max if cache else None,
                 summary.peak_mib,
                 summary.rss_mib,
                 Estimate(slope.slope, slope.low, slope.high) if slope else Estimate(None),
             )
         )
-    return Table("Latency and memory by second of stream", columns, tuple(rows), _notes(summaries), "latency")
+    note = "Growth: Theil-Sen slope of the peaks of each minute after the first, with its 95 % interval."
+    return Table("Cache and memory", columns, tuple(rows), (note,), "memory")
 
 
 def stage_table(summaries: Sequence[LatencySummary]) -> Table:

@@ -8,7 +8,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from evalkit.records import AnswerRecord, TickRecord
@@ -134,10 +134,7 @@ def _second(start: float) -> float:
 def _said(answer: AnswerRecord | None) -> Json | None:
     if answer is None:
         return None
-    row: Json = {"x": answer.text, "n": answer.tokens}
-    if answer.status == "failed":
-        row["e"] = answer.error or "failed without a reason"
-    return row
+    return {"x": answer.text, "n": answer.tokens}
 
 
 def _memory(tick: TickRecord | None) -> Json | None:
@@ -193,6 +190,7 @@ class _Sample:
     cluster: str
     answers: list[dict[float, AnswerRecord]]
     ticks: list[dict[float, TickRecord]]
+    failures: list[tuple[int, AnswerRecord]] = field(default_factory=list)
 
 
 def _narrated(runs: Sequence[Run]) -> dict[str, _Sample]:
@@ -202,7 +200,10 @@ def _narrated(runs: Sequence[Run]) -> dict[str, _Sample]:
             if answer.kind == "narration":
                 if answer.sample not in samples:
                     samples[answer.sample] = _Sample(answer.cluster, [{} for _ in runs], [{} for _ in runs])
-                samples[answer.sample].answers[place][_second(answer.start)] = answer
+                if answer.status == "failed":
+                    samples[answer.sample].failures.append((place, answer))
+                else:
+                    samples[answer.sample].answers[place][_second(answer.start)] = answer
     for place, run in enumerate(runs):
         for tick in run.records.ticks:
             if tick.sample in samples:
@@ -215,12 +216,14 @@ def _timeline(
 ) -> tuple[Json, Json]:
     """Return the timeline of a sample and its row in the list."""
     starts = sorted(set[float]().union(*sample.answers, *sample.ticks))
+    # A sample that broke before its first second still has a place in the list.
+    starts = starts or [_second(min(answer.start for _, answer in sample.failures))]
     references, ends = [], []
     for start in starts:
         found = [rows[start] for rows in sample.answers if start in rows]
         references.append(next((answer.gold for answer in found if answer.gold), ""))
         spans = [answer.end for answer in found] + [rows[start].end for rows in sample.ticks if start in rows]
-        ends.append(_second(max(spans)))
+        ends.append(_second(max(spans, default=start + 1)))
     windows = [
         window
         for place, contest in judged
@@ -250,17 +253,19 @@ def _timeline(
             for answers, ticks in zip(sample.answers, sample.ticks, strict=True)
         ],
         "windows": windows,
+        "failures": [
+            {"run": place, "reason": answer.error or "no reason recorded"} for place, answer in sample.failures
+        ],
     }
-    failed = sum(answer.status == "failed" for rows in sample.answers for answer in rows.values())
     row = {
         "sample": name,
         "cluster": sample.cluster,
-        "seconds": len(starts),
+        "seconds": len({start for rows in sample.answers for start in rows}),
         "start": starts[0],
         "end": ends[-1],
         "spoken": [sum(bool(text and text.strip()) for text in column) for column in texts],
         "wins": [[window["result"] for window in windows if window["run"] == run] for run in range(len(texts))],
-        "failed": failed,
+        "failed": len(sample.failures),
         "differs": int(any(len(set(row)) > 1 for row in zip(*texts, strict=True))),
     }
     return timeline, row

@@ -92,7 +92,7 @@ def _latency(runs: Sequence[Run]) -> Plot | None:
 
 def _by_video(contest: Contest) -> tuple[float, ...]:
     videos = defaultdict(list)
-    for pair in contest.decided():
+    for pair in contest.counted():
         videos[pair.cluster].append(pair)
     rates = [win_rate(pairs) for _, pairs in sorted(videos.items())]
     return tuple(100 * rate.value for rate in rates if rate)
@@ -234,15 +234,15 @@ def _bias(runs: Sequence[Run]) -> Plot | None:
             label = "votes for first slot" if place == "first slot" else f"wins {place}"
             bars.append(figures.Bar(name if several else contest.model, label, _percent(rate)))
             rows.append((name, label, _percent(rate), rate.n, rate.clusters))
-        both = [pair for pair in contest.pairs if len(pair.votes) == 2 and pair.result != "invalid"]
-        if both:
-            same = sum(pair.consistent for pair in both) / len(both)
-            texts.append(f"{name}: n = {len(both)} pairs, same winner in both orders {same:.1%}")
+        summary = contest.summary()
+        if summary.consistency is not None:
+            same = f"same winner in both orders {summary.consistency:.1%}"
+            texts.append(f"{name}: n = {summary.judged_pairs} pairs, {same}")
     if not bars:
         return None
     series = len({bar.series for bar in bars})
     figure, (axis,) = figures.new_figure(1.1 + 0.4 * series)
-    figures.bars(axis, bars, label="Votes, ties one half (%)", middle=50)
+    figures.bars(axis, bars, label="Votes (%)", middle=50)
     axis.set_xlim(0, 100)
     columns = (
         *(Column(name, text=True) for name in ("Contest", "Share")),

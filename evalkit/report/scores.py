@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["coverage_counts", "headline", "percent", "scaled", "score_name"]
+__all__ = [
+    "coverage_counts",
+    "group_label",
+    "headline",
+    "is_overall",
+    "is_timing",
+    "percent",
+    "scaled",
+    "score_name",
+]
 
 import math
 from collections.abc import Sequence
@@ -12,7 +21,18 @@ from evalkit.report.runs import Run
 from evalkit.report.tables import Estimate
 
 _SHARES = ("share", "fraction", "proportion", "ratio", "rate")
-_PLAIN = ("accuracy", "score")
+_PLAIN = ("accuracy", "score", "total")
+_LEVELS = ("tasks", "groups")
+_TIMING = (
+    "latency_",
+    "first_token",
+    "real_time_factor",
+    "overall_real_time_factor",
+    "cache_tokens",
+    "stage_share",
+    "peak_memory",
+    "resident_memory",
+)
 
 
 def scaled(metric: Metric) -> tuple[Estimate, str]:
@@ -34,28 +54,44 @@ def _looks_like_share(metric: Metric) -> bool:
 
 
 def score_name(metric: Metric) -> str:
-    """Return the metric's name in words (``win_rate`` reads ``Win rate``)."""
-    return metric.name.replace("_", " ").capitalize()
+    """Return the metric's name in words (``win_rate`` reads ``Win rate``), with whom it is against."""
+    name = metric.name.replace("_", " ")
+    return f"{name[:1].upper()}{name[1:]}" + (f" {metric.group}" if _is_contest(metric) else "")
+
+
+def _is_contest(metric: Metric) -> bool:
+    return metric.group.startswith("vs ")
+
+
+def is_overall(metric: Metric) -> bool:
+    """Whether a metric is of the whole run: a total, or a share of wins against one other."""
+    return not metric.group or _is_contest(metric)
+
+
+def is_timing(metric: Metric) -> bool:
+    """Whether a metric repeats what the latency tables compute from ticks."""
+    return metric.name.startswith(_TIMING)
 
 
 def group_label(metric: Metric) -> str:
-    """Return what a row of a per-task table or plot is called."""
-    group = metric.group or "overall"
-    return (
-        group
-        if metric.name in _PLAIN
-        else f"{score_name(metric)}: {group}"
-        if metric.group
-        else score_name(metric)
-    )
+    """Return what a row of a per-task table or plot is called.
+
+    A row is named by sub-task (``name`` is the abbreviation, ``group`` says ``tasks`` or ``groups``) or
+    by the figure (``name`` is ``accuracy``, ``group`` the sub-task).
+    """
+    if metric.group in _LEVELS:
+        return f"{metric.name} (group)" if metric.group == "groups" else metric.name
+    if metric.name in _PLAIN:
+        return metric.group or "overall"
+    return f"{score_name(metric)}: {metric.group}" if metric.group else score_name(metric)
 
 
 def headline(run: Run) -> Metric | None:
     """Return the run's main score: the strict overall one, else the win rate, else nothing."""
-    overall = [metric for metric in run.metrics if not metric.group and metric.value is not None]
-    strict = [metric for metric in overall if metric.score == "strict"]
-    named = [metric for metric in overall if metric.name in (*_PLAIN, "win_rate")]
-    return next((metric for metric in [*strict, *named] if math.isfinite(metric.value or 0.0)), None)
+    known = [metric for metric in run.metrics if metric.value is not None and math.isfinite(metric.value)]
+    strict = [metric for metric in known if metric.score == "strict" and not metric.group]
+    wins = [metric for metric in known if metric.name == "win_rate" and is_overall(metric)]
+    return next(iter([*strict, *wins]), None)
 
 
 def coverage_counts(answers: Sequence[AnswerRecord]) -> dict[str, int]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.records import AnswerRecord, Metric
-from evalkit.report.latency import latency_table, stage_table, summarize_ticks, window_table
+from evalkit.report.latency import latency_table, memory_table, stage_table, summarize_ticks, window_table
 from evalkit.report.payload import outcome
 from evalkit.report.runs import Run, differing_fields, load_runs, mismatch_notice
-from evalkit.report.scores import coverage_counts, scaled, score_name
+from evalkit.report.scores import coverage_counts, group_label, is_overall, is_timing, scaled, score_name
 from evalkit.report.tables import Cell, Column, Estimate, Table, to_markdown
-from evalkit.report.verdicts import contests, slot_rates, win_rate
+from evalkit.report.verdicts import contests, win_rate
 
 _SHOWN_FAILURES = 200
 
@@ -30,7 +30,7 @@ def score_tables(runs: Sequence[Run]) -> list[Table]:
     others: list[tuple[Cell, ...]] = []
     for run in runs:
         for metric in run.metrics:
-            if metric.group:
+            if not is_overall(metric) or is_timing(metric):
                 continue
             estimate, unit = scaled(metric)
             n = (metric.n, metric.clusters)
@@ -63,17 +63,16 @@ def score_tables(runs: Sequence[Run]) -> list[Table]:
 
 def group_table(runs: Sequence[Run]) -> Table | None:
     """Return the scores by task, one row per group and run, or ``None`` where no metric has a group."""
-    merged: dict[tuple[str, str, str], dict[str, Metric]] = {}
+    merged: dict[tuple[str, str], dict[str, Metric]] = {}
     for run in runs:
         for metric in run.metrics:
-            if metric.group and scaled(metric)[1] == "%":
-                merged.setdefault((metric.group, metric.name, run.label), {})[metric.score or "strict"] = metric
-    groups = list(dict.fromkeys((group, name) for group, name, _ in merged))
-    several = len({name for _, name in groups}) > 1
+            if metric.score and metric.group:
+                merged.setdefault((group_label(metric), run.label), {})[metric.score] = metric
+    groups = list(dict.fromkeys(group for group, _ in merged))
     rows: list[tuple[Cell, ...]] = []
-    for group, name in groups:
+    for group in groups:
         for run in runs:
-            scores = merged.get((group, name, run.label))
+            scores = merged.get((group, run.label))
             if scores is None:
                 continue
             any_score = next(iter(scores.values()))
@@ -81,8 +80,7 @@ def group_table(runs: Sequence[Run]) -> Table | None:
             values = [
                 scaled(scores[kind])[0] if kind in scores else Estimate(None) for kind in ("strict", "official")
             ]
-            title = f"{group} ({score_name(any_score)})" if several else group
-            rows.append((title, run.label, *values, any_score.n, any_score.clusters, coverage))
+            rows.append((group, run.label, *values, any_score.n, any_score.clusters, coverage))
     columns = (
         *(Column(name, text=True) for name in ("Task", "Model")),
         Column("Strict", "%", digits=2, interval=True),
@@ -94,16 +92,17 @@ def group_table(runs: Sequence[Run]) -> Table | None:
     return Table("Scores by task with 95 % intervals", columns, tuple(rows), label="tasks") if rows else None
 
 
+def _share(value: float | None) -> float | None:
+    return None if value is None else 100 * value
+
+
 def judge_table(runs: Sequence[Run]) -> Table | None:
     """Return pairwise judging, one row per run, baseline and judge, or ``None`` where nothing was judged."""
     rows: list[tuple[Cell, ...]] = []
     notes: list[str] = []
     for run in runs:
         for contest in () if run.unfinished else contests(run.records.verdicts, run.label):
-            results = Counter(pair.result for pair in contest.pairs)
-            rate, slots = win_rate(contest.pairs), slot_rates(contest.pairs)
-            both = [pair for pair in contest.pairs if len(pair.votes) == 2 and pair.result != "invalid"]
-            first = slots.get("first slot")
+            one, rate = contest.summary(), win_rate(contest.pairs)
             rows.append(
                 (
                     f"{contest.model} vs {contest.baseline}",
@@ -111,18 +110,19 @@ def judge_table(runs: Sequence[Run]) -> Table | None:
                     Estimate(*(None if v is None else 100 * v for v in (rate.value, rate.low, rate.high)))
                     if rate
                     else Estimate(None),
-                    *(results[name] for name in ("test", "tie", "baseline", "invalid", "one order only")),
-                    100 * sum(pair.consistent for pair in both) / len(both) if both else None,
-                    100 * first.value if first else None,
-                    rate.clusters if rate else None,
+                    *(one.wins, one.ties, one.losses, one.invalid_pairs, one.skipped_pairs),
+                    *(_share(value) for value in (one.win_rate_votes, one.consistency, one.first_slot_rate)),
+                    one.clusters,
                 )
             )
             if rate and rate.note:
                 notes.append(f"{contest.model}: {rate.note}.")
+            notes += [f"{contest.model}: {warning}." for warning in one.warnings]
     columns = (
         *(Column(name, text=True) for name in ("Contest", "Judge")),
         Column("Win rate", "%", digits=2, interval=True),
         *(Column(name) for name in ("Won", "Tied", "Lost", "Invalid", "One order")),
+        Column("By votes", "%", digits=2),
         Column("Same winner both ways", "%", digits=1),
         Column("First slot", "%", digits=1),
         Column("Videos"),
@@ -234,11 +234,11 @@ def coverage_table(runs: Sequence[Run]) -> Table:
 
 
 def latency_tables(runs: Sequence[Run]) -> list[Table]:
-    """Return latency, stages and real-time factors of the runs that have ticks."""
+    """Return latency, stages, memory and real-time factors of the runs that have ticks, in this order."""
     summaries = [summarize_ticks(run.label, run.records.ticks) for run in runs if run.records.ticks]
     if not summaries:
         return []
-    return [latency_table(summaries), stage_table(summaries), window_table(summaries)]
+    return [latency_table(summaries), stage_table(summaries), memory_table(summaries), window_table(summaries)]
 
 
 def notices(runs: Sequence[Run]) -> list[str]:

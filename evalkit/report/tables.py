@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MISSING = "–"
+# More rows than these side by side are wider than the table was.
+_TURNED_ROWS = 5
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -165,11 +167,24 @@ def _aligned(
     return widths, lines
 
 
-def to_text(table: Table) -> str:
-    """Return the table for a terminal: aligned columns, no escape sequences from any cell."""
+def to_text(table: Table, width: int = 110) -> str:
+    """Return the table for a terminal: aligned columns, no escape sequences from any cell.
+
+    Args:
+        table: What to show.
+        width: Columns of the terminal; a wider table of few rows is turned, its columns becoming lines.
+    """
     rows = [[_one_line(cell) for cell in row] for row in table.shown()]
-    widths, lines = _aligned(table, rows, [_one_line(column.heading) for column in table.columns])
-    rule = "  ".join("─" * width for width in widths)
+    headings = [_one_line(column.heading) for column in table.columns]
+    widths, lines = _aligned(table, rows, headings)
+    if sum(widths) + 2 * len(widths) - 2 > width and 0 < len(rows) <= _TURNED_ROWS:
+        turned = list(zip(headings, *rows, strict=True))
+        widths = [max(map(_width, cells)) for cells in zip(*turned, strict=True)]
+        lines = [
+            [_pad(cell, wide, place == 0) for place, (cell, wide) in enumerate(zip(line, widths, strict=True))]
+            for line in turned
+        ]
+    rule = "  ".join("─" * wide for wide in widths)
     body = ["  ".join(line).rstrip() for line in lines]
     parts = [_one_line(table.caption), rule, body[0], rule, *body[1:], rule, *map(_one_line, table.notes)]
     return "\n".join(part for part in parts if part) + "\n"

@@ -11,6 +11,7 @@ from typing import Literal
 
 from evalkit.records import VerdictRecord
 from evalkit.stats.one import Estimate, mean_by_cluster
+from evalkit.stats.pairwise import PairOutcome, PairwiseSummary, summarise_pairs
 
 Result = Literal["test", "baseline", "tie", "invalid", "one order only"]
 _SCORE = {"test": 1.0, "tie": 0.5, "baseline": 0.0}
@@ -40,10 +41,10 @@ class JudgedPair:
             return "invalid"
         return self.votes[0].winner if len(winners) == 1 else "tie"
 
-    @property
-    def consistent(self) -> bool:
-        """Whether both orders chose the same side."""
-        return len({vote.winner for vote in self.votes}) == 1
+    def outcome(self) -> PairOutcome:
+        """Return the pair as the statistics take it."""
+        winners = {vote.order: vote.winner for vote in self.votes}
+        return PairOutcome(self.pair, self.cluster, winners.get("ab"), winners.get("ba"))
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,13 @@ class Contest:
         """The judge's name as tables show it."""
         return f"{self.judge} (not an LLM)" if self.offline else self.judge
 
-    def decided(self) -> list[JudgedPair]:
-        """Return the pairs that count in the win rate."""
+    def counted(self) -> list[JudgedPair]:
+        """Return the pairs that count in the win rate: those with a readable vote in both orders."""
         return [pair for pair in self.pairs if pair.result in _SCORE]
+
+    def summary(self) -> PairwiseSummary:
+        """Return every figure of these pairs, as ``evalkit judge`` states them."""
+        return summarise_pairs([pair.outcome() for pair in self.pairs], draws=0)
 
 
 def contests(verdicts: Sequence[VerdictRecord], model: str | None = None) -> list[Contest]:
@@ -107,18 +112,18 @@ def win_rate(pairs: Sequence[JudgedPair]) -> Estimate | None:
 def slot_rates(pairs: Sequence[JudgedPair]) -> dict[str, Estimate]:
     """Return how the place on the page moves votes: three shares with intervals by video.
 
-    ``shown first`` and ``shown second``: votes won by the model under test where it stood there;
-    ``first slot``: votes that chose the first slot, one half without bias. Ties count one half, invalid votes
-    are left out.
+    ``shown first`` and ``shown second``: readable votes won by the model under test where it stood there;
+    ``first slot``: votes of pairs with two readable ones that chose the first slot. The shares are those of
+    `PairwiseSummary` (a tie is a vote for neither).
     """
     rows: dict[str, list[tuple[float, str]]] = defaultdict(list)
-    for vote in (vote for pair in pairs for vote in pair.votes):
-        if vote.winner == "invalid":
-            continue
-        score = _SCORE[vote.winner]
-        place = "shown first" if vote.order == "ab" else "shown second"
-        rows[place].append((score, vote.cluster))
-        rows["first slot"].append((score if vote.order == "ab" else 1 - score, vote.cluster))
+    for pair in pairs:
+        for vote in pair.votes:
+            if vote.winner != "invalid":
+                place = "shown first" if vote.order == "ab" else "shown second"
+                rows[place].append((float(vote.winner == "test"), vote.cluster))
+            if pair.result in _SCORE:
+                rows["first slot"].append((float(vote.vote == "first"), vote.cluster))
     return {
         name: mean_by_cluster([score for score, _ in part], [cluster for _, cluster in part], draws=0)
         for name in ("shown first", "shown second", "first slot")

@@ -5,8 +5,8 @@ window.evalkitTimelines = (host) => {
   const SPAN = 60, WIDE = 1000, LEFT = 108;
   const parsed = [], lower = [];
   const timelineOf = (i) => parsed[i] || (parsed[i] = read("timeline-" + i));
-  const textOf = (i) => lower[i] || (lower[i] = timelineOf(i).runs.flatMap((r) => r.said.map((s) => (s ? s.x + "\n" + (s.e || "") : "")))
-    .concat(timelineOf(i).reference, data.timelines[i].sample, data.timelines[i].cluster).join("\n").toLowerCase());
+  const textOf = (i) => lower[i] || (lower[i] = timelineOf(i).runs.flatMap((r) => r.said.map((s) => (s ? s.x : "")))
+    .concat(timelineOf(i).reference, timelineOf(i).failures.map((f) => f.reason), data.timelines[i].sample, data.timelines[i].cluster).join("\n").toLowerCase());
   let timer = 0, view = null;
 
   const search = make("input", { type: "search", placeholder: "Search what was said", "aria-label": "Search timelines" });
@@ -97,6 +97,7 @@ window.evalkitTimelines = (host) => {
     let spanStart = -1;
 
     const node = make("div", {},
+      ...t.failures.map((f) => make("p", { class: "failure" }, badge("failed"), " ", make("b", { text: runs[f.run] }), ": " + f.reason)),
       make("div", { class: "panel" },
         make("div", { class: "stage" }, screen, now),
         make("div", { class: "track" }, lanes.node,
@@ -163,8 +164,8 @@ window.evalkitTimelines = (host) => {
     }
     function voice(run, k) {
       const said = run.said[at], memory = run.memory[at];
-      const text = !said ? "no record of this second" : said.e ? "failed: " + said.e : said.x.trim() ? said.x : "silent";
-      const words = said && !said.e && said.x.trim();
+      const text = !said ? "no record of this second" : said.x.trim() ? said.x : "silent";
+      const words = said && said.x.trim();
       const box = make("div", { class: "voice s" + (k % 7) }, make("h4", {}, dotted(k)), make("p", { class: words ? "" : "silent" }, words ? marked(text, needle) : text));
       if (memory) box.append(meter(memory, said));
       return box;
@@ -205,7 +206,7 @@ window.evalkitTimelines = (host) => {
     function line(k) {
       return make("tr", { "data-second": k, onclick: () => go(k) },
         make("td", { class: "t" }, make("button", { type: "button", class: "open", text: clock(t.start[k]), "aria-label": "Go to " + clock(t.start[k]) })),
-        ...t.runs.map((run) => { const s = run.said[k]; return make("td", {}, !s ? "–" : s.e ? badge("failed", s.e) : s.x.trim() ? marked(s.x, needle) : make("span", { class: "hush", text: "silent" })); }),
+        ...t.runs.map((run) => { const s = run.said[k]; return make("td", {}, !s ? "–" : s.x.trim() ? marked(s.x, needle) : make("span", { class: "hush", text: "silent" })); }),
         make("td", { class: "muted" }, marked(t.reference[k] || "", needle)),
         ...t.runs.map((run) => { const m = run.memory[k]; return make("td", { class: "num" }, m ? m.c.toLocaleString("en") : "–", m && m.v ? make("span", { class: "gone", title: counted(m.v), text: " −" + Object.values(m.v).reduce((a, b) => a + b, 0) }) : ""); }));
     }
