@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.errors import DataError
+from evalkit.errors import DataError, suggest
 
 __all__ = [
     "PRESETS",
     "Clip",
     "FrameRule",
     "floor_step",
+    "known_preset",
     "ovo_uniform",
     "per_second",
     "per_second_capped",
@@ -161,3 +162,14 @@ PRESETS: Mapping[str, FrameRule] = {
     "vlmeval-fps-0.5": lambda clip: vlmeval_rate(clip.frames, clip.fps, 0.5),
 }
 """Frame rules by preset name."""
+
+
+def known_preset(name: str) -> str:
+    """Return a preset's name if there is such a preset; for the validators of task settings.
+
+    Raises:
+        ValueError: There is none; the text suggests one and lists all.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"no frame preset {name!r}{suggest(name, PRESETS)}; known: {', '.join(PRESETS)}")
+    return name

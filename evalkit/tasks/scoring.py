@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from evalkit.errors import DataError
+from evalkit.errors import DataError, suggest
 from evalkit.parse import Parsed, Unparsed, parse
-from evalkit.records import AnswerRecord, Metric
+from evalkit.records import AnswerRecord, Metric, read_run
 from evalkit.tasks.contract import Prediction, Problem, Scores, ScoreSheet
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "duplicate_problems",
     "expected_counts",
     "from_records",
+    "from_runs",
+    "known_tasks",
     "make_scores",
     "make_sheet",
     "mark",
@@ -402,3 +405,24 @@ def from_records(records: Iterable[AnswerRecord], task_tag: str = "task") -> lis
             )
         )
     return predictions
+
+
+def from_runs(paths: Iterable[Path]) -> list[Prediction]:
+    """Read the answers of run folders as predictions (the format ``evalkit`` of every benchmark).
+
+    Raises:
+        DataError: A path is no run folder, or its answers cannot be scored.
+    """
+    return from_records(record for path in paths for record in read_run(path, ticks=False).answers)
+
+
+def known_tasks(chosen: tuple[str, ...], known: Sequence[str]) -> tuple[str, ...]:
+    """Return the sub-tasks chosen if all of them exist; for the validators of task settings.
+
+    Raises:
+        ValueError: One does not exist; the text suggests one and lists all.
+    """
+    for name in chosen:
+        if name not in known:
+            raise ValueError(f"no sub-task {name!r}{suggest(name, known)}; known: {', '.join(known)}")
+    return chosen

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
 from evalkit.errors import DataError
-from evalkit.records import AnswerRecord
+from evalkit.records import AnswerRecord, JsonlWriter, RunFolder, RunManifest
 from evalkit.tasks import Prediction, Scores
 from evalkit.tasks.scoring import (
     ABSENT,
@@ -21,6 +22,7 @@ from evalkit.tasks.scoring import (
     duplicate_problems,
     expected_counts,
     from_records,
+    from_runs,
     make_scores,
     make_sheet,
     mark,
@@ -140,3 +142,16 @@ def test_a_hundred_thousand_answers_are_marked_in_seconds() -> None:
     tally(marks, {})
     assert time.perf_counter() - began < 10
     assert sum(found.correct for found in marks) == 20_000
+
+
+def test_a_run_folder_is_read_as_predictions(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    digest = {"options": {}, "fingerprint": {}, "fingerprint_digest": "x"}
+    folder.write_manifest(RunManifest(task="t", model="m", started="2025-03-01T10:00:00Z", **digest))
+    with JsonlWriter(folder.answers_path) as answers:
+        for one in (record(), record(query="r", text="B")):
+            answers.append(one)
+    assert [(one.id, one.response) for one in from_runs([folder.path])] == [("q", "A"), ("r", "B")]
+    with pytest.raises(DataError):
+        from_runs([tmp_path])

@@ -11,11 +11,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from evalkit.errors import suggest
 from evalkit.stream import Query, StreamSample
 from evalkit.tasks.contract import CheckReport, Problem, TaskData, TaskSettings
-from evalkit.tasks.frames import PRESETS
-from evalkit.tasks.scoring import EXPECTED
+from evalkit.tasks.frames import known_preset
+from evalkit.tasks.scoring import EXPECTED, known_tasks
 from evalkit_tasks.longvideobench.rows import probe_videos
 from evalkit_tasks.ovobench import prompts
 from evalkit_tasks.ovobench.annotations import Annotations, Question, read_annotations
@@ -47,17 +46,12 @@ class OvoSettings(TaskSettings):
     @field_validator("frames")
     @classmethod
     def _is_preset(cls, frames: str | None) -> str | None:
-        if frames is not None and frames not in PRESETS:
-            raise ValueError(f"no frame preset {frames!r}{suggest(frames, PRESETS)}; known: {', '.join(PRESETS)}")
-        return frames
+        return None if frames is None else known_preset(frames)
 
     @field_validator("tasks")
     @classmethod
     def _are_tasks(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
-        for task in tasks:
-            if task not in TASKS:
-                raise ValueError(f"no sub-task {task!r}{suggest(task, TASKS)}; known: {', '.join(TASKS)}")
-        return tasks
+        return known_tasks(tasks, TASKS)
 
 
 def load_data(data: Path, settings: OvoSettings) -> TaskData:

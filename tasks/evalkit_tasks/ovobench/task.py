@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from evalkit.errors import UsageError, suggest
-from evalkit.records import Metric, read_run
+from evalkit.records import Metric
 from evalkit.tasks.contract import CheckReport, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
-from evalkit.tasks.scoring import from_records, sheet_metrics
+from evalkit.tasks.scoring import from_runs, sheet_metrics
 from evalkit_tasks.ovobench.data import OvoSettings, check_data, load_data
 from evalkit_tasks.ovobench.demo import write_demo
 from evalkit_tasks.ovobench.predictions import read_logit, read_official
@@ -56,8 +56,7 @@ class OvoBench:
         if format == "logit":
             return read_logit(paths, data)
         if format == "evalkit":
-            runs = [read_run(path, ticks=False) for path in paths]
-            return from_records(record for run in runs for record in run.answers), []
+            return from_runs(paths), []
         raise UsageError(f"ovobench has no format {format!r}{suggest(format, self.formats)}")
 
     def score(self, predictions: Sequence[Prediction], format: str) -> ScoreSheet:

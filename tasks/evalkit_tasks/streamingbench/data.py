@@ -9,11 +9,11 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from evalkit.errors import DataError, suggest
+from evalkit.errors import DataError
 from evalkit.stream import Query, StreamSample
 from evalkit.tasks.contract import CheckReport, Problem, TaskData, TaskSettings
-from evalkit.tasks.frames import PRESETS
-from evalkit.tasks.scoring import EXPECTED
+from evalkit.tasks.frames import known_preset
+from evalkit.tasks.scoring import EXPECTED, known_tasks
 from evalkit_tasks.longvideobench.rows import probe_videos
 from evalkit_tasks.streamingbench import prompts
 from evalkit_tasks.streamingbench.annotations import SbQuestion, find_files, read_files
@@ -57,17 +57,12 @@ class SbSettings(TaskSettings):
     @field_validator("frames")
     @classmethod
     def _is_preset(cls, frames: str) -> str:
-        if frames not in PRESETS:
-            raise ValueError(f"no frame preset {frames!r}{suggest(frames, PRESETS)}; known: {', '.join(PRESETS)}")
-        return frames
+        return known_preset(frames)
 
     @field_validator("tasks")
     @classmethod
     def _are_tasks(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
-        for task in tasks:
-            if task not in TASKS:
-                raise ValueError(f"no sub-task {task!r}{suggest(task, TASKS)}; known: {', '.join(TASKS)}")
-        return tasks
+        return known_tasks(tasks, TASKS)
 
 
 def load_data(data: Path, settings: SbSettings) -> TaskData:
