@@ -1,4 +1,4 @@
-"""Leaderboards, comparisons and the gate: what may be compared, by how much it differs, and who decides (no torch)."""
+"""Leaderboards, comparisons and the gate: what may be compared, and by how much it differs (no torch)."""
 
 from evalkit.leaderboard.compare import Comparison, PairRow, compare_runs
 from evalkit.leaderboard.diff import BoardDiff, diff_boards

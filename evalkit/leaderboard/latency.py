@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.records import RunManifest, TickRecord
-from evalkit.stats.bootstrap import BOOTSTRAP_DRAWS, resample_clusters
 
 FloatArray = NDArray[np.float64]
 
@@ -20,6 +19,7 @@ FloatArray = NDArray[np.float64]
 # stream is cut finer, else it would have no blocks to resample.
 _BLOCK_SECONDS, _SHORT_BLOCK_SECONDS, _SHORT_STREAM_SECONDS = 60, 10, 600
 _LEAST_BLOCKS = 5
+_DRAWS = 2000
 # A bootstrap median is read off this many equal bins of the sorted seconds: rank error at most 0.05 %.
 _BINS = 2000
 _HARDWARE = ("gpu", "processor", "cpu", "machine", "cores", "device")
@@ -85,7 +85,7 @@ def hardware(manifest: RunManifest) -> str:
 
 
 def median_seconds(
-    runs: Mapping[str, Sequence[TickRecord]], *, draws: int = BOOTSTRAP_DRAWS, seed: int = 0
+    runs: Mapping[str, Sequence[TickRecord]], *, draws: int = _DRAWS, seed: int = 0
 ) -> MedianSeconds | None:
     """Return the median second of each run over the seconds all of them have, or None where there are none.
 
@@ -127,6 +127,8 @@ def _resampled_medians(
     values: FloatArray, blocks: NDArray[np.intp], count: int, draws: int, seed: int
 ) -> FloatArray:
     """Return the median in each block resample, shape ``(draws,)``."""
+    from evalkit.stats.bootstrap import resample_clusters
+
     order = np.argsort(values, kind="stable")
     bins = np.arange(values.size) * min(_BINS, values.size) // values.size
     width = int(bins[-1]) + 1
