@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["configure", "judge_endpoint", "run"]
+__all__ = ["check_against", "configure", "judge_endpoint", "run"]
 
 import argparse
 from pathlib import Path
@@ -40,6 +40,21 @@ def judge_endpoint(base_url: str | None) -> Endpoint:
     return Endpoint(base_url or env.judge_base_url(), env.judge_key())
 
 
+def check_against(path: Path) -> None:
+    """Refuse what is neither a run folder nor a file.
+
+    Raises:
+        UsageError: There is nothing there.
+        DataError: It is a folder, but not of a run.
+    """
+    from evalkit.records import RunFolder
+
+    if not path.exists():
+        raise UsageError(f"--against {path} does not exist")
+    if path.is_dir():
+        RunFolder(path).read_manifest()
+
+
 def run(args: argparse.Namespace) -> int:
     """Judge, or analyse votes; print the figures."""
     summary = _from_votes(args) if args.from_votes else _judge(args)
@@ -68,8 +83,7 @@ def _judge(args: argparse.Namespace) -> JudgeSummary:
     for name, value in (("RUN", args.run), ("--against", args.against), ("--judge", args.judge)):
         if not value:
             raise UsageError(f"evalkit judge needs {name}; see evalkit judge --help")
-    if not Path(args.against).exists():
-        raise UsageError(f"--against {args.against} does not exist")
+    check_against(Path(args.against))
     settings = JudgeSettings(
         concurrency=args.concurrency, timeout=args.timeout, price_in=args.price_in, price_out=args.price_out
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["COMMANDS", "EXIT_CHECK_FAILED", "EXIT_DONE", "EXIT_FAILED_SAMPLES", "EXIT_USAGE", "Parser", "main"]
 
 import argparse
-import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -100,6 +99,20 @@ def _dispatch(command: str, rest: list[str]) -> int:
 
     if command not in COMMANDS:
         return _complain(f"unknown command {command!r}{suggest(command, COMMANDS)}; see evalkit --help")
+    try:
+        return _run(command, rest)
+    except KeyboardInterrupt:
+        sys.stderr.write("evalkit: interrupted\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_DONE
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        return _complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+
+
+def _run(command: str, rest: list[str]) -> int:
     module = importlib.import_module(COMMANDS[command][0])
     parser = Parser(
         prog=f"evalkit {command}",
@@ -108,18 +121,7 @@ def _dispatch(command: str, rest: list[str]) -> int:
         allow_abbrev=False,
     )
     module.configure(parser)
-    try:
-        code: int = module.run(parser.parse_args(rest))
-    except KeyboardInterrupt:
-        sys.stderr.write("evalkit: interrupted\n")
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        return EXIT_DONE
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        return _complain(f"cannot write{where}: {error.strerror}")
+    code: int = module.run(parser.parse_args(rest))
     return code
 
 

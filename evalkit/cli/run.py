@@ -8,11 +8,14 @@ import argparse
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalkit.cli.main import EXIT_DONE, EXIT_FAILED_SAMPLES, EXIT_INTERRUPTED
 from evalkit.cli.output import emit_json, note, say
 from evalkit.run.options import RunOptions, merge_options, parse_assignment, read_config
+
+if TYPE_CHECKING:
+    from evalkit.judge import JudgeSummary
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,14 +55,14 @@ def run(args: argparse.Namespace) -> int:
     from evalkit.run.plan import make_plan
 
     options = options_of(args)
+    if options.judge or options.against:
+        _check_judge(options)
     plan = make_plan(options)
     if options.dry_run:
         return _dry_run(plan, as_json=args.json)
     from evalkit.run.finish import finish_run
     from evalkit.run.runner import execute
 
-    if options.judge or options.against:
-        _check_judge(options)
     for problem in plan.data.problems:
         note(f"warning: {problem.file or 'data'}: {problem.message}")
     result = execute(plan, note)
@@ -67,8 +70,12 @@ def run(args: argparse.Namespace) -> int:
     if result.interrupted:
         note(f"interrupted: go on with the same options and --resume --out {path}")
         return EXIT_INTERRUPTED
-    judged = [_judge(options, path)] if options.judge else []
-    finished = finish_run(path, judged)
+    judged: list[JudgeSummary] = []
+    try:
+        if options.judge:
+            judged.append(_judge(options, path))
+    finally:  # a judge that cannot go on takes nothing from what was generated
+        finished = finish_run(path, judged)
     failed = len(finished.manifest.failed)
     if args.json:
         metrics = [] if finished.metrics is None else [m.model_dump() for m in finished.metrics.metrics]
@@ -105,18 +112,21 @@ def terminal_report(paths: Sequence[Path]) -> str:
 
 def _check_judge(options: RunOptions) -> None:
     """Refuse a judge that could not judge, before anything is generated."""
-    from evalkit.cli.judge import judge_endpoint
+    from evalkit.cli.judge import check_against, judge_endpoint
     from evalkit.errors import UsageError
     from evalkit.judge import make_judge
+    from evalkit.run.plan import task_named
+    from evalkit.tasks import NarrationTask
 
     if not options.judge or not options.against:
         raise UsageError("--judge and --against go together: who judges, and against whom")
-    if not Path(options.against).exists():
-        raise UsageError(f"--against {options.against} does not exist")
+    if not isinstance(task_named(options.task), NarrationTask):
+        raise UsageError(f"task {options.task} is scored, not judged: leave --judge and --against out")
+    check_against(Path(options.against))
     make_judge(options.judge, judge_endpoint(options.base_url))
 
 
-def _judge(options: RunOptions, path: Path) -> Any:
+def _judge(options: RunOptions, path: Path) -> JudgeSummary:
     from evalkit.cli.judge import judge_endpoint
     from evalkit.run.judging import JudgeRequest, judge_run
 

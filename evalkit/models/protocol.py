@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from evalkit.records import CompressorReport
-from evalkit.stream import Chunk, Elicitation, Narration
+from evalkit.stream import Chunk, Elicitation, Narration, SeenFrames
 from evalkit.timing import Stage
 
 
@@ -22,6 +22,7 @@ class SessionRequest:
         seed: Seed of the run.
         narration: Set where the model speaks every second.
         time_stamps: Whether each second is announced by its ``Time=a-bs`` text.
+        seen: The frames delivered so far, for a model that looks back; a look ahead is refused and recorded.
     """
 
     sample: str
@@ -29,6 +30,7 @@ class SessionRequest:
     seed: int = 0
     narration: Narration | None = None
     time_stamps: bool = True
+    seen: SeenFrames | None = None
 
 
 @dataclass(frozen=True, slots=True)

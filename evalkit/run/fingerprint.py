@@ -30,14 +30,21 @@ def sample_digest(ids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
 
 
-def git_revision(folder: Path | None = None) -> str | None:
-    """Return the commit of evalkit's own checkout, ``+dirty`` where files differ, or ``None`` outside one."""
-    here = folder or Path(__file__).parent
+def git_revision(file: Path = Path(__file__)) -> str | None:
+    """Return the commit of evalkit's own checkout, ``+dirty`` where tracked files differ.
+
+    Args:
+        file: A file of the checkout.
+
+    Returns:
+        ``None`` where the file is in no checkout, or in somebody else's that does not track it (an environment
+        inside another project).
+    """
 
     def git(*words: str) -> str | None:
         try:
             done = subprocess.run(  # noqa: S603
-                ["git", "-C", str(here), *words],  # noqa: S607
+                ["git", "-C", str(file.parent), *words],  # noqa: S607
                 capture_output=True,
                 text=True,
                 timeout=10,
@@ -47,11 +54,11 @@ def git_revision(folder: Path | None = None) -> str | None:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    commit = git("rev-parse", "HEAD")
-    if commit is None:
+    if git("ls-files", "--error-unmatch", file.name) is None:
         return None
-    changed = git("status", "--porcelain", "--untracked-files=no", ".")
-    return f"{commit}+dirty" if changed else commit
+    commit = git("rev-parse", "HEAD")
+    changed = git("status", "--porcelain", "--untracked-files=no", ":/evalkit", ":/tasks")
+    return f"{commit}+dirty" if commit and changed else commit
 
 
 def versions() -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evalkit.judge import JudgeSummary
 from evalkit.records import AnswerRecord, Metric, MetricsFile, RunRecords, TickRecord, read_run
-from evalkit.report import markdown_report, plot_runs, summarize_ticks, write_captions
+from evalkit.report import build_report, markdown_report, plot_runs, summarize_ticks, write_captions
 from evalkit.run.judging import judge_metrics
 from evalkit.run.plan import task_named
 from evalkit.tasks import ScoreSheet
@@ -44,6 +44,7 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
     if any(answer.kind == "narration" for answer in run.answers):
         write_captions(run.folder.captions_path, run.answers)
     (path / "report.md").write_text(markdown_report([path]), encoding="utf-8")
+    build_report([path], path / "report.html")
     plots = path / "plots"
     for kind, there in (("latency", bool(run.ticks)), ("winrate", bool(run.verdicts))):
         if there:

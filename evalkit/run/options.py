@@ -180,5 +180,5 @@ def merge_options(layers: Sequence[Mapping[str, Any]]) -> RunOptions:
     except ValidationError as error:
         first = error.errors()[0]
         name = "--" + str(first["loc"][0]).replace("_", "-")
-        reason = "is required" if first["type"] == "missing" else f": {first['msg']}"
-        raise UsageError(f"{name} {reason}") from error
+        reason = " is required" if first["type"] == "missing" else f" {first['input']!r}: {first['msg']}"
+        raise UsageError(f"{name}{reason}") from error

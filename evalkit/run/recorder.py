@@ -38,6 +38,9 @@ class Recorder:
         self.warnings = torn_answers + torn_ticks
         self.differences: list[str] = []
         self._answers = {(a.sample, a.query): a.text for a in answers}
+        self._spoken_until: dict[str, float] = {}
+        for answer in answers:
+            self._note_end(answer)
         self._ticks = {(t.sample, t.second, t.start) for t in ticks}
         self._done = {d.sample: d.status for d in done}
         self._answer_file: JsonlWriter[AnswerRecord] = JsonlWriter(folder.answers_path)
@@ -51,6 +54,14 @@ class Recorder:
     def answered(self, sample: str, query: str) -> bool:
         """Whether a reply is on record."""
         return (sample, query) in self._answers
+
+    def spoken_until(self, sample: str) -> float | None:
+        """Return the media second up to which a sample is narrated, ``None`` where it is not."""
+        return self._spoken_until.get(sample)
+
+    def _note_end(self, record: AnswerRecord) -> None:
+        if record.kind == "narration" and record.status == "ok":
+            self._spoken_until[record.sample] = max(self._spoken_until.get(record.sample, 0.0), record.end)
 
     def tick(self, record: TickRecord) -> None:
         """Put a second on record, unless it is."""
@@ -66,13 +77,18 @@ class Recorder:
         if known is None:
             self._answer_file.append(record)
             self._answers[key] = record.text
+            self._note_end(record)
         elif known != record.text:
             self.differences.append(f"{record.query}: said {known!r} before the resume, {record.text!r} after it")
 
-    def finish(self, sample: str, status: Literal["done", "failed"]) -> None:
-        """Mark a sample as finished."""
+    def sync(self) -> None:
+        """Force what was recorded onto the disk, so that no checkpoint is ahead of its records."""
         for file in (self._answer_file, self._tick_file):
             file.sync()
+
+    def finish(self, sample: str, status: Literal["done", "failed"]) -> None:
+        """Mark a sample as finished."""
+        self.sync()
         self._done_file.append(_Done(sample=sample, status=status))
         self._done[sample] = status
 

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -35,7 +35,7 @@ from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.fingerprint import fingerprint_digest, git_revision, host_facts, versions
 from evalkit.run.plan import RunPlan
 from evalkit.run.recorder import Recorder
-from evalkit.run.sample import Interrupted, SampleRunner
+from evalkit.run.sample import Interrupted, SampleRunner, failed_narration
 from evalkit.stream import StreamSample
 
 
@@ -65,22 +65,34 @@ def load_model(plan: RunPlan) -> CachedModel:
     return CachedModel(plan.entry.name, backbone, plan.policy, plan.generation, revision, compression)
 
 
-def execute(plan: RunPlan, notify: Callable[[str], None]) -> RunResult:
+def execute(
+    plan: RunPlan,
+    notify: Callable[[str], None],
+    watch: Callable[[AnswerRecord, TickRecord], None] | None = None,
+) -> RunResult:
     """Run a plan and leave its records.
 
     Args:
         plan: What to run.
         notify: Told warnings and failures, one line each.
+        watch: Told each spoken second as it is put on record.
 
     Raises:
         EvalkitError: The run cannot start, or cannot go on.
     """
+    if plan.options.out:
+        _check_folder(Path(plan.options.out), resume=plan.options.resume)
     model = load_model(plan)
     fingerprint = plan.setting_fingerprint() | plan.model_fingerprint() | model.identity()
     fingerprint["dtype"] = str(model.backbone.dtype).removeprefix("torch.")
-    digest = fingerprint_digest(fingerprint)
-    folder, manifest = _open_folder(plan, fingerprint, digest, str(model.backbone.device))
-    with _locked(folder.path), _Journal(folder, manifest, notify) as journal, Recorder(folder) as recorder:
+    path = _folder_path(plan, fingerprint_digest(fingerprint))
+    with _locked(path):
+        folder, manifest = _open_folder(plan, path, fingerprint, str(model.backbone.device))
+        return _run_samples(plan, model, folder, _Journal(folder, manifest, notify))
+
+
+def _run_samples(plan: RunPlan, model: CachedModel, folder: RunFolder, journal: _Journal) -> RunResult:
+    with journal, Recorder(folder) as recorder:
         for warning in recorder.warnings:
             journal.warn(warning)
         with _stop_flag() as stopping, _progress(plan) as advanced:
@@ -93,18 +105,20 @@ def execute(plan: RunPlan, notify: Callable[[str], None]) -> RunResult:
                 stopping=stopping,
                 advanced=advanced,
                 peak_mib=model.peak_mib,
+                watch=watch,
+                warn=journal.warn,
             )
             try:
                 for sample in plan.samples:
                     _run_sample(sample, runner, journal)
             except Interrupted:
                 journal.end("interrupted")
-                return RunResult(folder, manifest, interrupted=True)
+                return RunResult(folder, journal.manifest, interrupted=True)
         for difference in recorder.differences:
             journal.warn(difference)
         _prove_compression(plan, folder, journal)
         journal.end("done")
-    return RunResult(folder, manifest)
+    return RunResult(folder, journal.manifest)
 
 
 def _run_sample(sample: StreamSample, runner: SampleRunner, journal: _Journal) -> None:
@@ -112,44 +126,39 @@ def _run_sample(sample: StreamSample, runner: SampleRunner, journal: _Journal) -
         runner.advanced(sample.end - sample.start)
         return
     try:
-        warnings = runner.run(sample)
+        runner.run(sample)
     except (EvalkitError, MemoryError, torch.OutOfMemoryError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         kind = type(error).__name__
         journal.fail(FailedSample(sample=sample.id, reason=reason, error=kind))
-        for record in _failed_answers(sample, reason):
+        for record in _failed_answers(sample, reason, runner.recorder.spoken_until(sample.id)):
             if not runner.recorder.answered(sample.id, record.query):
                 runner.recorder.answer(record)
         runner.recorder.finish(sample.id, "failed")
     else:
-        for warning in warnings:
-            journal.warn(warning)
         runner.recorder.finish(sample.id, "done")
     runner.checkpoints.drop(sample.id)
 
 
-def _failed_answers(sample: StreamSample, reason: str) -> Iterator[AnswerRecord]:
+def _failed_answers(sample: StreamSample, reason: str, spoken_until: float | None) -> Iterator[AnswerRecord]:
     """Yield what stands in the denominator for a sample that broke."""
-
-    def failed(query: str, kind: str, at: float, **more: Any) -> AnswerRecord:
-        return AnswerRecord(
+    if sample.narration is not None:
+        yield failed_narration(sample, sample.start if spoken_until is None else spoken_until, reason)
+    for query in sample.queries:
+        yield AnswerRecord(
             sample=sample.id,
-            query=query,
-            kind=kind,
-            at=at,
+            query=query.id,
+            kind=query.kind,
+            at=query.at,
             start=sample.start,
-            end=at,
+            end=query.at,
+            gold=query.answer,
+            choices=query.choices,
             cluster=sample.cluster,
             status="failed",
             error=reason,
-            **more,
+            tags=sample.tags | query.tags,
         )
-
-    if sample.narration is not None:
-        yield failed(f"{sample.id}@failed", "narration", sample.end, tags=sample.tags)
-    for query in sample.queries:
-        tags = sample.tags | query.tags
-        yield failed(query.id, query.kind, query.at, gold=query.answer, choices=query.choices, tags=tags)
 
 
 def _prove_compression(plan: RunPlan, folder: RunFolder, journal: _Journal) -> None:
@@ -163,33 +172,47 @@ def _prove_compression(plan: RunPlan, folder: RunFolder, journal: _Journal) -> N
         raise ModelError(f"compression was not what it claims: {problems[0]}{more}")
 
 
-def _open_folder(
-    plan: RunPlan, fingerprint: dict[str, object], digest: str, device: str
-) -> tuple[RunFolder, RunManifest]:
-    started = datetime.datetime.now(datetime.UTC)
+def _folder_path(plan: RunPlan, digest: str) -> Path:
+    """Return where the run is to lie."""
     options = plan.options
+    if options.out:
+        return Path(options.out)
     parent = Path("runs") / plan.task.name / plan.entry.name
     if options.resume:
-        folder = RunFolder(Path(options.out) if options.out else _latest_unfinished(parent, digest))
+        return _latest_unfinished(parent, digest)
+    return parent / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}-{digest[:8]}"
+
+
+def _check_folder(path: Path, *, resume: bool) -> None:
+    """Refuse a folder that cannot be written into, or gone on with."""
+    if resume:
+        RunFolder(path).read_manifest()
+    elif (path / "run.json").exists():
+        raise UsageError(f"{path} holds a run already: pass --resume to go on with it, or another --out")
+    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"--out {path} exists and is not an empty folder")
+
+
+def _open_folder(
+    plan: RunPlan, path: Path, fingerprint: dict[str, object], device: str
+) -> tuple[RunFolder, RunManifest]:
+    """Return the folder and its ``run.json``, written anew or, on resuming, marked as running again."""
+    options = plan.options
+    folder = RunFolder(path)
+    _check_folder(path, resume=options.resume)
+    if options.resume:
         manifest = folder.read_manifest()
         _check_resumable(folder, manifest, fingerprint)
         manifest.status, manifest.error, manifest.finished = "running", None, None
         folder.write_manifest(manifest)
         return folder, manifest
-    path = Path(options.out) if options.out else parent / f"{started:%Y%m%dT%H%M%SZ}-{digest[:8]}"
-    if (path / "run.json").exists():
-        raise UsageError(f"{path} holds a run already: pass --resume to go on with it, or another --out")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"--out {path} exists and is not an empty folder")
-    path.mkdir(parents=True, exist_ok=True)
-    folder = RunFolder(path)
     manifest = RunManifest(
         task=plan.task.name,
         model=plan.entry.name,
-        started=started.isoformat(timespec="seconds"),
+        started=_now(),
         options=options.model_dump(mode="json"),
         fingerprint=fingerprint,
-        fingerprint_digest=digest,
+        fingerprint_digest=fingerprint_digest(fingerprint),
         versions=versions(),
         git=git_revision(),
         host=host_facts(device),
@@ -206,6 +229,10 @@ def _open_folder(
     )
     folder.write_manifest(manifest)
     return folder, manifest
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _problem_line(file: str | None, line: int | None, message: str) -> str:
@@ -238,44 +265,46 @@ def _check_resumable(folder: RunFolder, manifest: RunManifest, fingerprint: dict
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the folder for this process."""
-    lock = path / ".lock"
-    with lock.open("w") as file:
+    """Hold the folder for this process; it is made where it is missing."""
+    path.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDONLY)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
             raise UsageError(f"another process is writing into {path}") from error
-        file.write(str(os.getpid()))
-        file.flush()
         yield
-    lock.unlink(missing_ok=True)
+    finally:
+        os.close(handle)
 
 
 class _Journal:
     """Keeps ``run.json`` up to date and tells the person at the terminal."""
 
     def __init__(self, folder: RunFolder, manifest: RunManifest, notify: Callable[[str], None]) -> None:
+        self.manifest = manifest
         self._folder = folder
-        self._manifest = manifest
         self._notify = notify
 
     def warn(self, message: str) -> None:
         """Put a warning on record, once."""
-        if message not in self._manifest.warnings:
-            self._manifest.warnings.append(message)
+        if message not in self.manifest.warnings:
+            self.manifest.warnings.append(message)
+            self._folder.write_manifest(self.manifest)
             self._notify(f"warning: {message}")
 
     def fail(self, failure: FailedSample) -> None:
-        """Put a failed sample on record."""
-        self._manifest.failed.append(failure)
+        """Put a failed sample on record, once: a run killed here meets the failure again."""
+        self.manifest.failed = [known for known in self.manifest.failed if known.sample != failure.sample]
+        self.manifest.failed.append(failure)
         self._notify(f"failed: {failure.sample}: {failure.reason}")
-        self._folder.write_manifest(self._manifest)
+        self._folder.write_manifest(self.manifest)
 
     def end(self, status: Literal["done", "failed", "interrupted"]) -> None:
         """Write how the run ended."""
-        self._manifest.status = status
-        self._manifest.finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self._folder.write_manifest(self._manifest)
+        self.manifest.status = status
+        self.manifest.finished = _now()
+        self._folder.write_manifest(self.manifest)
 
     def __enter__(self) -> _Journal:
         return self
@@ -283,11 +312,9 @@ class _Journal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
-        self._manifest.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        try:
+        self.manifest.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        with suppress(OSError):  # a full disk: the error in hand is the one to tell
             self.end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-        except OSError as also:
-            self._notify(f"run.json could not be updated: {also.strerror}")
 
 
 @contextmanager

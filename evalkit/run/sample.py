@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Interrupted", "SampleRunner"]
+__all__ = ["Interrupted", "SampleRunner", "failed_narration"]
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -40,6 +40,7 @@ class SampleRunner:
         stopping: Whether the run was asked to stop.
         advanced: Told the stream seconds that have passed.
         peak_mib: Returns the peak memory since its last call, MiB.
+        warn: Told what of a video was lost and which look ahead was refused, as it happens.
     """
 
     model: StreamingModel
@@ -50,12 +51,11 @@ class SampleRunner:
     stopping: Callable[[], bool]
     advanced: Callable[[float], None]
     peak_mib: Callable[[], float]
+    watch: Callable[[AnswerRecord, TickRecord], None] | None = None
+    warn: Callable[[str], None]
 
-    def run(self, sample: StreamSample) -> list[str]:
+    def run(self, sample: StreamSample) -> None:
         """Run one sample and put everything on record.
-
-        Returns:
-            Warnings: seconds of video that were lost.
 
         Raises:
             Interrupted: The run was asked to stop.
@@ -64,22 +64,19 @@ class SampleRunner:
         preset = sample.tags.get("frames")
         if preset:
             self._run_clip(sample, preset)
-            return []
+            return
         schedule = FrameSchedule(sample.start, sample.end, sample.fps)
         with VideoFrames(sample.video, self.model.frame_size) as source, FrameFeed(schedule, source) as feed:
-            request = SessionRequest(
-                sample.id, sample.fps, self.seed, sample.narration, sample.tags.get("time_stamps") != "off"
+            stamps = sample.tags.get("time_stamps") != "off"
+            session = self.model.open(
+                SessionRequest(sample.id, sample.fps, self.seed, sample.narration, stamps, feed.seen)
             )
-            session = self.model.open(request)
             try:
                 self._stream(sample, session, feed)
             finally:
+                for seen in feed.violations:
+                    self.warn(f"{sample.id}: look ahead to {seen.asked:.3f} s refused at {seen.now:.3f} s")
                 session.close()
-            lost = [f"{sample.id}: {loss}" for loss in feed.losses]
-            lost += [
-                f"{sample.id}: look ahead to {v.asked:.3f} s refused at {v.now:.3f} s" for v in feed.violations
-            ]
-            return lost
 
     def _stream(self, sample: StreamSample, session: StreamSession, feed: FrameFeed) -> None:
         saved = self.checkpoints.load(sample.id)
@@ -92,7 +89,9 @@ class SampleRunner:
         queries = deque(sorted(sample.queries, key=lambda query: query.at))
         texts = deque(sample.texts)
         last_saved = feed.now
+        told = 0
         for chunk in feed:
+            told = self._tell_losses(sample, feed, told)
             if sample.narration is not None:
                 self._speak(sample, session, chunk)
             else:
@@ -100,12 +99,22 @@ class SampleRunner:
             self.advanced(float(chunk.tick.end - chunk.tick.start))
             stopping = self.stopping()
             if stopping or chunk.tick.end - last_saved >= self.checkpoint_seconds:
+                self.recorder.sync()
                 self.checkpoints.save(sample.id, chunk.tick.index + 1, session.state())
                 last_saved = chunk.tick.end
             if stopping:
                 raise Interrupted
+        self._tell_losses(sample, feed, told)
+        if sample.narration is not None and feed.now < exact_seconds(sample.end):
+            self.recorder.answer(failed_narration(sample, float(feed.now), str(feed.losses[-1])))
         for query in queries:
             self._ask(sample, session, query)
+
+    def _tell_losses(self, sample: StreamSample, feed: FrameFeed, told: int) -> int:
+        """Warn of losses after the first ``told``, before what follows them is on record; return their number."""
+        for loss in feed.losses[told:]:
+            self.warn(f"{sample.id}: {loss}")
+        return len(feed.losses)
 
     def _run_clip(self, sample: StreamSample, preset: str) -> None:
         chunk, fps = read_clip(sample, preset, self.model.frame_size)
@@ -123,23 +132,24 @@ class SampleRunner:
 
     def _speak(self, sample: StreamSample, session: StreamSession, chunk: Chunk) -> None:
         spoken = session.speak(chunk)
-        self._record_tick(sample, chunk, spoken.step)
-        self.recorder.answer(
-            AnswerRecord(
-                sample=sample.id,
-                query=f"{sample.id}@{chunk.tick.index}",
-                kind="narration",
-                at=chunk.tick.end_seconds,
-                start=chunk.tick.start_seconds,
-                end=chunk.tick.end_seconds,
-                text=spoken.text,
-                cluster=sample.cluster,
-                tags=sample.tags,
-                tokens=len(spoken.ids),
-                seconds=sum(spoken.step.stages.values()),
-                first_token=spoken.step.first_token,
-            )
+        tick = self._record_tick(sample, chunk, spoken.step)
+        answer = AnswerRecord(
+            sample=sample.id,
+            query=f"{sample.id}@{chunk.tick.index}",
+            kind="narration",
+            at=chunk.tick.end_seconds,
+            start=chunk.tick.start_seconds,
+            end=chunk.tick.end_seconds,
+            text=spoken.text,
+            cluster=sample.cluster,
+            tags=sample.tags,
+            tokens=len(spoken.ids),
+            seconds=sum(spoken.step.stages.values()),
+            first_token=spoken.step.first_token,
         )
+        self.recorder.answer(answer)
+        if self.watch is not None:
+            self.watch(answer, tick)
 
     def _watch(
         self,
@@ -188,27 +198,43 @@ class SampleRunner:
             )
         )
 
-    def _record_tick(self, sample: StreamSample, chunk: Chunk, step: StepReport) -> None:
+    def _record_tick(self, sample: StreamSample, chunk: Chunk, step: StepReport) -> TickRecord:
         stages = dict(step.stages)
-        self.recorder.tick(
-            TickRecord(
-                sample=sample.id,
-                second=chunk.tick.index,
-                start=chunk.tick.start_seconds,
-                end=chunk.tick.end_seconds,
-                frames=len(chunk.frames),
-                stages=StageTimes(**stages, total=sum(stages.values())),
-                tokens_in=step.tokens_in,
-                kept=step.kept,
-                evicted=step.evicted,
-                generated=step.generated,
-                cache_tokens=step.cache_tokens,
-                peak_mib=self.peak_mib(),
-                rss_mib=_PROCESS.memory_info().rss / 2**20,
-                first_token=step.first_token,
-                compressors=step.compressors,
-            )
+        record = TickRecord(
+            sample=sample.id,
+            second=chunk.tick.index,
+            start=chunk.tick.start_seconds,
+            end=chunk.tick.end_seconds,
+            frames=len(chunk.frames),
+            stages=StageTimes(**stages, total=sum(stages.values())),
+            tokens_in=step.tokens_in,
+            kept=step.kept,
+            evicted=step.evicted,
+            generated=step.generated,
+            cache_tokens=step.cache_tokens,
+            peak_mib=self.peak_mib(),
+            rss_mib=_PROCESS.memory_info().rss / 2**20,
+            first_token=step.first_token,
+            compressors=step.compressors,
         )
+        self.recorder.tick(record)
+        return record
+
+
+def failed_narration(sample: StreamSample, since: float, reason: str) -> AnswerRecord:
+    """Return the record that stands for what was to be narrated from media second ``since`` on."""
+    return AnswerRecord(
+        sample=sample.id,
+        query=f"{sample.id}@failed",
+        kind="narration",
+        at=sample.end,
+        start=since,
+        end=sample.end,
+        cluster=sample.cluster,
+        status="failed",
+        error=reason,
+        tags=sample.tags,
+    )
 
 
 def _parts(chunk: Chunk, asked: list[float]) -> Iterator[Chunk]:
