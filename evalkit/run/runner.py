@@ -38,6 +38,9 @@ from evalkit.run.recorder import Recorder
 from evalkit.run.sample import Interrupted, SampleRunner, failed_narration
 from evalkit.stream import StreamSample
 
+Watch = Callable[[AnswerRecord, TickRecord], None]
+"""Somebody who is told each spoken second as it is put on record."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -68,7 +71,7 @@ def load_model(plan: RunPlan) -> CachedModel:
 def execute(
     plan: RunPlan,
     notify: Callable[[str], None],
-    watch: Callable[[AnswerRecord, TickRecord], None] | None = None,
+    watch: Watch | None = None,
 ) -> RunResult:
     """Run a plan and leave its records.
 
@@ -88,10 +91,11 @@ def execute(
     path = _folder_path(plan, fingerprint_digest(fingerprint))
     with _locked(path):
         folder, manifest = _open_folder(plan, path, fingerprint, str(model.backbone.device))
-        return _run_samples(plan, model, folder, _Journal(folder, manifest, notify))
+        return _run_samples(plan, model, _Journal(folder, manifest, notify), watch)
 
 
-def _run_samples(plan: RunPlan, model: CachedModel, folder: RunFolder, journal: _Journal) -> RunResult:
+def _run_samples(plan: RunPlan, model: CachedModel, journal: _Journal, watch: Watch | None) -> RunResult:
+    folder = journal.folder
     with journal, Recorder(folder) as recorder:
         for warning in recorder.warnings:
             journal.warn(warning)
@@ -283,14 +287,14 @@ class _Journal:
 
     def __init__(self, folder: RunFolder, manifest: RunManifest, notify: Callable[[str], None]) -> None:
         self.manifest = manifest
-        self._folder = folder
+        self.folder = folder
         self._notify = notify
 
     def warn(self, message: str) -> None:
         """Put a warning on record, once."""
         if message not in self.manifest.warnings:
             self.manifest.warnings.append(message)
-            self._folder.write_manifest(self.manifest)
+            self.folder.write_manifest(self.manifest)
             self._notify(f"warning: {message}")
 
     def fail(self, failure: FailedSample) -> None:
@@ -298,13 +302,13 @@ class _Journal:
         self.manifest.failed = [known for known in self.manifest.failed if known.sample != failure.sample]
         self.manifest.failed.append(failure)
         self._notify(f"failed: {failure.sample}: {failure.reason}")
-        self._folder.write_manifest(self.manifest)
+        self.folder.write_manifest(self.manifest)
 
     def end(self, status: Literal["done", "failed", "interrupted"]) -> None:
         """Write how the run ended."""
         self.manifest.status = status
         self.manifest.finished = _now()
-        self._folder.write_manifest(self.manifest)
+        self.folder.write_manifest(self.manifest)
 
     def __enter__(self) -> _Journal:
         return self

@@ -40,6 +40,7 @@ class SampleRunner:
         stopping: Whether the run was asked to stop.
         advanced: Told the stream seconds that have passed.
         peak_mib: Returns the peak memory since its last call, MiB.
+        watch: Told each spoken second as it is put on record.
         warn: Told what of a video was lost and which look ahead was refused, as it happens.
     """
 
@@ -51,8 +52,8 @@ class SampleRunner:
     stopping: Callable[[], bool]
     advanced: Callable[[float], None]
     peak_mib: Callable[[], float]
-    watch: Callable[[AnswerRecord, TickRecord], None] | None = None
     warn: Callable[[str], None]
+    watch: Callable[[AnswerRecord, TickRecord], None] | None = None
 
     def run(self, sample: StreamSample) -> None:
         """Run one sample and put everything on record.
