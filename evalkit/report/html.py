@@ -31,6 +31,7 @@ from evalkit.report.media import (
 from evalkit.report.payload import build_payload, embed_json, seconds_of
 from evalkit.report.runs import Run, collector_paused, load_runs
 from evalkit.report.scores import headline, percent, scaled, score_name
+from evalkit.report.verdicts import contests
 
 
 @dataclass(frozen=True)
@@ -157,10 +158,19 @@ def _headline(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 "n": main.n if main else None,
                 "clusters": main.clusters if main else None,
                 "coverage": percent(main.coverage) if main and main.coverage is not None else None,
+                "judge": _judge(run, main),
                 "digest": run.records.manifest.fingerprint_digest[:8],
             }
         )
     return cards
+
+
+def _judge(run: Run, main: Metric | None) -> str | None:
+    """Return who judged, where the card shows a win rate: a judge that is no language model is named as such."""
+    if main is None or main.name != "win_rate":
+        return None
+    named = {contest.baseline: contest.judge_label for contest in contests(run.records.verdicts)}
+    return named.get(main.group.removeprefix("vs ")) or main.note or None
 
 
 def _figure(metric: Metric) -> str | None:

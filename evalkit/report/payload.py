@@ -7,7 +7,7 @@ __all__ = ["Payload", "build_payload", "embed_json", "outcome"]
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,17 +137,26 @@ def _said(answer: AnswerRecord | None) -> Json | None:
     return {"x": answer.text, "n": answer.tokens}
 
 
+def _by_kind(counts: Mapping[str, int]) -> dict[str, int]:
+    """Add up the chat template's own tokens as ``markup``: a dozen kinds of one token each hide the rest."""
+    kinds: dict[str, int] = {}
+    for kind, count in counts.items():
+        name = "markup" if kind == "newline" or kind.endswith(("_open", "_close")) else kind
+        kinds[name] = kinds.get(name, 0) + count
+    return kinds
+
+
 def _memory(tick: TickRecord | None) -> Json | None:
     if tick is None:
         return None
     row: Json = {
         "c": tick.cache_tokens,
-        "k": tick.kept,
+        "k": _by_kind(tick.kept),
         "t": _rounded(tick.stages.total),
         "m": _rounded(tick.peak_mib or tick.rss_mib, 1),
     }
     if tick.evicted:
-        row["v"] = tick.evicted
+        row["v"] = _by_kind(tick.evicted)
     if tick.compressors:
         row["z"] = [
             f"{report.name}: {report.tokens_in} → {report.tokens_out} tokens"

@@ -167,7 +167,7 @@ def _accuracy(runs: Sequence[Run]) -> Plot | None:
         Column("Official", "%", digits=2),
         *(Column(name) for name in ("n", "Videos")),
     )
-    sizes = ", ".join(f"{group}: {n}" for group, n in {row[1]: row[4] for row in rows}.items())
+    sizes = ", ".join(f"{group}: {n}" for group, n in {row[1]: row[4] for row in rows}.items() if n is not None)
     diamonds = " Diamonds: the score by the benchmark's own parser." if any(bar.mark for bar in bars) else ""
     caption = f"Strict score by task with 95 % intervals.{diamonds} Questions, n: {sizes}."
     return Plot(figure, caption, Table(caption, columns, tuple(rows)))
@@ -176,11 +176,15 @@ def _accuracy(runs: Sequence[Run]) -> Plot | None:
 def _quality(run: Run) -> tuple[Estimate, str, int | None] | None:
     """Return the score a run is placed by, its name, and n."""
     metric = headline(run)
-    if metric:
+    if metric and metric.name != "win_rate":
         estimate, unit = scaled(metric)
         return estimate, f"{score_name(metric)} ({unit})" if unit else score_name(metric), metric.n
-    rates = [rate for contest in _contests(run) if (rate := win_rate(contest.pairs))]
-    return (_percent(rates[0]), "Win rate (%)", rates[0].n) if rates else None
+    for contest in _contests(run):
+        rate = win_rate(contest.pairs)
+        if rate:
+            judge = ", judge no LLM" if contest.offline else ""
+            return _percent(rate), f"Win rate (%){judge}", rate.n
+    return None
 
 
 def _pareto(runs: Sequence[Run]) -> Plot | None:

@@ -28,16 +28,19 @@ def score_tables(runs: Sequence[Run]) -> list[Table]:
     """Return the overall scores in percent and, where there are any, the other overall figures with their unit."""
     scores: list[tuple[Cell, ...]] = []
     others: list[tuple[Cell, ...]] = []
+    notes: list[str] = []
     for run in runs:
         for metric in run.metrics:
-            if not is_overall(metric) or is_timing(metric):
+            repeated = bool(metric.group and run.records.verdicts)  # the judging table has it
+            if not is_overall(metric) or is_timing(metric) or repeated:
                 continue
             estimate, unit = scaled(metric)
             n = (metric.n, metric.clusters)
             coverage = None if metric.coverage is None else 100 * metric.coverage
             if unit == "%":
-                note = "; ".join(filter(None, (metric.method, metric.note)))
-                scores.append((run.label, score_name(metric), _kind(metric), estimate, *n, coverage, note or "–"))
+                how = metric.method or "none"
+                scores.append((run.label, score_name(metric), _kind(metric), estimate, *n, coverage, how))
+                notes += [f"{run.label}, {score_name(metric)}: {metric.note}."] if metric.note else []
             else:
                 others.append((run.label, score_name(metric), estimate, unit or "–", metric.n, metric.note or "–"))
     score_columns = (
@@ -55,7 +58,7 @@ def score_tables(runs: Sequence[Run]) -> list[Table]:
         Column("n"),
         Column("Note", text=True),
     )
-    tables = [Table("Scores with 95 % intervals", score_columns, tuple(scores), label="scores")]
+    tables = [Table("Scores with 95 % intervals", score_columns, tuple(scores), tuple(notes), "scores")]
     if others:
         tables.append(Table("Other figures", other_columns, tuple(others), label="figures"))
     return [table for table in tables if table.rows]
@@ -249,10 +252,11 @@ def notices(runs: Sequence[Run]) -> list[str]:
 
 def summary_tables(runs: Sequence[Run]) -> list[Table]:
     """Return every table of a report but the set-up, in reading order."""
-    optional = [group_table(runs), judge_table(runs)]
+    judged, groups = judge_table(runs), group_table(runs)
     return [
+        *([judged] if judged else []),
         *score_tables(runs),
-        *(table for table in optional if table),
+        *([groups] if groups else []),
         coverage_table(runs),
         *latency_tables(runs),
         *failure_tables(runs)[:1],

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from evalkit.errors import DataError, UsageError
-from evalkit.records import AnswerRecord, Metric
+from evalkit.records import AnswerRecord, JsonlWriter, Metric
 from evalkit.report.html import build_report
 from evalkit.report.payload import embed_json, outcome
 from evalkit.report.summary import markdown_report
@@ -93,12 +93,40 @@ def test_tables_need_no_javascript_and_show_strict_official_coverage_and_interva
     run = question_run(tmp_path / "run")
     metric = json.loads((run / "metrics.json").read_text())["metrics"][0]
     text = cells(page(tmp_path, run))
-    value, low, high = (100 * metric[name] for name in ("value", "low", "high"))
+    value, low, high = (metric[name] for name in ("value", "low", "high"))
     assert f"{value:.2f} [{low:.2f}, {high:.2f}]" in text
     assert f"{value + 2:.2f}" in text
     assert f"{100 * metric['coverage']:.2f}" in text
     for fact in ("strict", "official", "16 cores", "two letters in the reply", "the video ends at 12.0 s", "EPM"):
         assert fact in text
+
+
+def test_judging_by_word_overlap_is_marked_on_the_card_and_in_the_table(tmp_path: Path) -> None:
+    text = cells(page(tmp_path, narration_run(tmp_path / "run", seconds=60)))
+    before_tables, _, tables = text.partition("Pairwise judging")
+    assert "61.00 %" in before_tables
+    assert "not an LLM" in before_tables
+    assert "not an LLM" in tables
+
+
+def test_a_sample_that_broke_is_named_with_its_reason(tmp_path: Path) -> None:
+    run = narration_run(tmp_path / "run", videos=1, seconds=5)
+    broken = [
+        AnswerRecord(
+            sample=sample, query=f"{sample}@failed", kind="narration", at=9.0, start=10.0, end=99.0,
+            status="failed", error="no video stream", cluster=sample,
+        )
+        for sample in ("game-0", "game-9")
+    ]  # fmt: skip
+    with JsonlWriter[AnswerRecord](run / "answers.jsonl") as writer:
+        for record in broken:
+            writer.append(record)
+    reader = page(tmp_path, run)
+    rows = reader.data("index")["timelines"]
+    assert [(row["sample"], row["seconds"], row["failed"]) for row in rows] == [("game-0", 5, 1), ("game-9", 0, 1)]
+    assert reader.data("timeline-0")["runs"][0]["said"][0]["n"] > 0, "the failure hides no second that was spoken"
+    assert reader.data("timeline-1")["failures"] == [{"run": 0, "reason": "no video stream"}]
+    assert "no video stream" in reader.shown
 
 
 def test_a_run_still_running_shows_no_score_and_says_so(tmp_path: Path) -> None:
@@ -262,5 +290,5 @@ def test_report_md_has_the_numbers_of_the_page(tmp_path: Path) -> None:
     run = question_run(tmp_path / "run", model="a|b")
     metric = Metric(**json.loads((run / "metrics.json").read_text())["metrics"][0])
     text = markdown_report([run])
-    assert f"{100 * (metric.value or 0):.2f}" in text
+    assert f"{metric.value or 0:.2f}" in text
     assert r"a\|b" in text
