@@ -1,0 +1,88 @@
+"""Measure latency and memory per second on synthetic frames, model by model, and draw them.
+
+The paper's efficiency figure: every model narrates the same frames and speaks the same number of tokens each
+second. Latency per token is (vision encode + prefill + generate) / tokens of that second.
+"""
+
+from __future__ import annotations
+
+__all__ = ["configure", "run"]
+
+import argparse
+import datetime
+from pathlib import Path
+
+from evalkit.cli.main import EXIT_DONE, EXIT_FAILED_SAMPLES
+from evalkit.cli.output import emit_json, note, say
+from evalkit.errors import UsageError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    default = "full,sliding,sliding-chunked,streamingvlm"
+    parser.add_argument("--models", default=default, help=f"models, separated by commas (default {default})")
+    parser.add_argument("--checkpoint", help="weights for all of them, such as tiny (default: each model's own)")
+    parser.add_argument("--seconds", type=int, default=120, help="length of the stream (default 120)")
+    parser.add_argument("--size", default="504x280", help="WIDTHxHEIGHT of the frames (default 504x280)")
+    parser.add_argument("--fps", type=float, default=2.0, help="frames per second (default 2)")
+    parser.add_argument("--tokens", type=int, default=20, help="tokens spoken per second (default 20)")
+    parser.add_argument("--previous-words", type=int, default=1100, help="words of previous text at the start")
+    parser.add_argument("--compress", help="compression for all models, as for evalkit run")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    parser.add_argument("--attention", default="sdpa", help="attention kernel of transformers")
+    parser.add_argument("--seed", type=int, default=42, help="seed of the frames")
+    parser.add_argument("--out", metavar="DIR", help="folder for records and figure (default runs/bench/STARTED)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print and draw."""
+    from evalkit.cli.run import terminal_report
+    from evalkit.report import plot_runs
+    from evalkit.run.bench import BenchRequest, bench_json, bench_models
+
+    models = tuple(name.strip() for name in args.models.split(",") if name.strip())
+    if not models or args.seconds < 1 or args.tokens < 1:
+        raise UsageError("bench needs --models, --seconds of at least 1 and --tokens of at least 1")
+    request = BenchRequest(
+        models=models,
+        checkpoint=args.checkpoint,
+        seconds=args.seconds,
+        size=_size(args.size),
+        fps=args.fps,
+        tokens=args.tokens,
+        previous_words=args.previous_words,
+        device=args.device,
+        dtype=args.dtype,
+        attention=args.attention,
+        compress=args.compress,
+        seed=args.seed,
+    )
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    out = Path(args.out) if args.out else Path("runs") / "bench" / stamp
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"--out {out} exists and is not an empty folder")
+    folders = bench_models(request, out)
+    figures = bench_json(folders)
+    drawn = plot_runs(folders, "latency", out)
+    if args.json:
+        emit_json(figures | {"figures": [str(path) for path in drawn]})
+    else:
+        say(terminal_report(folders))
+        say("figures: " + ", ".join(str(path) for path in drawn))
+    failed = [name for name, model in figures["models"].items() if model["failed"]]
+    for name in failed:
+        note(
+            f"{name} stopped after {figures['models'][name]['seconds']} s: {figures['models'][name]['failed'][0]}"
+        )
+    return EXIT_FAILED_SAMPLES if failed else EXIT_DONE
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, cross, height = text.partition("x")
+    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise UsageError(f"--size wants WIDTHxHEIGHT in pixels, such as 504x280, not {text!r}")
+    if int(width) % 28 or int(height) % 28:
+        raise UsageError(f"--size {text}: both sides must be multiples of 28 pixels")
+    return int(width), int(height)

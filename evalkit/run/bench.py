@@ -1,0 +1,244 @@
+"""The efficiency figure: models under their policies on synthetic frames, each second on record."""
+
+from __future__ import annotations
+
+__all__ = ["BenchRequest", "SyntheticFrames", "bench_json", "bench_models"]
+
+import datetime
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Never
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from evalkit.compress import CompressionSpec, parse_compression
+from evalkit.errors import EvalkitError
+from evalkit.models.cached import CachedModel
+from evalkit.models.catalog import catalog
+from evalkit.models.load import LoadRequest, checkpoint_revision, load_backbone
+from evalkit.models.protocol import SessionRequest
+from evalkit.models.settings import GenerationSettings
+from evalkit.records import (
+    FailedSample,
+    JsonlWriter,
+    RunFolder,
+    RunManifest,
+    StageTimes,
+    TickRecord,
+)
+from evalkit.run.fingerprint import fingerprint_digest, git_revision, host_facts, versions
+from evalkit.stream import FrameBatch, FrameFeed, FrameSchedule, Narration, Tick
+
+_INSTRUCTION = "Describe what happens."
+_PREVIOUS_WORD = " and"
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRequest:
+    """What is measured.
+
+    Args:
+        models: Catalog names.
+        checkpoint: Weights for all of them; ``None`` for each model's own.
+        seconds: Length of the stream.
+        size: ``(width, height)`` of the frames, multiples of the backbone's factor.
+        fps: Frames per second.
+        tokens: Exact number of tokens spoken per second.
+        previous_words: Words of previous text at the start, so that text windows are full from the first second.
+        device: As for a run.
+        dtype: As for a run.
+        attention: As for a run.
+        compress: Compression for all models; ``None`` for each model's own.
+        seed: Seed of the frames.
+    """
+
+    models: tuple[str, ...]
+    checkpoint: str | None
+    seconds: int
+    size: tuple[int, int]
+    fps: float = 2.0
+    tokens: int = 20
+    previous_words: int = 1100
+    device: str = "auto"
+    dtype: str = "auto"
+    attention: str = "sdpa"
+    compress: str | None = None
+    seed: int = 42
+
+
+class SyntheticFrames:
+    """Frames of moving noise, made ahead of time so that making them costs nothing; a `FrameSource`.
+
+    Args:
+        size: ``(width, height)``.
+        seed: Seed of the noise.
+    """
+
+    def __init__(self, size: tuple[int, int], seed: int) -> None:
+        width, height = size
+        rng = np.random.default_rng(seed)
+        self._pool: NDArray[np.uint8] = rng.integers(0, 256, (16, height, width, 3), dtype=np.uint8)
+
+    def frames(self, ticks: Iterable[Tick]) -> Iterator[FrameBatch]:
+        """Yield frames from a pool of sixteen, in turn."""
+        shown = 0
+        for tick in ticks:
+            count = len(tick.frame_times)
+            chosen = np.arange(shown, shown + count) % len(self._pool)
+            shown += count
+            yield FrameBatch(self._pool[chosen], tick.frame_times)
+
+    def __enter__(self) -> SyntheticFrames:
+        """Return the source itself."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Hold nothing."""
+
+
+def bench_models(request: BenchRequest, out: Path) -> list[Path]:
+    """Measure every model on the same frames, one after the other.
+
+    Args:
+        request: What is measured.
+        out: Folder that gets a run folder per model.
+
+    Returns:
+        The run folders. A model that ran out of memory leaves the seconds it managed and its reason.
+
+    Raises:
+        UsageError: A model or checkpoint does not exist.
+    """
+    entries = [catalog(name) for name in request.models]
+    folders: list[Path] = []
+    loaded: dict[str, Any] = {}
+    for entry in entries:
+        checkpoint = request.checkpoint or entry.checkpoint
+        if checkpoint not in loaded:
+            loaded.clear()
+            loaded[checkpoint] = load_backbone(
+                LoadRequest(checkpoint, request.device, request.dtype, request.attention)
+            )
+        backbone = loaded[checkpoint]
+        generation = GenerationSettings(temperature=0, max_new_tokens=request.tokens, exact_tokens=True)
+        revision = checkpoint_revision(checkpoint, backbone.network)
+        policy = entry.memory(**entry.memory_defaults)
+        spec = parse_compression(entry.compress if request.compress is None else request.compress)
+        model = CachedModel(entry.name, backbone, policy, generation, revision, spec)
+        folders.append(_bench(model, spec, request, out / entry.name))
+    return folders
+
+
+def _bench(model: CachedModel, spec: CompressionSpec, request: BenchRequest, path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    folder = RunFolder(path)
+    manifest = _manifest(model, spec, request)
+    folder.write_manifest(manifest)
+    session = model.open(_session_request(request))
+    schedule = FrameSchedule(0, request.seconds, request.fps)
+    bar: tqdm[Never] = tqdm(total=len(schedule), desc=model.name, unit="s", disable=not sys.stderr.isatty())
+    source = SyntheticFrames(request.size, request.seed)
+    with JsonlWriter[TickRecord](folder.ticks_path) as ticks, FrameFeed(schedule, source) as feed, bar:
+        try:
+            for chunk in feed:
+                step = session.speak(chunk).step
+                stages = StageTimes(**step.stages, total=sum(step.stages.values()))
+                ticks.append(
+                    TickRecord(
+                        sample="synthetic",
+                        second=chunk.tick.index,
+                        start=chunk.tick.start_seconds,
+                        end=chunk.tick.end_seconds,
+                        frames=len(chunk.frames),
+                        stages=stages,
+                        tokens_in=step.tokens_in,
+                        kept=step.kept,
+                        evicted=step.evicted,
+                        generated=step.generated,
+                        cache_tokens=step.cache_tokens,
+                        peak_mib=model.peak_mib(),
+                        first_token=step.first_token,
+                        compressors=step.compressors,
+                    )
+                )
+                bar.update()
+        except (MemoryError, RuntimeError, EvalkitError) as error:
+            reason = " ".join(str(error).split())
+            manifest.failed.append(FailedSample(sample="synthetic", reason=reason, error=type(error).__name__))
+        finally:
+            session.close()
+    manifest.status = "failed" if manifest.failed else "done"
+    manifest.finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    folder.write_manifest(manifest)
+    return path
+
+
+def _session_request(request: BenchRequest) -> SessionRequest:
+    narration = Narration(_INSTRUCTION, _PREVIOUS_WORD * request.previous_words)
+    return SessionRequest("synthetic", request.fps, request.seed, narration)
+
+
+def _manifest(model: CachedModel, spec: CompressionSpec, request: BenchRequest) -> RunManifest:
+    fingerprint = {
+        "task": "bench",
+        "frames.size": "x".join(map(str, request.size)),
+        "frames.fps": f"{request.fps:g}",
+        "seconds": request.seconds,
+        "tokens": request.tokens,
+        "previous_words": request.previous_words,
+        "attention": request.attention,
+        "seed": request.seed,
+        "dtype": str(model.backbone.dtype).removeprefix("torch."),
+        "model.name": model.name,
+        "model.compress": spec.canonical(),
+        **model.identity(),
+    }
+    return RunManifest(
+        task="bench",
+        model=model.name,
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        options={"models": list(request.models), "seconds": request.seconds, "tokens": request.tokens},
+        fingerprint=fingerprint,
+        fingerprint_digest=fingerprint_digest(fingerprint),
+        versions=versions(),
+        git=git_revision(),
+        host=host_facts(str(model.backbone.device)),
+        seeds={"run": request.seed},
+        planned=["synthetic"],
+    )
+
+
+def bench_json(folders: Sequence[Path]) -> dict[str, Any]:
+    """Return the figures of bench runs, seconds and MiB.
+
+    Args:
+        folders: What `bench_models` returned.
+    """
+    from evalkit.records import read_run
+    from evalkit.report import summarize_ticks
+
+    models: dict[str, Any] = {}
+    for path in folders:
+        run = read_run(path)
+        summary = summarize_ticks(run.manifest.model, run.ticks)
+        stages = {
+            stage: sum(getattr(tick.stages, stage) for tick in run.ticks) / len(run.ticks) if run.ticks else None
+            for stage in StageTimes.model_fields
+            if stage != "total"
+        }
+        models[run.manifest.model] = {
+            "per_second": None if summary.per_second is None else summary.per_second.as_dict(),
+            "per_token": None if summary.per_token is None else summary.per_token.p50,
+            "per_token_percentiles": None if summary.per_token is None else summary.per_token.as_dict(),
+            "stages": stages,
+            "cache_tokens": run.ticks[-1].cache_tokens if run.ticks else None,
+            "peak_memory_mib": summary.peak_mib,
+            "seconds": len(run.ticks),
+            "failed": [failure.reason for failure in run.manifest.failed],
+            "records": str(path),
+        }
+    return {"models": models}
