@@ -183,7 +183,7 @@ def _quality(run: Run) -> tuple[Estimate, str, int | None] | None:
         rate = win_rate(contest.pairs)
         if rate:
             judge = ", judge no LLM" if contest.offline else ""
-            return _percent(rate), f"Win rate (%){judge}", rate.n
+            return _percent(rate), f"Win rate vs {contest.baseline} (%){judge}", rate.n
     return None
 
 
@@ -203,7 +203,10 @@ def _pareto(runs: Sequence[Run]) -> Plot | None:
     if not placed:
         return None
     if len(names) > 1:
-        raise UsageError(f"these runs have different main scores ({', '.join(names)}), so no axis fits them all")
+        raise UsageError(
+            f"these runs have different main scores ({', '.join(names)}), so no axis fits them all; "
+            "judge every run against the same baseline"
+        )
     (score,) = names
     figure, (axis,) = figures.new_figure(2.5)
     cost_only = {name: (Estimate(cost.value, cost.value, cost.high), y) for name, (cost, y) in placed.items()}

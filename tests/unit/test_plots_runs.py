@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,15 @@ def test_scores_of_a_run_under_way_are_not_drawn(tmp_path: Path) -> None:
     run = question_run(tmp_path / "run", status="running", finished=None)
     with pytest.raises(UsageError, match=r"still running.*scores are withheld"):
         plot_runs([run], "accuracy", tmp_path / "out")
+
+
+def test_win_rates_against_different_baselines_share_no_axis(narrated: list[Path], tmp_path: Path) -> None:
+    other = shutil.copytree(narrated[0], tmp_path / "other")
+    verdicts = other / "verdicts.jsonl"
+    verdicts.write_text(verdicts.read_text().replace('"baseline_name":"baseline"', '"baseline_name":"another"'))
+    with pytest.raises(UsageError, match=r"vs another.*same baseline|vs baseline.*same baseline"):
+        plot_runs([narrated[1], other], "pareto", tmp_path / "out")
+    assert plot_runs(narrated, "pareto", tmp_path / "out")
 
 
 def test_an_unknown_kind_is_answered_with_a_suggestion(asked: list[Path], tmp_path: Path) -> None:
