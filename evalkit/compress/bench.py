@@ -45,6 +45,8 @@ class ChunkComparison:
         reused_share: Share of token computations taken from the reference.
         full_seconds: Median wall seconds without the cacher.
         cached_seconds: Median wall seconds with it.
+        time_ratio: Median of cached over full time of the pairs taken back to back, which a machine that slows
+            down in between does not move.
         relative_error: ``|cached - full| / |full|`` of the features (Frobenius norms).
     """
 
@@ -53,6 +55,7 @@ class ChunkComparison:
     reused_share: float
     full_seconds: float
     cached_seconds: float
+    time_ratio: float
     relative_error: float
 
 
@@ -65,13 +68,13 @@ class EncodingComparison:
     @property
     def saved(self) -> float:
         """Share of the encode time saved over the stream, references included."""
-        cached = sum(chunk.cached_seconds for chunk in self.chunks)
+        cached = sum(chunk.full_seconds * chunk.time_ratio for chunk in self.chunks)
         return 1.0 - cached / sum(chunk.full_seconds for chunk in self.chunks)
 
     @property
     def between_references(self) -> float | None:
-        """Median of cached over full time of the calls without a reference, ``None`` where all have one."""
-        ratios = [c.cached_seconds / c.full_seconds for c in self.chunks if c.reference_frames == 0]
+        """Median time ratio of the calls without a reference, ``None`` where all have one."""
+        ratios = [chunk.time_ratio for chunk in self.chunks if chunk.reference_frames == 0]
         return statistics.median(ratios) if ratios else None
 
     @property
@@ -108,8 +111,7 @@ def compare_encoding(
     """
     if not chunks or repeats < 1:
         raise UsageError("a comparison needs at least one chunk of frames and one repeat")
-    full_times: list[list[float]] = [[] for _ in chunks]
-    cached_times: list[list[float]] = [[] for _ in chunks]
+    pairs: list[list[tuple[float, float]]] = [[] for _ in chunks]
     outcomes: list[tuple[float, EncodedFrames]] = []
     for turn in range(repeats + 1):
         state = cacher.new_state()
@@ -122,21 +124,24 @@ def compare_encoding(
                 results[cached] = cacher.encode(*inputs, state) if cached else cacher.encode_full(*inputs)
                 times[cached] = _settled(clock, inputs) - start
             if turn:
-                full_times[index].append(times[False])
-                cached_times[index].append(times[True])
+                pairs[index].append((times[False], times[True]))
             outcomes.append((_relative_error(results[True].features, results[False]), results[True]))
     return EncodingComparison(
-        tuple(
-            ChunkComparison(
-                index=index,
-                reference_frames=encoded.report.reference_frames,
-                reused_share=encoded.report.reused_share or 0.0,
-                full_seconds=statistics.median(full_times[index]),
-                cached_seconds=statistics.median(cached_times[index]),
-                relative_error=error,
-            )
-            for index, (error, encoded) in enumerate(outcomes)
-        )
+        tuple(_comparison(index, pairs[index], encoded, error) for index, (error, encoded) in enumerate(outcomes))
+    )
+
+
+def _comparison(
+    index: int, pairs: Sequence[tuple[float, float]], encoded: EncodedFrames, error: float
+) -> ChunkComparison:
+    return ChunkComparison(
+        index=index,
+        reference_frames=encoded.report.reference_frames,
+        reused_share=encoded.report.reused_share or 0.0,
+        full_seconds=statistics.median(full for full, _ in pairs),
+        cached_seconds=statistics.median(cached for _, cached in pairs),
+        time_ratio=statistics.median(cached / full for full, cached in pairs),
+        relative_error=error,
     )
 
 

@@ -16,12 +16,12 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any, Literal
 
 from evalkit.compress.settings import CacherSettings, PrunerSettings
 from evalkit.errors import UsageError, suggest
+from evalkit.registry import Registry
 
 COMPRESSOR_GROUP = "evalkit.compressors"
 NO_COMPRESSION = "none"
@@ -144,17 +144,16 @@ def compressor_kinds() -> dict[str, CompressorKind]:
     """Return every compressor by name: the built-in ones and those of installed packages.
 
     Raises:
-        UsageError: An entry point gives no `CompressorKind`, or takes a name already in use.
+        UsageError: An entry point cannot be loaded, gives no `CompressorKind`, or takes a name in use.
     """
     kinds = {kind.name: kind for kind in _BUILT_IN}
-    for point in entry_points(group=COMPRESSOR_GROUP):
-        kind = point.load()
+    registry = Registry(COMPRESSOR_GROUP, "compressor")
+    for name in registry.names():
+        kind = registry.get(name)
         if not isinstance(kind, CompressorKind):
-            raise UsageError(
-                f"entry point {point.name!r} of {COMPRESSOR_GROUP} is no CompressorKind: {point.value}"
-            )
+            raise UsageError(f"entry point {name!r} of {COMPRESSOR_GROUP} gives no CompressorKind")
         if kind.name in kinds and kinds[kind.name] is not kind:
-            raise UsageError(f"two packages give a compressor named {kind.name!r}; uninstall {point.value}")
+            raise UsageError(f"entry point {name!r} gives a second compressor named {kind.name!r}; uninstall one")
         kinds[kind.name] = kind
     return kinds
 
