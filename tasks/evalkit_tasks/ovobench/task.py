@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from evalkit.errors import UsageError, suggest
 from evalkit.records import Metric
@@ -25,6 +25,7 @@ class OvoBench:
     summary: ClassVar[str] = "OVO-Bench: backward tracing, real-time perception, forward responding (12 sub-tasks)"
     settings: ClassVar[type[TaskSettings]] = OvoSettings
     formats: ClassVar[tuple[str, ...]] = ("official", "logit", "evalkit")
+    demo_settings: ClassVar[dict[str, Any]] = {}
 
     def load(self, data: Path, settings: TaskSettings) -> TaskData:
         """Read the annotations below ``data`` and make the samples of the chosen protocol.
