@@ -149,7 +149,8 @@ def _difference(base: Entry, head: Entry, primary: str, find_run: FindRun) -> Di
     places = find_run(base), find_run(head)
     if places[0] is not None and places[1] is not None and places[0] != places[1]:
         return _paired(base, head, primary, (read_run(places[0], ticks=False), read_run(places[1], ticks=False)))
-    return _plain(base, head, primary, "the answers of both runs are not at hand")
+    published = base.source.kind == "published"
+    return _plain(base, head, primary, "published figures" if published else "the runs' answers are not at hand")
 
 
 def _plain(base: Entry, head: Entry, primary: str, reason: str) -> Difference:

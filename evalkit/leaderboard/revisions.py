@@ -31,7 +31,9 @@ def boards_at(place: str, folder: Path, task: str | None) -> dict[str, Leaderboa
     if path.is_file():
         board = read_board(path)
         return {board.task: board} if task in (None, board.task) else {}
-    if path.is_dir():
+    if place and path.is_dir():
+        if not task_names(path):
+            raise UsageError(f"{place!r} is a folder without leaderboards")
         names = task_names(path) if task is None else [task]
         return {name: read_board(board_path(path, name)) for name in names if board_path(path, name).exists()}
     return _at_revision(place, folder, task)

@@ -124,14 +124,14 @@ def test_the_shipped_files_are_in_the_form_that_is_written():
 
 
 def test_published_figures_hold_what_their_sources_print():
-    values = {
-        entry.id: entry.metrics for task in TASKS for entry in read_board(FOLDER / f"{task}.json").entries
-    }
+    values = {entry.id: entry.metrics for task in TASKS for entry in read_board(FOLDER / f"{task}.json").entries}
     paper = values["paper-gpt-5--streamingvlm-infinite"]
     assert list(paper.values()) == [66.18, 87.81, 99.12]
     gemini = values["official--gemini-1.5-pro"]
     assert gemini["total"] == 63.00
-    assert gemini["total"] == pytest.approx((gemini["backward"] + gemini["realtime"] + gemini["forward"]) / 3, abs=0.01)
+    assert gemini["total"] == pytest.approx(
+        (gemini["backward"] + gemini["realtime"] + gemini["forward"]) / 3, abs=0.01
+    )
     assert values["all-context--gpt-4o"]["overall"] == 60.15
     assert values["logit-realtime--streamingvlm"]["realtime"] == 61.96
     assert values["without-subtitles--gpt-4o"]["overall"] == 71.9
