@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -79,12 +79,22 @@ class JsonlWriter(Generic[R]):
         self.path = path
         if path.exists():
             _cut_torn_line(path)
-        self._file: IO[bytes] = path.open("ab")
+        self._file = path.open("ab", buffering=0)
 
     def append(self, record: R) -> None:
-        """Write one record and flush it to the operating system."""
-        self._file.write(record.model_dump_json(exclude_defaults=False).encode() + b"\n")
-        self._file.flush()
+        """Hand one record to the operating system, whole or, where the disk is full, not at all.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        line = memoryview(record.model_dump_json(exclude_defaults=False).encode() + b"\n")
+        end = self._file.tell()
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError:
+            self._file.truncate(end)
+            raise
 
     def offset(self) -> int:
         """Return the file's length in bytes, for checkpoints."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evalkit.judge import JudgeSummary
-from evalkit.records import AnswerRecord, Metric, MetricsFile, RunRecords, TickRecord, read_run
+from evalkit.records import AnswerRecord, Metric, MetricsFile, RunRecords, TickRecord, read_run, write_atomic
 from evalkit.report import build_report, markdown_report, plot_runs, summarize_ticks, write_captions
 from evalkit.run.judging import judge_metrics
 from evalkit.run.plan import task_named
@@ -43,7 +43,7 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
     )
     if any(answer.kind == "narration" for answer in run.answers):
         write_captions(run.folder.captions_path, run.answers)
-    (path / "report.md").write_text(markdown_report([path]), encoding="utf-8")
+    write_atomic(path / "report.md", markdown_report([path]))
     build_report([path], path / "report.html")
     plots = path / "plots"
     for kind, there in (("latency", bool(run.ticks)), ("winrate", bool(run.verdicts))):

@@ -207,6 +207,8 @@ def _open_folder(
     if options.resume:
         manifest = folder.read_manifest()
         _check_resumable(folder, manifest, fingerprint)
+        for part in path.rglob(".*.part"):  # of a process that was killed while it replaced a file
+            part.unlink()
         manifest.status, manifest.error, manifest.finished = "running", None, None
         folder.write_manifest(manifest)
         return folder, manifest

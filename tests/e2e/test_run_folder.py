@@ -1,0 +1,181 @@
+"""A run folder is never half-written: interrupted runs, full disks, a second writer, and folders of other runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Started
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+def command(data: Path, out: str, *more: str) -> list[str | Path]:
+    words = ["run", "--task", "inf-streams", "--model", "streamingvlm", "--checkpoint", "tiny", "--data", data]
+    return [*words, "--set", "start_seconds=5", "--out", out, *more]
+
+
+def one_line(text: str) -> str:
+    lines = text.splitlines()
+    assert len(lines) == 1, text
+    assert "Traceback" not in text
+    return lines[0]
+
+
+def wait_for(path: Path, lines: int, run: Started) -> None:
+    while run.process.is_alive() and not (path.exists() and path.read_bytes().count(b"\n") >= lines):
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def finished(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the small data set."""
+    from evalkit.cli.main import main
+
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_DIR", "/nonexistent")
+        assert main([str(word) for word in command(small_data, str(folder))]) == 0
+    return folder
+
+
+def copy(finished: Path, target: Path, **changes: object) -> Path:
+    target.mkdir()
+    for path in finished.iterdir():
+        if path.is_file():
+            (target / path.name).write_bytes(path.read_bytes())
+    manifest = json.loads((target / "run.json").read_text())
+    (target / "run.json").write_text(json.dumps(manifest | changes))
+    return target
+
+
+def test_ctrl_c_ends_the_second_in_hand_and_says_how_to_resume(
+    small_data: Path, tmp_path: Path, start: Callable[..., Started], evalkit: Call
+) -> None:
+    run = start(*command(small_data, "run"))
+    answers = tmp_path / "run" / "answers.jsonl"
+    wait_for(answers, 2, run)
+    os.kill(run.process.pid or 0, signal.SIGINT)
+    code, out, err = run.wait()
+    assert (code, out) == (130, "")
+    assert "stopping after this second" in err
+    assert "interrupted: go on with the same options and --resume --out run" in err
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+    said = answers.read_text().splitlines()
+    assert 2 <= len(said) < 20
+    assert len((tmp_path / "run" / "ticks.jsonl").read_text().splitlines()) == len(said)
+    assert evalkit(*command(small_data, "run", "--resume"))[0] == 0
+    assert answers.read_text().splitlines()[: len(said)] == said
+    assert len(answers.read_text().splitlines()) == 20
+
+
+def test_of_two_runs_into_one_folder_the_second_is_refused_and_the_first_goes_on(
+    small_data: Path, tmp_path: Path, start: Callable[..., Started], evalkit: Call
+) -> None:
+    first = start(*command(small_data, "run"))
+    wait_for(tmp_path / "run" / "ticks.jsonl", 1, first)
+    os.kill(first.process.pid or 0, signal.SIGSTOP)
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    code, _, err = evalkit(*command(small_data, "run", "--resume"))
+    assert code == 2
+    assert one_line(err) == "evalkit: another process is writing into run"
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+    os.kill(first.process.pid or 0, signal.SIGCONT)
+    assert first.wait()[0] == 0
+    assert len((tmp_path / "run" / "answers.jsonl").read_text().splitlines()) == 20
+
+
+def test_a_full_disk_is_one_line_and_what_was_written_stays_readable(
+    small_data: Path, tmp_path: Path, start: Callable[..., Started], evalkit: Call
+) -> None:
+    code, _, err = start(*command(small_data, "run"), file_limit=6000).wait()
+    assert code == 2
+    assert "File too large" in one_line(err)
+    folder = tmp_path / "run"
+    assert not list(folder.rglob("*.part"))
+    assert json.loads((folder / "run.json").read_text())["status"] == "failed"
+    ticks = (folder / "ticks.jsonl").read_bytes()
+    assert ticks.endswith(b"\n"), "no half record"
+    assert evalkit(*command(small_data, "run", "--resume"))[0] == 0
+    assert len((folder / "answers.jsonl").read_text().splitlines()) == 20
+
+
+def test_a_disk_too_full_for_run_json_leaves_an_empty_folder(
+    small_data: Path, tmp_path: Path, start: Callable[..., Started]
+) -> None:
+    code, _, err = start(*command(small_data, "run"), file_limit=500).wait()
+    assert code == 2
+    assert "File too large" in one_line(err)
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_folder_with_a_run_is_not_written_over(finished: Path, small_data: Path, evalkit: Call) -> None:
+    before = (finished / "run.json").read_bytes()
+    code, _, err = evalkit(*command(small_data, str(finished)))
+    assert code == 2
+    assert "holds a run already: pass --resume" in one_line(err)
+    assert (finished / "run.json").read_bytes() == before
+
+
+def test_a_folder_with_other_files_is_not_written_into(small_data: Path, tmp_path: Path, evalkit: Call) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("precious")
+    code, _, err = evalkit(*command(small_data, "run"))
+    assert code == 2
+    assert "is not an empty folder" in one_line(err)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("out", ["notes.txt", "notes.txt/run"])
+def test_a_run_folder_cannot_lie_in_a_file(out: str, small_data: Path, tmp_path: Path, evalkit: Call) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    code, _, err = evalkit(*command(small_data, out))
+    assert code == 2
+    assert "notes.txt" in one_line(err)
+
+
+def test_resuming_with_other_settings_names_what_differs(finished: Path, small_data: Path, evalkit: Call) -> None:
+    code, _, err = evalkit(*command(small_data, str(finished), "--resume", "--seed", "7"))
+    assert code == 2
+    assert "was run with other settings" in one_line(err)
+    assert "seed=42 (now 7)" in err
+    assert json.loads((finished / "run.json").read_text())["status"] == "done"
+
+
+def test_resuming_a_finished_run_changes_no_record(finished: Path, small_data: Path, evalkit: Call) -> None:
+    before = [(finished / name).read_bytes() for name in ("answers.jsonl", "ticks.jsonl")]
+    code, _, _ = evalkit(*command(small_data, str(finished), "--resume"))
+    assert code == 0
+    assert [(finished / name).read_bytes() for name in ("answers.jsonl", "ticks.jsonl")] == before
+
+
+@pytest.mark.parametrize("verb", ["run", "judge"])
+def test_a_run_folder_of_a_newer_version_is_refused(
+    verb: str, finished: Path, small_data: Path, tmp_path: Path, evalkit: Call
+) -> None:
+    newer = copy(finished, tmp_path / "newer", v=99)
+    if verb == "run":
+        code, _, err = evalkit(*command(small_data, str(newer), "--resume"))
+    else:
+        code, _, err = evalkit("judge", newer, "--against", finished, "--judge", "overlap")
+    assert code == 2
+    assert "newer evalkit (schema 99" in one_line(err)
+
+
+def test_resuming_what_is_no_run_folder_says_so(small_data: Path, tmp_path: Path, evalkit: Call) -> None:
+    code, _, err = evalkit(*command(small_data, "nowhere", "--resume"))
+    assert code == 2
+    assert "nowhere is not a run folder" in one_line(err)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_resume_finds_the_latest_unfinished_run_of_the_same_options(small_data: Path, evalkit: Call) -> None:
+    words = command(small_data, "x")[:-2]
+    code, _, err = evalkit(*words, "--resume")
+    assert code == 2
+    assert "there is no unfinished run of these options below runs/inf-streams/streamingvlm" in one_line(err)
