@@ -4,7 +4,7 @@ The bare loop decodes every frame with the same thread setting and does nothing 
 decodes what a 2 fps schedule needs, converts and resizes those frames and hands them over tick by tick.
 Runs alternate; the JSON on stdout holds the median of each side, in seconds, and their ratio.
 
-    python scripts/bench_decode.py [--seconds 30] [--repeats 9] [--size 1008x560] [--b-frames 3]
+    python scripts/bench_decode.py [--seconds 30] [--repeats 9] [--size 1008x560] [--b-frames 3] [--preset medium]
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from evalkit.video import VideoFrames
 WIDTH, HEIGHT, RATE = 1280, 720, 30
 
 
-def make_file(path: Path, seconds: int, b_frames: int) -> None:
+def make_file(path: Path, seconds: int, b_frames: int, preset: str = "medium") -> None:
     """Write a 720p30 H.264 file in which a textured scene pans and shapes move across it."""
     noise = np.random.default_rng(0).integers(0, 255, (HEIGHT // 8, WIDTH // 4, 3), np.uint8)
     scene = np.kron(noise, np.ones((8, 8, 1), np.uint8)) // 2 + 64
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"preset": "medium", "crf": "23"})
+        stream = container.add_stream("libx264", rate=RATE, options={"preset": preset, "crf": "23"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.max_b_frames = b_frames
         for k in range(seconds * RATE):
@@ -76,11 +76,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--fps", type=float, default=2.0)
     parser.add_argument("--size", default="1008x560")
     parser.add_argument("--b-frames", type=int, default=3)
+    parser.add_argument("--preset", default="medium")
     options = parser.parse_args(arguments)
     width, height = (int(side) for side in options.size.split("x"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.mp4"
-        make_file(path, options.seconds, options.b_frames)
+        make_file(path, options.seconds, options.b_frames, options.preset)
         bare(path)
         scheduled(path, options.seconds, options.fps, (width, height))
         bare_times, own_times = [], []
@@ -100,6 +101,7 @@ def main(arguments: list[str]) -> None:
                 "fps": options.fps,
                 "size": options.size,
                 "b_frames": options.b_frames,
+                "preset": options.preset,
                 "file_mb": round(megabytes, 2),
             }
         )
