@@ -3,7 +3,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 WORKERS ?= 2
-export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test lint format test-slow test-gpu golden clean
 
@@ -15,8 +14,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	@OMP_NUM_THREADS= $(BIN)/evalkit demo
+	@$(BIN)/evalkit demo
 
+test: export OMP_NUM_THREADS = 1
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 

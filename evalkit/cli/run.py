@@ -106,7 +106,7 @@ def terminal_report(paths: Sequence[Path]) -> str:
     runs = load_runs(paths)
     judged = judge_table(runs)
     scored = score_tables(runs) if any(a.kind != "narration" for run in runs for a in run.records.answers) else []
-    tables = [*scored, *([judged] if judged else []), coverage_table(runs), *latency_tables(runs)[:2]]
+    tables = [*scored, *([judged] if judged else []), coverage_table(runs), *latency_tables(runs)[:3]]
     return "\n".join([*notices(runs), *(to_text(table) for table in tables)])
 
 

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from evalkit.cli.main import EXIT_DONE
+from evalkit.cli.output import say
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,5 +22,5 @@ def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     from evalkit.report import serve
 
-    serve([Path(run) for run in args.runs], host=args.host, port=args.port)
+    serve([Path(run) for run in args.runs], host=args.host, port=args.port, on_ready=say)
     return EXIT_DONE
