@@ -17,7 +17,7 @@ from evalkit.records import AnswerRecord, StageTimes, TickRecord
 from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.clips import read_clip
 from evalkit.run.recorder import Recorder
-from evalkit.stream import Chunk, FrameFeed, FrameSchedule, Query, StreamSample, Tick, exact_seconds
+from evalkit.stream import Chunk, FrameFeed, FrameSchedule, Narration, Query, StreamSample, Tick, exact_seconds
 from evalkit.video import VideoFrames
 
 _PROCESS = psutil.Process()
@@ -94,7 +94,7 @@ class SampleRunner:
         for chunk in feed:
             told = self._tell_losses(sample, feed, told)
             if sample.narration is not None:
-                self._speak(sample, session, chunk)
+                self._speak(sample, sample.narration, session, chunk)
             else:
                 self._watch(sample, session, chunk, queries, texts)
             self.advanced(float(chunk.tick.end - chunk.tick.start))
@@ -131,7 +131,7 @@ class SampleRunner:
         if self.stopping():
             raise Interrupted
 
-    def _speak(self, sample: StreamSample, session: StreamSession, chunk: Chunk) -> None:
+    def _speak(self, sample: StreamSample, narration: Narration, session: StreamSession, chunk: Chunk) -> None:
         spoken = session.speak(chunk)
         tick = self._record_tick(sample, chunk, spoken.step)
         answer = AnswerRecord(
@@ -142,6 +142,7 @@ class SampleRunner:
             start=chunk.tick.start_seconds,
             end=chunk.tick.end_seconds,
             text=spoken.text,
+            gold=narration.reference_between(chunk.tick.start_seconds, chunk.tick.end_seconds) or None,
             cluster=sample.cluster,
             tags=sample.tags,
             tokens=len(spoken.ids),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -68,6 +69,12 @@ class Narration:
     instruction: str
     previous_text: str = ""
     reference: tuple[tuple[float, float, str], ...] = ()
+
+    def reference_between(self, start: float, end: float) -> str:
+        """Return the reference words that begin in ``[start, end)``; the rows must be in order of time."""
+        first = bisect_left(self.reference, start, key=lambda row: row[0])
+        stop = bisect_left(self.reference, end, key=lambda row: row[0])
+        return " ".join(row[2].strip() for row in self.reference[first:stop])
 
 
 @dataclass(frozen=True, slots=True)
