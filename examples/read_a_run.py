@@ -1,0 +1,26 @@
+"""Compute a figure of one's own from the records of a run.
+
+python examples/read_a_run.py runs/demo/.../streamingvlm
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from evalkit.records import read_run
+from evalkit.timing import percentiles
+
+
+def main() -> None:
+    """Print how the time of a second depends on what was said in it."""
+    run = read_run(Path(sys.argv[1]))
+    silent = percentiles(tick.stages.total for tick in run.ticks if tick.generated <= 1)
+    spoken = percentiles(tick.stages.total for tick in run.ticks if tick.generated > 1)
+    for name, times in (("silent", silent), ("spoken", spoken)):
+        if times is not None:
+            print(f"{name}: {times.n} seconds, median {1000 * times.p50:.0f} ms, p99 {1000 * times.p99:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
