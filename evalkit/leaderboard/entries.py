@@ -136,7 +136,8 @@ def _default_name(run: RunRecords) -> str:
 def _title(run: RunRecords, figures: _Figures) -> str:
     if figures.judged:
         return f"Win rate against {figures.judged[0]}, judged by {figures.judged[1]}"
-    protocol = run.manifest.fingerprint.get("protocol")
+    fingerprint = run.manifest.fingerprint
+    protocol = fingerprint.get("task.protocol") or fingerprint.get("protocol")
     return "Strict accuracy" + (f", {protocol} protocol" if protocol else "")
 
 
