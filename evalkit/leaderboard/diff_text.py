@@ -89,7 +89,7 @@ def diff_to_markdown(diffs: Sequence[BoardDiff]) -> str:
         parts.append("No row was added, removed or changed.\n")
     else:
         parts.append(
-            "Intervals are 95 %, clustered by video. Whether two of them overlap says nothing about a difference.\n"
+            "Intervals are 95 %, clustered by video; whether two overlap says nothing about a difference.\n"
         )
     return "\n".join(parts)
 
