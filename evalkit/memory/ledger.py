@@ -191,3 +191,12 @@ class Ledger(Sequence[Span]):
         kept = [self._spans[p.span].cut(p.start, p.stop, p.kind) for p in plan.pieces]
         runs = [np.arange(starts[p.span] + p.start, starts[p.span] + p.stop, dtype=np.int64) for p in plan.pieces]
         return Ledger(kept), np.concatenate([np.empty(0, dtype=np.int64), *runs])
+
+    def evicted(self, plan: Plan) -> dict[str, int]:
+        """Return the tokens a plan drops, by the kind they stand under; what only moves is not dropped."""
+        if plan.pieces is None:
+            return {}
+        dropped = Counter(self._counts)
+        for piece in plan.pieces:
+            dropped[self._spans[piece.span].kind] -= piece.stop - piece.start
+        return {kind: count for kind, count in dropped.items() if count}

@@ -198,7 +198,7 @@ class CachedSession:
         plan = self._policy.plan(self._ledger, second)
         if plan.keeps_everything:
             return {}
-        before = self._ledger.counts
+        evicted = self._ledger.evicted(plan)
         self._ledger, index = self._ledger.apply(plan)
         cached = index[index < self._cache.length]
         if self._policy.positions == "contiguous":
@@ -212,8 +212,7 @@ class CachedSession:
         self._features = {block: kept for block, kept in self._features.items() if block in blocks}
         self._pixels = {block: kept for block, kept in self._pixels.items() if block in blocks}
         self._instruct = self._instruct or (plan.restart and self._request.narration is not None)
-        after = self._ledger.counts
-        return {k: n - after.get(k, 0) for k, n in before.items() if n > after.get(k, 0)}
+        return evicted
 
     def _see(self, chunk: Chunk, second: int) -> list[Span]:
         """Encode a second's frames; return its time stamp and vision spans."""

@@ -25,7 +25,9 @@ def stream(policy: MemoryPolicy, said: Sequence[str], previous: str) -> list[tup
     ledger, steps = Ledger(), []
     for second, words in enumerate(said):
         before = Ledger(ledger)
-        ledger, index = before.apply(policy.plan(before, second))
+        plan = policy.plan(before, second)
+        ledger, index = before.apply(plan)
+        assert sum(before.evicted(plan).values()) == before.tokens - ledger.tokens
         steps.append((before, Ledger(ledger), index))
         spans = [] if second else opening(previous)
         if second and ledger[-1].kind == "assistant_close":

@@ -40,6 +40,7 @@ def test_a_plan_without_pieces_changes_nothing() -> None:
     ledger = Ledger([span("system", 1, 2)])
     after, index = ledger.apply(Plan())
     assert after is ledger
+    assert ledger.evicted(Plan()) == {}
     assert index.tolist() == [0, 1]
 
 
@@ -56,6 +57,7 @@ def test_a_plan_cuts_moves_and_renames_and_tells_where_each_token_was() -> None:
     ]
     assert index.tolist() == [0, 1, 5, 3, 4]
     assert after.ids().tolist() == ledger.ids()[index].tolist()
+    assert ledger.evicted(plan) == {"query": 1, "assistant": 1}
 
 
 def test_a_plan_may_drop_everything() -> None:
