@@ -59,23 +59,39 @@ class CacherState:
     """What one session's cacher remembers; empty at the start of a stream.
 
     Args:
-        chunks: Calls so far.
         frames: Frames so far.
         signature: Size, dtype and device the reference was made for, ``None`` before the first.
         layers: One reference per encoder layer.
     """
 
-    chunks: int = 0
     frames: int = 0
     signature: tuple[object, ...] | None = None
     layers: list[LayerReference] = field(default_factory=list)
 
     def reset(self) -> None:
         """Forget the stream: the next frame is a reference again."""
-        self.chunks = 0
         self.frames = 0
         self.signature = None
         self.layers = []
+
+    def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors and plain values from which `restore` rebuilds this state exactly."""
+        tensors = {
+            f"{index}.{name}": getattr(layer, name)
+            for index, layer in enumerate(self.layers)
+            for name in ("key", "value", "update")
+        }
+        signature = None if self.signature is None else list(self.signature)
+        return tensors, {"frames": self.frames, "signature": signature, "layers": len(self.layers)}
+
+    def restore(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+        """Go back to what `snapshot` returned."""
+        self.frames = plain["frames"]
+        self.signature = None if plain["signature"] is None else tuple(plain["signature"])
+        self.layers = [
+            LayerReference(*(tensors[f"{index}.{name}"] for name in ("key", "value", "update")))
+            for index in range(plain["layers"])
+        ]
 
     def bytes_held(self) -> int:
         """Return the bytes of the tensors held for the reference frame."""
@@ -122,7 +138,7 @@ def encode_stream_chunk(run: TowerRun, settings: CacherSettings, state: CacherSt
     The state changes only where the whole call succeeds. Where frames changed size, dtype or device since
     the reference, the next frame is computed fully and becomes the reference (the report says so).
     """
-    segments = settings.segments(state.chunks, state.frames, run.frames)
+    segments = settings.segments(state.frames, run.frames)
     planned = sum(s.stop - s.start for s in segments if s.reference)
     count = settings.recomputed(run.tokens)
     layers, computed, forced = state.layers, 0, False
@@ -145,7 +161,6 @@ def encode_stream_chunk(run: TowerRun, settings: CacherSettings, state: CacherSt
                 computed += anew
     before, state.signature = state.signature, run.signature
     state.layers = layers
-    state.chunks += 1
     state.frames += run.frames
     note = _forced_note(before, run.signature) if forced else ""
     references = sum(s.stop - s.start for s in segments if s.reference)
@@ -160,10 +175,9 @@ def _without_stale_reference(
     first = segments[0]
     if not stale or first.reference:
         return segments, False
-    if settings.variant == "stc-code" or first.stop - first.start == 1:
-        return (Segment(first.start, first.stop, True), *segments[1:]), True
-    head = Segment(first.start, first.start + 1, True)
-    return (head, Segment(first.start + 1, first.stop, False), *segments[1:]), True
+    cut = min(first.start + (settings.chunk or 1), first.stop)
+    rest = (Segment(cut, first.stop, False),) if cut < first.stop else ()
+    return (Segment(first.start, cut, True), *rest, *segments[1:]), True
 
 
 def _forced_note(before: tuple[object, ...] | None, now: tuple[object, ...]) -> str:

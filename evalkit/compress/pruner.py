@@ -6,6 +6,7 @@ __all__ = ["PrunedFrames", "Pruner", "PrunerState"]
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +49,19 @@ class PrunerState:
         self.recent.append(mean)
         while len(self.recent) > history:
             self.recent.popleft()
+
+    def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors and plain values from which `restore` rebuilds this memory exactly."""
+        tensors = {f"recent.{index}": mean for index, mean in enumerate(self.recent)}
+        if self.total is not None:
+            tensors["total"] = self.total
+        return tensors, {"count": self.count, "recent": len(self.recent)}
+
+    def restore(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+        """Go back to what `snapshot` returned."""
+        self.total = tensors.get("total")
+        self.count = plain["count"]
+        self.recent = deque(tensors[f"recent.{index}"] for index in range(plain["recent"]))
 
     def mean(self) -> Tensor | None:
         """Return the mean of what is remembered, float32 ``(width,)``, or ``None`` before the first."""
@@ -115,9 +129,13 @@ class Pruner:
         return PrunedFrames(kept, tokens, self._report(frames, tokens, keep))
 
     def _gaussian(self, features: Tensor, state: PrunerState) -> Tensor:
+        pieces = features.split(self.settings.chunk or 1)
+        return torch.cat([self._gaussian_chunk(piece, state) for piece in pieces])
+
+    def _gaussian_chunk(self, features: Tensor, state: PrunerState) -> Tensor:
         """Released code: least varying channels, kernel sums to frame mean and memory mean, lowest is newest.
 
-        The means of different calls are averaged although each call chose its own channels, as released.
+        The means of different chunks are averaged although each chose its own channels, as released.
         """
         _, _, dim = features.shape
         chosen = self._calm_channels(features.reshape(-1, dim))

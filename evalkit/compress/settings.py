@@ -40,10 +40,11 @@ class CacherSettings:
         interval: A reference every ``interval`` frames (``stc-paper``) or chunks (``stc-code``), >= 1.
         reuse: Share of a frame's tokens taken from the reference, in [0, 1] (the paper's ``R_cacher``;
             the released code's ``update_token_ratio`` is ``1 - reuse``).
-        variant: ``stc-code`` follows the released code: a chunk is one call, chunk i is computed fully
-            where ``i % interval == 0``, its last frame is the reference, and at least one token is
-            recomputed. ``stc-paper`` follows Algorithm 1: frames are counted, however they are batched,
-            and ``floor(tokens * (1 - reuse))`` may be zero.
+        variant: ``stc-code`` follows the released code: the stream is cut into chunks, chunk i is computed
+            fully where ``i % interval == 0``, its last frame is the reference, and at least one token is
+            recomputed. ``stc-paper`` follows Algorithm 1: frames are counted and
+            ``floor(tokens * (1 - reuse))`` may be zero.
+        chunk: Frames of a chunk, >= 1, ``stc-code`` only (default 1, the released ``encode_chunk_size``).
 
     Raises:
         UsageError: A value is out of range or of the wrong type.
@@ -52,19 +53,26 @@ class CacherSettings:
     interval: int = 2
     reuse: float = 0.75
     variant: CacherVariant = "stc-code"
+    chunk: int | None = None
 
     def __post_init__(self) -> None:
         _whole("interval", self.interval, least=1)
         _share("reuse", self.reuse)
         _one_of("variant", self.variant, get_args(CacherVariant))
+        if self.chunk is not None:
+            _whole("chunk", self.chunk, least=1)
+            if self.variant == "stc-paper":
+                raise UsageError("chunk is a setting of variant=stc-code; stc-paper counts frames")
+        elif self.variant == "stc-code":
+            object.__setattr__(self, "chunk", 1)
 
     @classmethod
     def from_recompute(
-        cls, interval: int, recompute: float, variant: CacherVariant = "stc-code"
+        cls, interval: int, recompute: float, variant: CacherVariant = "stc-code", chunk: int | None = None
     ) -> CacherSettings:
         """Return the settings for a recomputed share (the released code's ``update_token_ratio``)."""
         _share("recompute", recompute)
-        return cls(interval=interval, reuse=_complement(recompute), variant=variant)
+        return cls(interval=interval, reuse=_complement(recompute), variant=variant, chunk=chunk)
 
     @property
     def recompute(self) -> float:
@@ -77,19 +85,16 @@ class CacherSettings:
             return max(1, min(int(tokens * self.recompute), tokens))
         return _exact_floor(tokens, self.recompute)
 
-    def segments(self, chunk: int, frame: int, frames: int) -> tuple[Segment, ...]:
-        """Return how the ``frames`` of one call are encoded.
+    def segments(self, frame: int, frames: int) -> tuple[Segment, ...]:
+        """Return how the ``frames`` of one call are encoded, which depends on no division into calls.
 
         Args:
-            chunk: Calls made before on this stream.
             frame: Frames seen before on this stream.
             frames: Frames of this call, >= 1.
         """
-        if self.variant == "stc-code":
-            return (Segment(0, frames, chunk % self.interval == 0),)
         segments: list[Segment] = []
         for index in range(frames):
-            reference = (frame + index) % self.interval == 0
+            reference = (frame + index) // (self.chunk or 1) % self.interval == 0
             if segments and segments[-1].reference == reference:
                 segments[-1] = Segment(segments[-1].start, index + 1, reference)
             else:
@@ -112,6 +117,8 @@ class PrunerSettings:
         channel_keep_ratio: Share of least varying channels scored, in (0, 1]; default 0.5 for
             ``gaussian`` (as released) and 1 for ``dual-anchor`` (as written).
         across_streams: Whether one memory serves all streams of a run, as in the released code.
+        chunk: Frames of one call that are scored together and leave one mean, >= 1, ``gaussian`` only
+            (default 1, the released ``encode_chunk_size``).
 
     Raises:
         UsageError: A value is out of range, of the wrong type, or contradicts another.
@@ -124,6 +131,7 @@ class PrunerSettings:
     history: int | None = None
     channel_keep_ratio: float | None = None
     across_streams: bool = False
+    chunk: int | None = None
 
     def __post_init__(self) -> None:
         _one_of("strategy", self.strategy, get_args(PrunerStrategy))
@@ -143,6 +151,7 @@ class PrunerSettings:
             raise UsageError(f"across_streams must be true or false, not {self.across_streams!r}")
         self._settle_alpha()
         self._settle_channels()
+        self._settle_chunk()
 
     def _settle_alpha(self) -> None:
         if self.alpha is not None:
@@ -160,6 +169,14 @@ class PrunerSettings:
         _share("channel_keep_ratio", self.channel_keep_ratio)
         if self.channel_keep_ratio == 0.0:
             raise UsageError("channel_keep_ratio must be above 0")
+
+    def _settle_chunk(self) -> None:
+        if self.chunk is not None:
+            _whole("chunk", self.chunk, least=1)
+            if self.strategy == "dual-anchor":
+                raise UsageError("chunk is a setting of strategy=gaussian; dual-anchor takes frame by frame")
+        elif self.strategy == "gaussian":
+            object.__setattr__(self, "chunk", 1)
 
     def kept(self, tokens: int) -> int:
         """Return how many of a frame's ``tokens`` are kept, never more than there are."""

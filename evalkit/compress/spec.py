@@ -38,8 +38,10 @@ class CompressorKind:
         stage: ``vision`` wraps the vision encoder, ``tokens`` drops features before the language model.
         settings: Frozen dataclass of its settings, with a default for every field; raises `UsageError`.
         build: For ``vision`` a function of ``(tower, settings)`` returning an object with ``new_state()``
-            and ``encode(..., state)``; for ``tokens`` one of ``(settings)`` returning an object with
-            ``new_state()`` and ``prune(features, state)``.
+            and ``encode(..., state)``, which takes what the tower takes and returns ``features`` and a
+            ``report``; for ``tokens`` one of ``(settings)`` returning an object with ``new_state()`` and
+            ``prune(features, state)``, which returns ``rows()`` and a ``report``. A state has ``snapshot()``
+            and ``restore(tensors, plain)``, so that a run that was killed goes on where it stopped.
         summary: One line for ``evalkit list``.
     """
 

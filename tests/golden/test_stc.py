@@ -61,7 +61,9 @@ def recorded_tower(config: dict[str, Any]) -> SiglipVisionModel:
 @pytest.mark.parametrize("path", traces("cacher"))
 def test_cacher_gives_the_hidden_states_recorded_from_the_released_code(path: Path) -> None:
     meta = read_meta(path)
-    settings = CacherSettings.from_recompute(meta["cache_interval"], meta["update_token_ratio"])
+    settings = CacherSettings.from_recompute(
+        meta["cache_interval"], meta["update_token_ratio"], chunk=meta["frames_per_chunk"]
+    )
     cacher = SiglipCacher(recorded_tower(meta["config"]), settings)
     state = cacher.new_state()
     with np.load(path) as trace:
@@ -79,7 +81,8 @@ def test_cacher_gives_the_hidden_states_recorded_from_the_released_code(path: Pa
 @pytest.mark.parametrize("path", traces("pruner"))
 def test_pruner_keeps_the_tokens_recorded_from_the_released_code(path: Path) -> None:
     meta = read_meta(path)
-    pruner = Pruner(PrunerSettings(keep=meta["keep_per_frame"]))
+    most_frames = int(np.max(meta["frames_per_step"]))
+    pruner = Pruner(PrunerSettings(keep=meta["keep_per_frame"], chunk=most_frames))
     state = pruner.new_state()
     with np.load(path) as trace:
         for step in range(meta["steps"]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -265,15 +266,44 @@ def test_qwen_grids_encoded_together_equal_grids_encoded_one_by_one() -> None:
 
 
 def test_the_last_frame_of_a_chunk_is_the_released_reference() -> None:
-    cacher = SiglipCacher(siglip(), CacherSettings(interval=2, reuse=0.75))
+    tower = siglip()
+    pairs = SiglipCacher(tower, CacherSettings(interval=2, reuse=0.75, chunk=2))
+    singles = SiglipCacher(tower, CacherSettings(interval=2, reuse=0.75))
     a, b, c = parts(pictures(3))
-    pair, alone = cacher.new_state(), cacher.new_state()
-    report = cacher.encode(torch.cat([a, b]), pair).report
-    cacher.encode(b, alone)
+    pair, alone = pairs.new_state(), singles.new_state()
+    report = pairs.encode(torch.cat([a, b]), pair).report
+    singles.encode(b, alone)
     torch.testing.assert_close(
-        cacher.encode(c, pair).features, cacher.encode(c, alone).features, rtol=1e-4, atol=1e-5
+        pairs.encode(c, pair).features, singles.encode(c, alone).features, rtol=1e-4, atol=1e-5
     )
     assert report.reference_frames == 2
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3])
+def test_how_frames_are_batched_into_calls_changes_nothing(chunk: int) -> None:
+    cacher = SiglipCacher(siglip(), CacherSettings(interval=2, reuse=0.75, chunk=chunk))
+    frames = pictures(7)
+    together = cacher.encode(frames, cacher.new_state())
+    state = cacher.new_state()
+    apart = [cacher.encode(frame, state) for frame in parts(frames)]
+    torch.testing.assert_close(
+        together.features, torch.cat([encoded.features for encoded in apart]), rtol=1e-4, atol=1e-5
+    )
+    assert together.report.reference_frames == sum(encoded.report.reference_frames for encoded in apart)
+
+
+@pytest.mark.parametrize("taken", [1, 4])
+def test_a_restored_state_goes_on_bit_for_bit(taken: int) -> None:
+    cacher = SiglipCacher(siglip(), CacherSettings(interval=3, reuse=0.75))
+    frames = parts(pictures(6))
+    state = cacher.new_state()
+    for frame in frames[:taken]:
+        cacher.encode(frame, state)
+    tensors, plain = state.snapshot()
+    again = cacher.new_state()
+    again.restore({name: tensor.clone() for name, tensor in tensors.items()}, json.loads(json.dumps(plain)))
+    for frame in frames[taken:]:
+        assert torch.equal(cacher.encode(frame, again).features, cacher.encode(frame, state).features)
 
 
 def test_a_stream_shorter_than_the_interval_has_one_reference() -> None:
@@ -299,14 +329,14 @@ def test_a_new_size_forces_a_reference_and_says_so_on_siglip() -> None:
     assert cacher.encode(wider[1:], state).report.reused_share == 0.75
 
 
-@pytest.mark.parametrize("variant", ["stc-code", "stc-paper"])
-def test_a_new_size_forces_a_reference_and_says_so_on_qwen(variant: Any) -> None:
-    cacher = QwenVisionCacher(qwen(), CacherSettings(interval=8, reuse=0.75, variant=variant))
+@pytest.mark.parametrize(("variant", "chunk"), [("stc-code", 1), ("stc-code", 2), ("stc-paper", None)])
+def test_a_new_size_forces_a_reference_and_says_so_on_qwen(variant: Any, chunk: int | None) -> None:
+    cacher = QwenVisionCacher(qwen(), CacherSettings(interval=8, reuse=0.75, variant=variant, chunk=chunk))
     state = cacher.new_state()
-    cacher.encode(*patches(1), state)
+    cacher.encode(*patches(chunk or 1), state)
     turned = (GRID[1], GRID[0])  # As many patches, another shape.
     forced = cacher.encode(*patches(2, turned), state).report
-    assert forced.reference_frames == (2 if variant == "stc-code" else 1)
+    assert forced.reference_frames == (chunk or 1)
     assert forced.claimed_share is None
     assert "12x8 patches" in forced.note
     assert "8x12 patches" in forced.note
@@ -367,6 +397,8 @@ def test_half_precision_stays_near_the_float_result() -> None:
         {"interval": 0},
         {"interval": 2.5},
         {"interval": True},
+        {"chunk": 0},
+        {"chunk": 2, "variant": "stc-paper"},
         {"reuse": -0.1},
         {"reuse": 1.5},
         {"reuse": float("nan")},

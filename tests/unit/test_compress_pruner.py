@@ -46,6 +46,25 @@ def test_the_first_frame_of_a_stream_has_only_its_own_mean() -> None:
     assert torch.equal(a, both.prune(frame, both.new_state()).kept)
 
 
+@pytest.mark.parametrize("settings", [PrunerSettings(keep=5), PrunerSettings(keep=5, history=2)])
+def test_a_clip_in_one_call_is_scored_frame_by_frame_as_released(settings: PrunerSettings) -> None:
+    pruner = Pruner(settings)
+    frames, state = features(4, seed=6), pruner.new_state()
+    one_by_one = torch.cat([pruner.prune(frame[None], state).kept for frame in frames])
+    assert torch.equal(pruner.prune(frames, pruner.new_state()).kept, one_by_one)
+
+
+@pytest.mark.parametrize("settings", [PrunerSettings(keep=5), PrunerSettings(keep=5, history=2)])
+def test_a_restored_memory_goes_on_as_the_one_it_was_taken_from(settings: PrunerSettings) -> None:
+    pruner = Pruner(settings)
+    state, again = pruner.new_state(), pruner.new_state()
+    pruner.prune(features(3, seed=1) + 2.0, state)
+    again.restore(*state.snapshot())
+    for seed in (2, 3):
+        frame = features(1, seed=seed)
+        assert torch.equal(pruner.prune(frame, again).kept, pruner.prune(frame, state).kept)
+
+
 def test_history_forgets_frames_older_than_its_length() -> None:
     short = Pruner(PrunerSettings(keep=5, strategy="dual-anchor", alpha=1.0, history=2))
     old, recent = short.new_state(), short.new_state()

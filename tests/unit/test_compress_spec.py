@@ -38,8 +38,8 @@ def test_order_and_blanks_do_not_matter() -> None:
 
 def test_the_canonical_form_spells_every_setting() -> None:
     assert parse_compression("pruner,cacher").canonical() == (
-        "cacher(interval=2,reuse=0.75,variant=stc-code),"
-        "pruner(keep=60,strategy=gaussian,channel_keep_ratio=0.5,across_streams=false)"
+        "cacher(interval=2,reuse=0.75,variant=stc-code,chunk=1),"
+        "pruner(keep=60,strategy=gaussian,channel_keep_ratio=0.5,across_streams=false,chunk=1)"
     )
 
 
