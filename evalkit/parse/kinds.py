@@ -14,11 +14,13 @@ from evalkit.parse.yes_no import parse_yes_no
 
 __all__ = ["PARSER_VERSION", "letters_for", "parse", "parse_open"]
 
-PARSER_VERSION = "1"
+PARSER_VERSION = "2"
 """Goes into fingerprints; changes whenever any reply may be read differently."""
 
 _MOST_OPTIONS = 5
 _OPTION_MARK = re.compile(r"\(?[A-Z][.):]\s*")
+_SHORTEST_ECHO = 2
+"""Characters of the shortest option that can be told from a letter."""
 _OUTER = string.whitespace + string.punctuation
 
 
@@ -44,8 +46,10 @@ def parse_open(text: str) -> Parsed | Unparsed:
 def parse(kind: str, text: str, choices: Sequence[str] = ()) -> Parsed | Unparsed:
     """Read a reply by the kind of its question.
 
-    Where the options are known, a reply that is exactly one option's text (rule ``option-text``; case, outer
-    punctuation and letter marks aside) is read as its letter.
+    Where the options are known, a reply that is one option word for word is read as its letter before anything
+    else (rule ``verbatim-option``), since an option's own text may name letters (``A. Gene activation by Vitamin
+    D.``); and one that states no letter but is exactly one option's text is (rule ``option-text``; case, outer
+    punctuation and letter marks aside).
 
     Args:
         kind: ``choice``, ``count``, ``yes-no``, ``open``, or ``proactive`` (a poll answered with yes or no).
@@ -56,6 +60,9 @@ def parse(kind: str, text: str, choices: Sequence[str] = ()) -> Parsed | Unparse
         ValueError: The kind is not known.
     """
     if kind == "choice":
+        echoed = _verbatim_option(text, choices)
+        if echoed is not None:
+            return echoed
         found = parse_choice(text, letters_for(choices))
         if isinstance(found, Unparsed) and choices and found.reason.startswith("no-statement"):
             return _option_text(text, choices) or found
@@ -67,6 +74,15 @@ def parse(kind: str, text: str, choices: Sequence[str] = ()) -> Parsed | Unparse
     if kind == "open":
         return parse_open(text)
     raise ValueError(f"no parser for answers of kind {kind!r}; known are choice, count, yes-no, open, proactive")
+
+
+def _verbatim_option(text: str, choices: Sequence[str]) -> Parsed | None:
+    """Return the letter of the one option that the reply repeats; a lone letter is left to the letter rules."""
+    reply = text.strip()
+    if len(reply.strip(_OUTER)) < _SHORTEST_ECHO:
+        return None
+    same = [i for i, choice in enumerate(choices) if choice.strip() == reply]
+    return Parsed(string.ascii_uppercase[same[0]], "verbatim-option") if len(same) == 1 else None
 
 
 def _option_text(text: str, choices: Sequence[str]) -> Parsed | None:

@@ -6,14 +6,29 @@ import re
 from collections.abc import Sequence
 
 __all__ = [
+    "VLMEVALKIT_PREFIXES",
     "contains_letter",
     "exact_after_strip",
     "first_character",
+    "first_letter",
     "joined_digits",
     "proactive_time",
     "starts_with_answer",
     "yes_no_contained",
 ]
+
+VLMEVALKIT_PREFIXES = (
+    "The best answer is",
+    "The correct answer is",
+    "The answer is",
+    "The answer",
+    "The best option isThe correct option is",
+    "Best answer:Best option:",
+    "Answer:",
+    "Option:",
+)
+"""VLMEvalKit ``dataset/utils/videomme.py`` and ``longvideobench.py`` (e8e78f0): two commas are missing there,
+so that two pairs of prefixes are glued together and never occur."""
 
 _DIGITS = re.compile(r"\d+")
 
@@ -77,3 +92,21 @@ def proactive_time(asked_last: float, gold_time: float) -> bool:
         gold_time: Media time at which the output was due, seconds.
     """
     return -2 <= asked_last - gold_time <= 2
+
+
+def first_letter(reply: str, prefixes: Sequence[str], letters: str) -> str:
+    """Delete the prefixes wherever they occur, then take the first option letter anywhere, even in a word.
+
+    Args:
+        reply: The model's text.
+        prefixes: Deleted in this order.
+        letters: Capital letters that count.
+
+    Returns:
+        The letter; empty where none occurs.
+    """
+    text = reply.strip()
+    for prefix in prefixes:
+        text = text.replace(prefix, "")
+    match = re.search(f"[{letters}]", text)
+    return match[0] if match else ""

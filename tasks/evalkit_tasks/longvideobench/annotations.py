@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from evalkit.errors import DataError
 from evalkit.tasks.contract import Problem
+from evalkit.tasks.rows import check_rows, digest_files, inside, read_rows
 from evalkit.tasks.sniff import refuse_other, sniff
 from evalkit_tasks.longvideobench.prompts import LETTERS
-from evalkit_tasks.longvideobench.rows import check_rows, digest_files, inside, read_rows
 
 __all__ = [
     "CATEGORIES",

@@ -13,6 +13,7 @@ from evalkit.errors import DecodeError, UsageError, suggest
 from evalkit.stream import Elicitation, Query, StreamSample
 from evalkit.tasks.contract import CheckReport, Problem, TaskData, TaskSettings
 from evalkit.tasks.frames import PRESETS, Clip
+from evalkit.tasks.rows import probe_videos, video_problems
 from evalkit.tasks.subtitles import Subtitle, read_subtitles, timed_texts
 from evalkit_tasks.longvideobench.annotations import (
     PUBLISHED_QUESTIONS,
@@ -26,7 +27,6 @@ from evalkit_tasks.longvideobench.annotations import (
 )
 from evalkit_tasks.longvideobench.interleave import InterleaveRule, interleaved_texts
 from evalkit_tasks.longvideobench.prompts import LMMS_MAX_TOKENS, prompt_for
-from evalkit_tasks.longvideobench.rows import probe_videos, video_problems
 
 __all__ = [
     "LongVideoBenchSettings",

@@ -1,16 +1,11 @@
-"""How the published scorers read a LongVideoBench reply, faults included; used for ``source`` scores only.
-
-The rule common to all of them, ``first_letter``, serves Video-MME too.
-"""
+"""How the published scorers read a LongVideoBench reply, faults included; used for ``source`` scores only."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-
+from evalkit.parse.official import VLMEVALKIT_PREFIXES, first_letter
 from evalkit_tasks.longvideobench.prompts import LETTERS
 
-__all__ = ["LMMS_PREFIXES", "VLMEVALKIT_PREFIXES", "first_letter", "lmms_eval_letter", "vlmevalkit_letter"]
+__all__ = ["LMMS_PREFIXES", "lmms_eval_letter", "vlmevalkit_letter"]
 
 LMMS_PREFIXES = (
     "The best answer is",
@@ -23,37 +18,6 @@ LMMS_PREFIXES = (
     "Best option:",
 )
 """lmms-eval ``tasks/longvideobench/utils.py`` (75571cf), ``parse_multi_choice_response``."""
-
-VLMEVALKIT_PREFIXES = (
-    "The best answer is",
-    "The correct answer is",
-    "The answer is",
-    "The answer",
-    "The best option isThe correct option is",
-    "Best answer:Best option:",
-    "Answer:",
-    "Option:",
-)
-"""VLMEvalKit ``dataset/utils/videomme.py`` and ``longvideobench.py`` (e8e78f0): two commas are missing there,
-so that two pairs of prefixes are glued together and never occur."""
-
-
-def first_letter(reply: str, prefixes: Sequence[str], letters: str) -> str:
-    """Delete the prefixes wherever they occur, then take the first option letter anywhere, even in a word.
-
-    Args:
-        reply: The model's text.
-        prefixes: Deleted in this order.
-        letters: Capital letters that count.
-
-    Returns:
-        The letter; empty where none occurs.
-    """
-    text = reply.strip()
-    for prefix in prefixes:
-        text = text.replace(prefix, "")
-    match = re.search(f"[{letters}]", text)
-    return match[0] if match else ""
 
 
 def lmms_eval_letter(reply: str) -> str:

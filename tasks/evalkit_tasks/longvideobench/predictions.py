@@ -9,6 +9,14 @@ from typing import Any
 
 from evalkit.errors import DataError, UsageError, suggest
 from evalkit.tasks.contract import Prediction, Problem
+from evalkit.tasks.replies import (
+    HIDDEN_GOLD,
+    decode_json,
+    matched,
+    read_reply,
+    read_runs,
+    read_text,
+)
 from evalkit_tasks.longvideobench.annotations import (
     PUBLISHED_QUESTIONS,
     LvbRow,
@@ -19,14 +27,6 @@ from evalkit_tasks.longvideobench.annotations import (
 )
 from evalkit_tasks.longvideobench.data import question_tags
 from evalkit_tasks.longvideobench.prompts import LETTERS
-from evalkit_tasks.longvideobench.replies import (
-    HIDDEN_GOLD,
-    decode_json,
-    matched,
-    read_reply,
-    read_runs,
-    read_text,
-)
 
 __all__ = ["FORMATS", "known_questions", "read_predictions"]
 

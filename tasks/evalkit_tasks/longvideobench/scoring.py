@@ -6,10 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from evalkit.tasks.contract import Prediction, Problem, Scores, ScoreSheet
-from evalkit.tasks.scoring import Scored, absent, duplicate_problems, make_sheet, mark
-from evalkit_tasks.longvideobench.annotations import CATEGORIES, DURATION_GROUPS, PERCEPTION, RELATION
-from evalkit_tasks.longvideobench.extract import lmms_eval_letter
-from evalkit_tasks.longvideobench.grouping import (
+from evalkit.tasks.grouping import (
     GroupCount,
     GroupRule,
     Outcome,
@@ -17,7 +14,10 @@ from evalkit_tasks.longvideobench.grouping import (
     drop_missing_parts,
     group_scores,
 )
-from evalkit_tasks.longvideobench.replies import HIDDEN_GOLD
+from evalkit.tasks.replies import HIDDEN_GOLD
+from evalkit.tasks.scoring import Scored, absent, duplicate_problems, make_sheet, mark
+from evalkit_tasks.longvideobench.annotations import CATEGORIES, DURATION_GROUPS, PERCEPTION, RELATION
+from evalkit_tasks.longvideobench.extract import lmms_eval_letter
 
 __all__ = ["score_predictions", "submission"]
 

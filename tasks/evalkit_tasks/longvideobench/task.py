@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from evalkit.tasks.benchmark import BenchmarkFunctions, QuestionBenchmark
 from evalkit.tasks.contract import Prediction, TaskSettings
-from evalkit_tasks.longvideobench.benchmark import BenchmarkFunctions, QuestionBenchmark
 from evalkit_tasks.longvideobench.data import LongVideoBenchSettings, check_data, load_samples
 from evalkit_tasks.longvideobench.demo import make_demo
 from evalkit_tasks.longvideobench.predictions import FORMATS, read_predictions

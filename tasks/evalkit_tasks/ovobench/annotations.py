@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from evalkit.errors import DataError
 from evalkit.tasks.contract import Problem
+from evalkit.tasks.rows import check_rows, digest_files, read_rows
 from evalkit.tasks.sniff import refuse_other
-from evalkit_tasks.longvideobench.rows import check_rows, digest_files, read_rows
 from evalkit_tasks.ovobench.published import BACKWARD, FORWARD, NOMINAL, REALTIME, TASKS
 
 __all__ = [

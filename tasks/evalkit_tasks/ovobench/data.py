@@ -14,8 +14,8 @@ from pydantic import Field, field_validator
 from evalkit.stream import Query, StreamSample
 from evalkit.tasks.contract import CheckReport, Problem, TaskData, TaskSettings
 from evalkit.tasks.frames import known_preset
+from evalkit.tasks.rows import probe_videos
 from evalkit.tasks.scoring import EXPECTED, known_tasks
-from evalkit_tasks.longvideobench.rows import probe_videos
 from evalkit_tasks.ovobench import prompts
 from evalkit_tasks.ovobench.annotations import Annotations, Question, read_annotations
 from evalkit_tasks.ovobench.published import TASKS, category_of

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from evalkit.errors import DataError
 from evalkit.tasks.contract import Prediction, Problem
+from evalkit.tasks.rows import read_json
 from evalkit.tasks.scoring import ABSENT, EXPECTED
 from evalkit.tasks.sniff import sniff
-from evalkit_tasks.longvideobench.rows import read_json
 from evalkit_tasks.ovobench.annotations import read_annotations
 from evalkit_tasks.ovobench.published import BACKWARD, FORWARD, NOMINAL, REALTIME, published_ids, task_of
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from evalkit.errors import DataError
 from evalkit.tasks.contract import Problem
+from evalkit.tasks.rows import read_json
 from evalkit.tasks.sniff import refuse_other
-from evalkit_tasks.longvideobench.rows import read_json
 from evalkit_tasks.streamingbench.prompts import mended_options, shown_options
 from evalkit_tasks.streamingbench.published import ABBREVIATIONS, GROUPS
 from evalkit_tasks.streamingbench.timestamps import BadTime, clock_seconds

@@ -13,8 +13,8 @@ from evalkit.errors import DataError
 from evalkit.stream import Query, StreamSample
 from evalkit.tasks.contract import CheckReport, Problem, TaskData, TaskSettings
 from evalkit.tasks.frames import known_preset
+from evalkit.tasks.rows import probe_videos
 from evalkit.tasks.scoring import EXPECTED, known_tasks
-from evalkit_tasks.longvideobench.rows import probe_videos
 from evalkit_tasks.streamingbench import prompts
 from evalkit_tasks.streamingbench.annotations import SbQuestion, find_files, read_files
 from evalkit_tasks.streamingbench.published import TASKS, group_of, version_of

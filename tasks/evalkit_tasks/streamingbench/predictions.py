@@ -12,9 +12,9 @@ from typing import Any
 
 from evalkit.errors import DataError
 from evalkit.tasks.contract import Prediction, Problem
+from evalkit.tasks.rows import read_json
 from evalkit.tasks.scoring import ABSENT, EXPECTED, absent
 from evalkit.tasks.sniff import sniff
-from evalkit_tasks.longvideobench.rows import read_json
 from evalkit_tasks.streamingbench.annotations import SbQuestion, find_files, flatten, read_files, read_question
 from evalkit_tasks.streamingbench.published import CSV_COUNTS, JSON_COUNTS, group_of
 from evalkit_tasks.streamingbench.videos import bare_name

@@ -13,9 +13,9 @@ from evalkit.errors import DecodeError, UsageError, suggest
 from evalkit.stream import Elicitation, Query, StreamSample
 from evalkit.tasks.contract import CheckReport, TaskData, TaskSettings
 from evalkit.tasks.frames import PRESETS, Clip
+from evalkit.tasks.rows import probe_videos, video_problems
 from evalkit.tasks.subtitles import Subtitle, read_subtitles, timed_texts
 from evalkit.video.probe import VideoInfo
-from evalkit_tasks.longvideobench.rows import probe_videos, video_problems
 from evalkit_tasks.videomme.annotations import Annotations, VideoMmeFiles, VideoMmeRow, read_annotations
 from evalkit_tasks.videomme.prompts import (
     LETTERS,

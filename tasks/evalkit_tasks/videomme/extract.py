@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
-from evalkit_tasks.longvideobench.extract import VLMEVALKIT_PREFIXES, first_letter
+from evalkit.parse.official import VLMEVALKIT_PREFIXES, first_letter
 from evalkit_tasks.videomme.prompts import LETTERS
 
 __all__ = ["EXTRACTORS", "OFFICIAL_PREFIXES", "lmms_eval_letter", "official_letter", "vlmevalkit_letter"]

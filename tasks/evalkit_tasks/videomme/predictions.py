@@ -10,9 +10,9 @@ from typing import Any
 
 from evalkit.errors import DataError, UsageError, suggest
 from evalkit.tasks.contract import Prediction, Problem
+from evalkit.tasks.replies import matched, read_reply, read_runs, read_text
 from evalkit.tasks.scoring import ABSENT
 from evalkit.tasks.sniff import sniff
-from evalkit_tasks.longvideobench.replies import matched, read_reply, read_runs, read_text
 from evalkit_tasks.videomme.annotations import VideoMmeRow, read_annotations
 from evalkit_tasks.videomme.data import question_tags
 from evalkit_tasks.videomme.prompts import LETTERS

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 
 from evalkit.tasks.contract import Prediction, ScoreSheet
-from evalkit.tasks.scoring import ABSENT, Mark, Scored, absent, duplicate_problems, make_sheet, mark
-from evalkit_tasks.longvideobench.grouping import (
+from evalkit.tasks.grouping import (
     GroupCount,
     GroupRule,
     Outcome,
@@ -19,16 +17,15 @@ from evalkit_tasks.longvideobench.grouping import (
     drop_missing_parts,
     group_scores,
 )
+from evalkit.tasks.scoring import ABSENT, Mark, Scored, absent, duplicate_problems, make_sheet, mark
 from evalkit_tasks.videomme.extract import EXTRACTORS, official_letter
 from evalkit_tasks.videomme.predictions import UNKNOWN_LABELS, against_published
-from evalkit_tasks.videomme.prompts import LETTERS
 from evalkit_tasks.videomme.published import DOMAINS, DURATIONS, SUB_CATEGORIES, TASK_COUNTS, TASK_TYPES
 
 __all__ = ["group_name", "score_predictions"]
 
 _OVERALL = "videomme_overall"
 _QUESTIONS_PER_SUB_CATEGORY = 30
-_SHORTEST_OPTION = len("A.x")
 
 
 def group_name(kind: str, value: str) -> str:
@@ -131,7 +128,7 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
         predictions: As ``read_predictions`` gives them.
         format: Layout they came in.
     """
-    marks = {entry.id: entry for entry in mark(map(_echo_to_letter, predictions))}
+    marks = {entry.id: entry for entry in mark(predictions)}
     questions = against_published(predictions)[0] if format == "evalkit" else list(predictions)
     once = list({prediction.id: prediction for prediction in reversed(questions)}.values())[::-1]
     label = _labels(once)
@@ -187,18 +184,6 @@ def _official(prediction: Prediction, task: str, groups: tuple[str, ...]) -> Out
     return Outcome(
         task, groups, bool(letter) and letter == prediction.gold, bool(letter), bool(letter), present=here
     )
-
-
-def _echo_to_letter(prediction: Prediction) -> Prediction:
-    """Read a reply that is one of the options, word for word, as its letter.
-
-    An option's text may itself name letters (``A. Gene activation by Vitamin D.``), on which a parser of
-    free text rightly hesitates.
-    """
-    text = "" if prediction.response is None else prediction.response.strip()
-    if len(text) < _SHORTEST_OPTION or prediction.choices.count(text) != 1:
-        return prediction
-    return replace(prediction, response=LETTERS[prediction.choices.index(text)])
 
 
 def _scored(counts: Mapping[str, GroupCount], rule: GroupRule) -> Scored:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from evalkit.tasks.benchmark import BenchmarkFunctions, QuestionBenchmark
 from evalkit.tasks.contract import TaskSettings
-from evalkit_tasks.longvideobench.benchmark import BenchmarkFunctions, QuestionBenchmark
 from evalkit_tasks.videomme.data import VideoMmeSettings, check_data, load_samples
 from evalkit_tasks.videomme.demo import make_demo
 from evalkit_tasks.videomme.predictions import FORMATS, read_predictions

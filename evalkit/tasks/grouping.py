@@ -1,4 +1,4 @@
-"""Scores by group where one question belongs to several groups at once; shared with Video-MME.
+"""Scores by group where one question belongs to several groups at once.
 
 A part without any row is missing, and so is every number made of it.
 """

@@ -1,4 +1,4 @@
-"""Annotation files to checked rows, a bad one named by file, index and field; shared with Video-MME.
+"""Annotation files to checked rows, a bad one named by file, index and field.
 
 What a row means is the benchmark's own affair.
 """

@@ -1,4 +1,4 @@
-"""The task object of a benchmark that is five functions; shared with Video-MME."""
+"""The task object of a benchmark that is five functions."""
 
 from __future__ import annotations
 

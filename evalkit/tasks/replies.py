@@ -1,4 +1,4 @@
-"""Prediction files to checked replies: repeated keys, reply types, run folders; shared with Video-MME.
+"""Prediction files to checked replies: repeated keys, reply types, run folders.
 
 Which question a reply belongs to, and what it scores, is the benchmark's own affair.
 """
