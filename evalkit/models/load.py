@@ -94,7 +94,11 @@ def load_backbone(request: LoadRequest) -> Backbone:
 
 def _tiny(request: LoadRequest) -> tuple[Any, Any]:
     network, tokenizer = tiny_qwen()
-    network.set_attn_implementation(request.attention)
+    try:
+        network.set_attn_implementation(request.attention)
+    except (ValueError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"attention kernel {request.attention!r} cannot be used: {reason}") from error
     return network, tokenizer
 
 
