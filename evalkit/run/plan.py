@@ -80,7 +80,7 @@ class RunPlan:
             "prompt.digest": prompts.hexdigest()[:16],
             **{
                 f"task.{key}": value
-                for key, value in self.task_settings.model_dump().items()
+                for key, value in self.task_settings.model_dump(mode="json").items()
                 if key != "instruction"
             },
             **{f"generation.{key}": value for key, value in self.generation.model_dump().items()},
