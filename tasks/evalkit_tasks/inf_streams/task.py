@@ -58,7 +58,8 @@ class InfStreams:
             said, found = spoken_from_file(baseline)
             name, problems = baseline.stem, [*problems, *found]
         judged, uncovered = pairs(spoken_from_records(read_run(test, ticks=False).answers), said, windows)
-        notes = [problem.message for problem in problems] + [missing.reason for missing in uncovered]
+        notes = [problem.message for problem in problems]
+        notes += [f"window {missing.window.id} is not judged: {missing.reason}" for missing in uncovered]
         return Pairing(tuple(judged), name, tuple(missing.window.id for missing in uncovered), tuple(notes))
 
     def read_predictions(
