@@ -55,6 +55,10 @@ class Recorder:
         """Whether a reply is on record."""
         return (sample, query) in self._answers
 
+    def reply(self, sample: str, query: str) -> str | None:
+        """Return the reply that is on record, ``None`` where there is none."""
+        return self._answers.get((sample, query))
+
     def spoken_until(self, sample: str) -> float | None:
         """Return the media second up to which a sample is narrated, ``None`` where it is not."""
         return self._spoken_until.get(sample)

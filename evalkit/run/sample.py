@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import psutil
 
+from evalkit.errors import DataError
 from evalkit.models.protocol import SessionRequest, StepReport, StreamingModel, StreamSession
 from evalkit.parse import Parsed, parse
 from evalkit.records import AnswerRecord, StageTimes, TickRecord
@@ -62,6 +63,7 @@ class SampleRunner:
             Interrupted: The run was asked to stop.
             EvalkitError: The sample failed.
         """
+        _check_spans(sample)
         preset = sample.tags.get("frames")
         if preset:
             self._run_clip(sample, preset)
@@ -88,7 +90,7 @@ class SampleRunner:
                                     feed.schedule.end) - feed.schedule.start))  # fmt: skip
             feed.skip_to(tick)
         queries = deque(sorted(sample.queries, key=lambda query: query.at))
-        texts = deque(sample.texts)
+        texts = deque(row for row in sample.texts if saved is None or exact_seconds(row[0]) >= feed.now)
         last_saved = feed.now
         told = 0
         for chunk in feed:
@@ -118,18 +120,22 @@ class SampleRunner:
         return len(feed.losses)
 
     def _run_clip(self, sample: StreamSample, preset: str) -> None:
-        chunk, fps = read_clip(sample, preset, self.model.frame_size)
-        session = self.model.open(SessionRequest(sample.id, fps, self.seed, None, time_stamps=False))
-        try:
-            step = session.observe(chunk)
-            self._record_tick(sample, chunk, step)
-            for query in sample.queries:
+        """Show each question its own clip, in one prefill."""
+        for number, query in enumerate(sample.queries):
+            if self._settled(sample, query):
+                continue
+            span = (sample.start, query.at)
+            clip = read_clip(sample.video, span, preset, self.model.frame_size, number=number)
+            session = self.model.open(SessionRequest(sample.id, clip.fps, self.seed, None, time_stamps=False))
+            try:
+                for part, texts in clip.parts(sample.texts):
+                    self._record_tick(sample, part, session.observe(part, texts))
                 self._ask(sample, session, query)
-        finally:
-            session.close()
+            finally:
+                session.close()
+            if self.stopping():
+                raise Interrupted
         self.advanced(sample.end - sample.start)
-        if self.stopping():
-            raise Interrupted
 
     def _speak(self, sample: StreamSample, narration: Narration, session: StreamSession, chunk: Chunk) -> None:
         spoken = session.speak(chunk)
@@ -162,22 +168,49 @@ class SampleRunner:
         texts: deque[tuple[float, str]],
     ) -> None:
         """Show a second; ask what is asked in it when no later frame has been shown."""
-        while queries and chunk.tick.index > 0 and queries[0].at <= chunk.tick.start:
-            self._ask(sample, session, queries.popleft())
+        if chunk.tick.index > 0:
+            self._ask_due(sample, session, queries, chunk.tick.start)
+        observed = False
         for part in _parts(chunk, [query.at for query in queries]):
             shown: list[str] = []
-            while texts and texts[0][0] < part.tick.end:
+            while texts and exact_seconds(texts[0][0]) < part.tick.end:
                 shown.append(texts.popleft()[1])
-            step = session.observe(part, tuple(shown))
-            self._record_tick(sample, part, step)
-            while queries and queries[0].at < chunk.tick.end and queries[0].at <= part.tick.end:
-                self._ask(sample, session, queries.popleft())
+            last = part.tick.end == chunk.tick.end
+            if len(part.frames) or shown or (last and not observed):
+                # Two subtitles in a row would run into each other without a line end.
+                step = session.observe(part, ("\n".join(shown),) if shown else ())
+                self._record_tick(sample, part, step)
+                observed = True
+            if not last:
+                self._ask_due(sample, session, queries, part.tick.end)
+
+    def _ask_due(self, sample: StreamSample, session: StreamSession, queries: deque[Query], now: Fraction) -> None:
+        """Ask what is to be asked by media time ``now``."""
+        while queries and exact_seconds(queries[0].at) <= now:
+            self._ask(sample, session, queries.popleft())
+
+    def _settled(self, sample: StreamSample, query: Query) -> bool:
+        """Whether nothing is left to ask: the reply is on record, or that of the query that ends the series."""
+        series = query.follow_up
+        if series is not None and self.recorder.answered(sample.id, series.query.id):
+            return True
+        reply = self.recorder.reply(sample.id, query.id)
+        return reply is not None and not (series is not None and series.due(reply))
 
     def _ask(self, sample: StreamSample, session: StreamSession, query: Query) -> None:
-        if self.recorder.answered(sample.id, query.id):
+        """Ask a query and what follows from its reply, as far as that is not on record."""
+        if self._settled(sample, query):
             return
+        reply = self.recorder.reply(sample.id, query.id)
+        if reply is None:
+            reply = self._put(sample, session, query)
+        if query.follow_up is not None and query.follow_up.due(reply):
+            self._put(sample, session, query.follow_up.query)
+
+    def _put(self, sample: StreamSample, session: StreamSession, query: Query) -> str:
+        """Put one query and its reply on record; return the reply."""
         reply = session.ask(query.prompt, query.elicitation, key=query.id)
-        read = parse(query.kind, reply.text, query.choices) if query.kind != "proactive" else None
+        read = parse(query.kind, reply.text, query.choices)
         self.recorder.answer(
             AnswerRecord(
                 sample=sample.id,
@@ -189,7 +222,7 @@ class SampleRunner:
                 text=reply.text,
                 parsed=read.value if isinstance(read, Parsed) else None,
                 rule=read.rule if isinstance(read, Parsed) else None,
-                unparsed=None if read is None or isinstance(read, Parsed) else read.reason,
+                unparsed=None if isinstance(read, Parsed) else read.reason,
                 gold=query.answer,
                 choices=query.choices,
                 cluster=sample.cluster,
@@ -199,6 +232,7 @@ class SampleRunner:
                 first_token=reply.first_token,
             )
         )
+        return reply.text
 
     def _record_tick(self, sample: StreamSample, chunk: Chunk, step: StepReport) -> TickRecord:
         stages = dict(step.stages)
@@ -239,19 +273,35 @@ def failed_narration(sample: StreamSample, since: float, reason: str) -> AnswerR
     )
 
 
+def _check_spans(sample: StreamSample) -> None:
+    """Refuse a question that may see less than its stream shows.
+
+    Raises:
+        DataError: A visible span begins after the sample does.
+    """
+    for query in sample.queries:
+        if query.visible_from is not None and query.visible_from > sample.start:
+            raise DataError(
+                f"{query.id} may see the video from {query.visible_from:g} s on, its stream begins at "
+                f"{sample.start:g} s: it needs a sample of its own",
+                sample=sample.id,
+            )
+
+
 def _parts(chunk: Chunk, asked: list[float]) -> Iterator[Chunk]:
-    """Cut a second where questions are asked inside it, so that each sees no frame after its time."""
+    """Cut a second where questions are asked inside it, so that each sees no frame after its time.
+
+    A part may be empty, where nothing new is on screen between two questions.
+    """
     tick = chunk.tick
     inside = {exact_seconds(at) for at in asked if tick.start < exact_seconds(at) < tick.end}
     if tick.index == 0 and any(exact_seconds(at) <= tick.start for at in asked):
         inside.add(tick.start)
-    edges = [*sorted(inside), tick.end]
     begin, first = tick.start, 0
-    for edge in edges:
+    for edge in [*sorted(inside), tick.end]:
         count = sum(1 for time in chunk.times if time <= edge) if edge < tick.end else len(chunk.times)
-        if count > first or edge == tick.end:
-            yield _part(chunk, begin, edge, first, count)
-            begin, first = edge, count
+        yield _part(chunk, begin, edge, first, count)
+        begin, first = edge, count
 
 
 def _part(chunk: Chunk, begin: Fraction, end: Fraction, first: int, stop: int) -> Chunk:

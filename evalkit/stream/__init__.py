@@ -9,13 +9,14 @@ from evalkit.stream.feed import (
     SecondsLost,
     SeenFrames,
 )
-from evalkit.stream.samples import Elicitation, Narration, Query, QueryKind, StreamSample
+from evalkit.stream.samples import Elicitation, FollowUp, Narration, Query, QueryKind, StreamSample
 from evalkit.stream.schedule import FrameSchedule, Seconds, Tick, exact_seconds
 
 __all__ = [
     "CausalityViolation",
     "Chunk",
     "Elicitation",
+    "FollowUp",
     "FrameBatch",
     "FrameFeed",
     "FrameSchedule",

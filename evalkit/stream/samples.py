@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Elicitation", "Narration", "Query", "QueryKind", "StreamSample"]
+__all__ = ["Elicitation", "FollowUp", "Narration", "Query", "QueryKind", "StreamSample"]
 
 QueryKind = Literal["choice", "count", "yes-no", "open", "proactive"]
 
@@ -30,6 +30,25 @@ class Elicitation:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowUp:
+    """What is asked at the same moment once a reply holds a word; queries that share it form a series.
+
+    When its query has been asked, the rest of the series is asked no more.
+
+    Args:
+        word: The word, in any case, that a reply must hold.
+        query: What is asked then; its ``id`` is the same throughout a series.
+    """
+
+    word: str
+    query: Query
+
+    def due(self, reply: str) -> bool:
+        """Say whether a reply calls for the query."""
+        return self.word.casefold() in reply.casefold()
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """One question put to a stream.
 
@@ -43,6 +62,7 @@ class Query:
         visible_from: Start of the visible span, seconds; ``None`` means the sample's start.
         tags: Groups the scorer needs (``task``, ``category``, ``duration`` ...).
         elicitation: How the reply is drawn out.
+        follow_up: Set where the query is one of a series that a reply ends.
     """
 
     id: str
@@ -54,6 +74,7 @@ class Query:
     visible_from: float | None = None
     tags: dict[str, str] = field(default_factory=dict)
     elicitation: Elicitation = Elicitation()
+    follow_up: FollowUp | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from evalkit.errors import DataError, suggest
 
 __all__ = [
     "PRESETS",
+    "UP_TO_THE_END",
     "Clip",
     "FrameRule",
     "floor_step",
@@ -162,6 +163,9 @@ PRESETS: Mapping[str, FrameRule] = {
     "vlmeval-fps-0.5": lambda clip: vlmeval_rate(clip.frames, clip.fps, 0.5),
 }
 """Frame rules by preset name."""
+
+UP_TO_THE_END = frozenset({"ovo-logit"})
+"""Presets whose code takes frames with PTS in ``[start, t]``; the others cut a clip that ends before ``t``."""
 
 
 def known_preset(name: str) -> str:
