@@ -56,7 +56,7 @@ class SessionCheckpoints:
                 plain = json.loads(file.metadata()["session"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         except Exception as error:  # safetensors raises its own untyped errors
-            raise DataError(f"checkpoint {path} is damaged ({error}); delete it to repeat the sample") from error
+            raise DataError(f"checkpoint {path} is damaged ({error})", path=path) from error
         tick = int(plain.pop("tick"))
         return tick, {"tensors": tensors, "json": plain}
 

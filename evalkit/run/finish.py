@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["finish_run", "latency_metrics", "score_run"]
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from evalkit.records import AnswerRecord, Metric, MetricsFile, RunRecords, TickR
 from evalkit.report import build_report, markdown_report, plot_runs, summarize_ticks, write_captions
 from evalkit.run.judging import judge_metrics
 from evalkit.run.plan import task_named
-from evalkit.tasks import ScoreSheet
-from evalkit.tasks.scoring import from_records
+from evalkit.tasks import ScoreSheet, SubmissionTask
+from evalkit.tasks.scoring import HIDDEN_GOLD, from_records
 from evalkit.timing import Percentiles
 
 
@@ -41,6 +42,7 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
             metrics=tuple(metrics),
         )
     )
+    _write_submission(run)
     if any(answer.kind == "narration" for answer in run.answers):
         write_captions(run.folder.captions_path, run.answers)
     write_atomic(path / "report.md", markdown_report([path]))
@@ -54,8 +56,19 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
 
 def score_run(run: RunRecords) -> ScoreSheet | None:
     """Score a run's answers, or return ``None`` where it has none to score."""
-    predictions = from_records(run.answers)
+    predictions = from_records(run.answers, hidden_gold=True)
     return task_named(run.manifest.task).score(predictions, "evalkit") if predictions else None
+
+
+def _write_submission(run: RunRecords) -> None:
+    """Write the file that is handed in where the gold is hidden."""
+    task = task_named(run.manifest.task)
+    if not isinstance(task, SubmissionTask):
+        return
+    predictions = from_records(run.answers, hidden_gold=True)
+    if any(HIDDEN_GOLD in prediction.tags for prediction in predictions):
+        text = json.dumps(task.submission(predictions), ensure_ascii=False, indent=1)
+        write_atomic(run.folder.path / task.submission_name, text)
 
 
 def score_metrics(run: RunRecords) -> list[Metric]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["TASKS", "RunPlan", "data_folder", "make_plan", "task_named"]
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from evalkit.errors import DataError, UsageError, suggest
 from evalkit.memory.policies import MemoryPolicy
 from evalkit.models.catalog import CatalogEntry, catalog
 from evalkit.models.settings import GenerationSettings
+from evalkit.parse import PARSER_VERSION
 from evalkit.registry import Registry
 from evalkit.run.fingerprint import git_revision, sample_digest
 from evalkit.run.options import RunOptions, apply_settings
-from evalkit.stream import StreamSample
+from evalkit.stream import Elicitation, Query, StreamSample
 from evalkit.tasks import Task, TaskData, TaskSettings
+from evalkit.tasks.planned import expect_planned
 
 TASKS = Registry("evalkit.tasks", "task")
 
@@ -68,7 +71,8 @@ class RunPlan:
             texts = (
                 [] if sample.narration is None else [sample.narration.instruction, sample.narration.previous_text]
             )
-            for text in [*texts, *(query.prompt for query in sample.queries)]:
+            texts += [part for query in sample.queries for part in _wording(query)]
+            for text in [*texts, *(text for _, text in sample.texts)]:
                 prompts.update(text.encode() + b"\0")
         options = self.options
         return {
@@ -78,6 +82,7 @@ class RunPlan:
             "frames.fps": ",".join(sorted({f"{sample.fps:g}" for sample in self.samples})),
             "frames.presets": ",".join(sorted({sample.tags.get("frames", "schedule") for sample in self.samples})),
             "prompt.digest": prompts.hexdigest()[:16],
+            "parser": PARSER_VERSION,
             **{
                 f"task.{key}": value
                 for key, value in self.task_settings.model_dump(mode="json").items()
@@ -98,6 +103,17 @@ class RunPlan:
             "model.compress": self.compression.canonical(),
             "model.compat": self.options.compat,
         }
+
+
+def _wording(query: Query) -> Iterator[str]:
+    """Yield everything that words a question and draws its reply out."""
+    drawn = query.elicitation
+    yield query.prompt
+    if drawn != Elicitation():
+        yield "|".join([*drawn.options, drawn.lead, drawn.prefix, str(drawn.max_tokens)])
+    if query.follow_up is not None:
+        yield query.follow_up.word
+        yield query.follow_up.query.prompt
 
 
 def task_named(name: str) -> Task:
@@ -189,6 +205,8 @@ def _chosen(samples: tuple[StreamSample, ...], options: RunOptions) -> tuple[Str
         chosen = tuple(sample for sample in samples if sample.id in set(options.sample))
     if options.limit is not None:
         chosen = chosen[: options.limit]
+    if len(chosen) < len(samples):
+        chosen = expect_planned(chosen)
     if not chosen:
         raise DataError("there is nothing to run: every row was refused (evalkit data check lists why)")
     return chosen

@@ -41,7 +41,7 @@ class Recorder:
         self._spoken_until: dict[str, float] = {}
         for answer in answers:
             self._note_end(answer)
-        self._ticks = {(t.sample, t.second, t.start) for t in ticks}
+        self._ticks = {_moment(t) for t in ticks}
         self._done = {d.sample: d.status for d in done}
         self._answer_file: JsonlWriter[AnswerRecord] = JsonlWriter(folder.answers_path)
         self._tick_file: JsonlWriter[TickRecord] = JsonlWriter(folder.ticks_path)
@@ -69,10 +69,10 @@ class Recorder:
 
     def tick(self, record: TickRecord) -> None:
         """Put a second on record, unless it is."""
-        key = (record.sample, record.second, record.start)
-        if key not in self._ticks:
+        moment = _moment(record)
+        if moment not in self._ticks:
             self._tick_file.append(record)
-            self._ticks.add(key)
+            self._ticks.add(moment)
 
     def answer(self, record: AnswerRecord) -> None:
         """Put a reply on record, unless it is."""
@@ -106,3 +106,8 @@ class Recorder:
         """Close the files."""
         for file in (self._answer_file, self._tick_file, self._done_file):
             file.close()
+
+
+def _moment(tick: TickRecord) -> tuple[str, int, float, float]:
+    """Return what tells ticks apart: a second cut at questions has parts, and one of them may have no length."""
+    return tick.sample, tick.second, tick.start, tick.end

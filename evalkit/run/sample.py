@@ -82,15 +82,9 @@ class SampleRunner:
                 session.close()
 
     def _stream(self, sample: StreamSample, session: StreamSession, feed: FrameFeed) -> None:
-        saved = self.checkpoints.load(sample.id)
-        if saved is not None:
-            tick, state = saved
-            session.restore(state)
-            self.advanced(float(min(feed.schedule[tick].start if tick < len(feed.schedule) else feed.schedule.end,
-                                    feed.schedule.end) - feed.schedule.start))  # fmt: skip
-            feed.skip_to(tick)
+        resumed = self._go_back(sample, session, feed)
         queries = deque(sorted(sample.queries, key=lambda query: query.at))
-        texts = deque(row for row in sample.texts if saved is None or exact_seconds(row[0]) >= feed.now)
+        texts = deque(row for row in sample.texts if not resumed or exact_seconds(row[0]) >= feed.now)
         last_saved = feed.now
         told = 0
         for chunk in feed:
@@ -113,6 +107,21 @@ class SampleRunner:
         for query in queries:
             self._ask(sample, session, query)
 
+    def _go_back(self, sample: StreamSample, session: StreamSession, feed: FrameFeed) -> bool:
+        """Go back to the sample's checkpoint, if it has one, and return whether it had."""
+        try:
+            saved = self.checkpoints.load(sample.id)
+        except DataError as error:
+            self.warn(f"{sample.id} starts anew: {error}")
+            return False
+        if saved is None:
+            return False
+        tick, state = saved
+        session.restore(state)
+        feed.skip_to(tick)
+        self.advanced(float(feed.now - feed.schedule.start))
+        return True
+
     def _tell_losses(self, sample: StreamSample, feed: FrameFeed, told: int) -> int:
         """Warn of losses after the first ``told``, before what follows them is on record; return their number."""
         for loss in feed.losses[told:]:
@@ -126,7 +135,9 @@ class SampleRunner:
                 continue
             span = (sample.start, query.at)
             clip = read_clip(sample.video, span, preset, self.model.frame_size, number=number)
-            session = self.model.open(SessionRequest(sample.id, clip.fps, self.seed, None, time_stamps=False))
+            session = self.model.open(
+                SessionRequest(sample.id, clip.fps, self.seed, time_stamps=False, whole_clip=True)
+            )
             try:
                 for part, texts in clip.parts(sample.texts):
                     self._record_tick(sample, part, session.observe(part, texts))
