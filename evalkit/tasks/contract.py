@@ -23,6 +23,7 @@ __all__ = [
     "Problem",
     "ScoreSheet",
     "Scores",
+    "SubmissionTask",
     "Task",
     "TaskData",
     "TaskSettings",
@@ -187,6 +188,17 @@ class Task(Protocol):
 
     def metrics(self, sheet: ScoreSheet) -> list[Metric]:
         """Turn a score sheet into the rows of ``metrics.json``."""
+
+
+@runtime_checkable
+class SubmissionTask(Protocol):
+    """A benchmark with a split whose gold is hidden: a run on it leaves a file to hand in."""
+
+    submission_name: ClassVar[str]
+    """Name of that file."""
+
+    def submission(self, predictions: Sequence[Prediction]) -> dict[str, str]:
+        """Return its content: the raw reply by question id."""
 
 
 @dataclass(frozen=True, slots=True)

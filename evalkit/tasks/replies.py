@@ -14,12 +14,11 @@ from typing import Any
 
 from evalkit.errors import DataError
 from evalkit.parse.text import MAX_CHARACTERS
-from evalkit.records import AnswerRecord, read_run
+from evalkit.records import read_run
 from evalkit.tasks.contract import Prediction, Problem
-from evalkit.tasks.scoring import ABSENT
+from evalkit.tasks.scoring import ABSENT, from_records
 
 __all__ = [
-    "HIDDEN_GOLD",
     "RunAnswers",
     "absent_prediction",
     "decode_json",
@@ -28,9 +27,6 @@ __all__ = [
     "read_runs",
     "read_text",
 ]
-
-HIDDEN_GOLD = "hidden-gold"
-"""Tag of a prediction whose gold is not published; nothing is scored then."""
 
 Known = Mapping[str, Prediction]
 """Questions of the data by id, as predictions without a response."""
@@ -185,7 +181,7 @@ class RunAnswers:
 
 
 def read_runs(task: str, paths: Iterable[Path]) -> RunAnswers:
-    """Read the answers of run folders to multiple-choice questions.
+    """Read the answers of run folders (the format ``evalkit`` of every benchmark).
 
     Args:
         task: Name of the task that the runs must be of.
@@ -213,21 +209,5 @@ def read_runs(task: str, paths: Iterable[Path]) -> RunAnswers:
             )
             problems.append(Problem("partial-run", message, path.name, item=unanswered[0]))
         planned.update(manifest.planned)
-        predictions += [_from_record(record) for record in run.answers if record.kind == "choice"]
+        predictions += from_records(run.answers, hidden_gold=True)
     return RunAnswers(predictions, problems, frozenset(planned))
-
-
-def _from_record(record: AnswerRecord) -> Prediction:
-    tags = dict(record.tags)
-    if record.gold is None:
-        tags[HIDDEN_GOLD] = "yes"
-    return Prediction(
-        id=record.query,
-        task=record.tags.get("task", ""),
-        response=record.text if record.status == "ok" else None,
-        gold=record.gold or "",
-        kind="choice",
-        choices=record.choices,
-        cluster=record.cluster,
-        tags=tags,
-    )

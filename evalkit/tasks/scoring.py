@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from evalkit.errors import DataError, suggest
 from evalkit.parse import Parsed, Unparsed, parse
-from evalkit.records import AnswerRecord, Metric, read_run
+from evalkit.records import AnswerRecord, Metric
 from evalkit.tasks.contract import Prediction, Problem, Scores, ScoreSheet
 
 __all__ = [
     "ABSENT",
     "EXPECTED",
+    "HIDDEN_GOLD",
     "Average",
     "Mark",
     "Scored",
@@ -31,7 +31,6 @@ __all__ = [
     "duplicate_problems",
     "expected_counts",
     "from_records",
-    "from_runs",
     "known_tasks",
     "make_scores",
     "make_sheet",
@@ -46,7 +45,10 @@ ABSENT = "absent"
 """Tag of a prediction whose question has no row in the files; official rules never see it."""
 
 EXPECTED = "expected"
-"""Tag with the number of questions that the prediction's sub-task has in the data given."""
+"""Tag with the number of questions that the prediction's sub-task has in the data given, or in the run planned."""
+
+HIDDEN_GOLD = "hidden-gold"
+"""Tag of a prediction whose gold is not published; nothing is scored then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +279,7 @@ def make_sheet(
             "counts": {name: asdict(entry) for name, entry in strict.counts.items()},
             "source_counts": {name: asdict(entry) for name, entry in source.counts.items()},
             "unread": dict(reasons),
+            **({"denominator": "the questions the run set out to answer"} if format == "evalkit" else {}),
             **(facts or {}),
         },
     )
@@ -371,12 +374,15 @@ _KINDS: dict[str, Literal["choice", "count", "yes-no", "open", "proactive"]] = {
 }
 
 
-def from_records(records: Iterable[AnswerRecord], task_tag: str = "task") -> list[Prediction]:
+def from_records(
+    records: Iterable[AnswerRecord], task_tag: str = "task", *, hidden_gold: bool = False
+) -> list[Prediction]:
     """Turn the answers of a run into predictions; a failed answer becomes one without a response.
 
     Args:
         records: Answers of one run; narration is passed over.
         task_tag: Tag that holds the sub-task.
+        hidden_gold: Take an answer without gold too, with the tag ``hidden-gold``.
 
     Raises:
         DataError: A record has no gold or no sub-task, so it cannot be scored.
@@ -386,7 +392,8 @@ def from_records(records: Iterable[AnswerRecord], task_tag: str = "task") -> lis
         kind = _KINDS.get(record.kind)
         if kind is None:
             continue
-        if record.gold is None or task_tag not in record.tags:
+        hidden = record.gold is None
+        if (hidden and not hidden_gold) or task_tag not in record.tags:
             raise DataError(
                 f"the answer to {record.query} has no gold or no sub-task: the run's gold is hidden or it is of "
                 "another benchmark",
@@ -397,23 +404,14 @@ def from_records(records: Iterable[AnswerRecord], task_tag: str = "task") -> lis
                 id=record.query,
                 task=record.tags[task_tag],
                 response=record.text if record.status == "ok" else None,
-                gold=record.gold,
+                gold=record.gold or "",
                 kind=kind,
                 choices=record.choices,
                 cluster=record.cluster,
-                tags={**record.tags, "at": str(record.at)},
+                tags={**record.tags, "at": str(record.at), **({HIDDEN_GOLD: "yes"} if hidden else {})},
             )
         )
     return predictions
-
-
-def from_runs(paths: Iterable[Path]) -> list[Prediction]:
-    """Read the answers of run folders as predictions (the format ``evalkit`` of every benchmark).
-
-    Raises:
-        DataError: A path is no run folder, or its answers cannot be scored.
-    """
-    return from_records(record for path in paths for record in read_run(path, ticks=False).answers)
 
 
 def known_tasks(chosen: tuple[str, ...], known: Sequence[str]) -> tuple[str, ...]:

@@ -94,10 +94,10 @@ def test_the_logit_protocol_has_its_own_prompts_spans_and_options(tmp_path: Path
     assert (by_id["3_1"].start, by_id["3_1"].end) == (20.0, 32.0)
     # The first probe lies at the ask time: the second before it is shown, not the one after.
     assert (by_id["3_0"].start, by_id["3_0"].end, by_id["3_0"].queries[0].at) == (19.0, 20.0, 20.0)
-    tags = by_id["0"].queries[0].tags
-    assert tags["answer_prefix"] == "The answer is:\n"
-    assert len(tags["logit_options"].split("|")) == 17
-    assert tags["frames"] == "ovo-logit"
+    query = by_id["0"].queries[0]
+    assert (query.elicitation.prefix, query.elicitation.lead) == ("The answer is:\n", "\n")
+    assert query.elicitation.options == ("No", "Yes", *"0123456789", *"ABCDE")
+    assert query.tags["frames"] == "ovo-logit"
 
 
 @pytest.mark.parametrize("protocol", ["streaming", "official", "logit"])

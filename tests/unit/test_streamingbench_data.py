@@ -116,7 +116,12 @@ def test_a_proactive_question_is_polled_each_second_until_four_after_the_gold(tm
     first = polls[0]
     assert first.kind == "proactive"
     assert 'Is it the right time to output "Goal"? You can only answer yes or no.' in first.prompt
-    assert first.tags["follow_up"].endswith('Question: When a goal falls, output "Goal".\n\nThe answer is:\n')
+    assert first.follow_up is not None
+    assert first.follow_up.due("Yes, now.")
+    after = first.follow_up.query
+    assert after.prompt.endswith('Question: When a goal falls, output "Goal".\n\nThe answer is:\n')
+    assert (after.at, after.kind, after.answer, after.tags["turn"]) == (first.at, "open", "Goal", "output")
+    assert len({poll.follow_up.query.id for poll in polls if poll.follow_up is not None}) == 1
     assert (first.tags["poll"], first.tags["polls"], first.tags["gold_time"]) == ("1", "8", "14")
     assert (first.tags["proactive"], first.tags["expected"]) == ("gold-text", "1")
     assert len({poll.id for poll in polls}) == 8

@@ -11,6 +11,7 @@ import pytest
 from evalkit.errors import DataError
 from evalkit.records import AnswerRecord, JsonlWriter, RunFolder, RunManifest
 from evalkit.tasks import Prediction, Scores
+from evalkit.tasks.replies import read_runs
 from evalkit.tasks.scoring import (
     ABSENT,
     EXPECTED,
@@ -22,7 +23,6 @@ from evalkit.tasks.scoring import (
     duplicate_problems,
     expected_counts,
     from_records,
-    from_runs,
     make_scores,
     make_sheet,
     mark,
@@ -152,6 +152,9 @@ def test_a_run_folder_is_read_as_predictions(tmp_path: Path) -> None:
     with JsonlWriter(folder.answers_path) as answers:
         for one in (record(), record(query="r", text="B")):
             answers.append(one)
-    assert [(one.id, one.response) for one in from_runs([folder.path])] == [("q", "A"), ("r", "B")]
+    assert [(one.id, one.response) for one in read_runs("t", [folder.path]).predictions] == [
+        ("q", "A"),
+        ("r", "B"),
+    ]
     with pytest.raises(DataError):
-        from_runs([tmp_path])
+        read_runs("t", [tmp_path])

@@ -10,13 +10,13 @@ from typing import Any
 from evalkit.errors import DataError, UsageError, suggest
 from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.replies import (
-    HIDDEN_GOLD,
     decode_json,
     matched,
     read_reply,
     read_runs,
     read_text,
 )
+from evalkit.tasks.scoring import HIDDEN_GOLD
 from evalkit_tasks.longvideobench.annotations import (
     PUBLISHED_QUESTIONS,
     LvbRow,

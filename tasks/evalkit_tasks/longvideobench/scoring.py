@@ -14,8 +14,7 @@ from evalkit.tasks.grouping import (
     drop_missing_parts,
     group_scores,
 )
-from evalkit.tasks.replies import HIDDEN_GOLD
-from evalkit.tasks.scoring import Scored, absent, duplicate_problems, make_sheet, mark
+from evalkit.tasks.scoring import HIDDEN_GOLD, Scored, absent, duplicate_problems, make_sheet, mark
 from evalkit_tasks.longvideobench.annotations import CATEGORIES, DURATION_GROUPS, PERCEPTION, RELATION
 from evalkit_tasks.longvideobench.extract import lmms_eval_letter
 

@@ -30,6 +30,8 @@ class LongVideoBench(QuestionBenchmark):
         score=score_predictions,
     )
 
+    submission_name: ClassVar[str] = "longvideobench_test_for_submission.json"
+
     def submission(self, predictions: Sequence[Prediction]) -> dict[str, str]:
         """Return what the hidden test set is submitted as: raw reply by question id."""
         return submission(predictions)

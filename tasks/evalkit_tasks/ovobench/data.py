@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from evalkit.stream import Query, StreamSample
+from evalkit.stream import Elicitation, Query, StreamSample
 from evalkit.tasks.contract import CheckReport, Problem, TaskData, TaskSettings
 from evalkit.tasks.frames import known_preset
 from evalkit.tasks.rows import probe_videos
@@ -23,6 +23,13 @@ from evalkit_tasks.ovobench.videos import OvoVideos, find_videos
 
 __all__ = ["OvoSettings", "check_data", "load_data"]
 
+_ELICITATION = {
+    "streaming": Elicitation(),
+    "official": Elicitation(max_tokens=prompts.OFFICIAL_MAX_TOKENS),
+    "logit": Elicitation(
+        options=prompts.LOGIT_OPTIONS, lead=prompts.LOGIT_TOKEN_PREFIX, prefix=prompts.LOGIT_ANSWER_PREFIX
+    ),
+}
 _FRAMES = {"official": "uniform-64", "logit": "ovo-logit"}
 
 
@@ -153,10 +160,6 @@ def _query(question: Question, at: float, start: float, settings: OvoSettings, e
         "protocol": settings.protocol,
         EXPECTED: str(expected),
     }
-    if settings.protocol == "logit":
-        tags["answer_prefix"] = prompts.LOGIT_ANSWER_PREFIX
-        tags["token_prefix"] = prompts.LOGIT_TOKEN_PREFIX
-        tags["logit_options"] = "|".join(prompts.LOGIT_OPTIONS)
     return Query(
         id=question.id,
         at=at,
@@ -166,6 +169,7 @@ def _query(question: Question, at: float, start: float, settings: OvoSettings, e
         answer=question.gold,
         visible_from=start,
         tags=tags,
+        elicitation=_ELICITATION[settings.protocol],
     )
 
 

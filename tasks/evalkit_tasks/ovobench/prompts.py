@@ -16,6 +16,7 @@ __all__ = [
     "LOGIT_ANSWER_PREFIX",
     "LOGIT_OPTIONS",
     "LOGIT_TOKEN_PREFIX",
+    "OFFICIAL_MAX_TOKENS",
     "REC_PROMPT",
     "SSR_PROMPT",
     "logit_choice",
@@ -57,6 +58,9 @@ CRR_PROMPT = (
     "Answer only with “Yes” or “No”.\n"
     "Do not include any additional text or explanation in your response.\n"
 )
+
+OFFICIAL_MAX_TOKENS = 128
+"""``max_new_tokens`` (``max_tokens``) of OVO-Bench ``models/QWen2VL.py`` and ``GPT.py``."""
 
 LOGIT_ANSWER_PREFIX = "The answer is:\n"
 """Appended after the chat template, before the position whose logits are read."""

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from evalkit.errors import UsageError, suggest
 from evalkit.records import Metric
 from evalkit.tasks.contract import CheckReport, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
-from evalkit.tasks.scoring import from_runs, sheet_metrics
+from evalkit.tasks.replies import read_runs
+from evalkit.tasks.scoring import sheet_metrics
 from evalkit_tasks.ovobench.data import OvoSettings, check_data, load_data
 from evalkit_tasks.ovobench.demo import write_demo
 from evalkit_tasks.ovobench.predictions import read_logit, read_official
@@ -57,7 +58,8 @@ class OvoBench:
         if format == "logit":
             return read_logit(paths, data)
         if format == "evalkit":
-            return from_runs(paths), []
+            runs = read_runs(self.name, paths)
+            return runs.predictions, runs.problems
         raise UsageError(f"ovobench has no format {format!r}{suggest(format, self.formats)}")
 
     def score(self, predictions: Sequence[Prediction], format: str) -> ScoreSheet:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from evalkit.errors import DataError
-from evalkit.stream import Query, StreamSample
+from evalkit.stream import FollowUp, Query, StreamSample
 from evalkit.tasks.contract import CheckReport, Problem, TaskData, TaskSettings
 from evalkit.tasks.frames import known_preset
 from evalkit.tasks.rows import probe_videos
@@ -185,12 +186,29 @@ def _queries(question: SbQuestion, context: str, expected: int, settings: SbSett
 def _polls(question: SbQuestion, tags: Mapping[str, str], start: float, settings: SbSettings) -> Iterator[Query]:
     """Yield one query per second from a second after the question to four seconds after the gold time.
 
-    A runner stops a question's polls at the first reply that holds ``yes`` and asks ``follow_up`` at the same
-    moment; what it records for that has the tag ``turn`` = ``output``.
+    The first reply that holds ``yes`` ends them; the plain question is then asked at the same moment, as query
+    ``ID#output`` with the tag ``turn`` = ``output``.
     """
     gold_at = question.gold_at if question.gold_at is not None else question.at
     times = [question.at + step for step in range(1, int(gold_at + POLL_AFTER_GOLD - question.at) + 1)]
     output = question.output if settings.proactive == "gold-text" else None
+    series = {
+        **tags,
+        "question": question.id,
+        "polls": str(len(times)),
+        "gold_time": f"{gold_at:g}",
+        "gold_output": question.output,
+        "proactive": settings.proactive,
+    }
+    plain = Query(
+        id=f"{question.id}#output",
+        at=question.at,
+        prompt=prompts.proactive_prompt(question.question),
+        kind="open",
+        answer=question.output,
+        visible_from=start,
+        tags={**series, "turn": "output"},
+    )
     for index, at in enumerate(times):
         yield Query(
             id=f"{question.id}#{index + 1}",
@@ -199,18 +217,8 @@ def _polls(question: SbQuestion, tags: Mapping[str, str], start: float, settings
             kind="proactive",
             answer="Yes" if abs(at - gold_at) <= 2 else "No",
             visible_from=start,
-            tags={
-                **tags,
-                "turn": "poll",
-                "question": question.id,
-                "poll": str(index + 1),
-                "polls": str(len(times)),
-                "stop_on": "yes",
-                "follow_up": prompts.proactive_prompt(question.question),
-                "gold_time": f"{gold_at:g}",
-                "gold_output": question.output,
-                "proactive": settings.proactive,
-            },
+            tags={**series, "turn": "poll", "poll": str(index + 1)},
+            follow_up=FollowUp("yes", replace(plain, at=at)),
         )
 
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from evalkit.errors import UsageError, suggest
 from evalkit.records import Metric
 from evalkit.tasks.contract import CheckReport, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
-from evalkit.tasks.scoring import from_runs, sheet_metrics
+from evalkit.tasks.replies import read_runs
+from evalkit.tasks.scoring import sheet_metrics
 from evalkit_tasks.streamingbench.data import SbSettings, check_data, load_data
 from evalkit_tasks.streamingbench.demo import write_demo
 from evalkit_tasks.streamingbench.predictions import read_answers
@@ -55,7 +56,8 @@ class StreamingBench:
         if format in ("official", "stc"):
             return read_answers(paths, data)
         if format == "evalkit":
-            return from_runs(paths), []
+            runs = read_runs(self.name, paths)
+            return runs.predictions, runs.problems
         raise UsageError(f"streamingbench has no format {format!r}{suggest(format, self.formats)}")
 
     def score(self, predictions: Sequence[Prediction], format: str) -> ScoreSheet:
