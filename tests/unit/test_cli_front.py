@@ -97,7 +97,7 @@ def test_a_run_with_json_prints_one_object_and_nothing_else(
     small_data: Path, tmp_path: Path, evalkit: Call
 ) -> None:
     words = ("run", "--task", "inf-streams", "--model", "full", "--checkpoint", "tiny", "--data", small_data)
-    code, out, _ = evalkit(*words, "--set", "start_seconds=22", "--out", "run", "--json")
+    code, out, _ = evalkit(*words, "--set", "start_seconds=5", "--out", "run", "--json")
     assert code == 0
     assert out.count("\n") == 1
     result = json.loads(out)
