@@ -66,6 +66,24 @@ class Backbone(Protocol):
     def encode(self, packed: Packed) -> torch.Tensor:
         """Return features ``(tokens, hidden)`` of packed frames."""
 
+    @property
+    def clip_end(self) -> torch.Tensor | None:
+        """The vision token ``(1, hidden)`` that ends a clip shown at once, if the model has one."""
+
+    @property
+    def tower(self) -> Any:
+        """The vision encoder that a compressor may wrap.
+
+        Raises:
+            UsageError: It cannot be wrapped.
+        """
+
+    def tower_inputs(self, packed: Packed) -> tuple[torch.Tensor, ...]:
+        """Return what `tower` takes for packed frames."""
+
+    def from_tower(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the features ``(tokens, hidden)`` that `encode` makes of the tower's output."""
+
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Return token embeddings ``(tokens, hidden)``."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MODELS", "CatalogEntry", "catalog", "full", "sliding", "sliding_chunked", "streamingvlm"]
+__all__ = ["MODELS", "CatalogEntry", "catalog", "full", "sliding", "sliding_chunked", "stc", "streamingvlm"]
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ from evalkit.registry import Registry
 MODELS = Registry("evalkit.models", "model")
 
 QWEN = "Qwen/Qwen2.5-VL-7B-Instruct"
+LLAVA = "llava-hf/llava-onevision-qwen2-7b-ov-hf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,13 @@ streamingvlm = CatalogEntry(
     summary="StreamingVLM: text sink and window, 16 s of vision, contiguous positions.",
     memory=StreamingVLM,
     checkpoint="mit-han-lab/StreamingVLM",
+)
+stc = CatalogEntry(
+    name="stc",
+    summary="STC: cached vision encoding and dual-anchor pruning; everything kept stays in memory.",
+    memory=FullAttention,
+    checkpoint=LLAVA,
+    compress="stc",
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ChatLayout", "ChatTokens", "VisionBlock"]
+__all__ = ["SYSTEM_PROMPT", "ChatLayout", "ChatTokens", "VisionBlock"]
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -16,9 +16,11 @@ import torch
 from evalkit.errors import ModelError, UsageError, suggest
 from evalkit.memory import PositionRule
 from evalkit.models.backbone import Backbone
+from evalkit.models.llava_onevision import LlavaOnevision
 from evalkit.models.qwen_vl import QwenVL
-from evalkit.models.text import HuggingFaceText
+from evalkit.models.text import HuggingFaceText, TextCodec
 from evalkit.models.tiny import TINY_REVISION, tiny_qwen
+from evalkit.models.tiny_llava import TINY_LLAVA_REVISION, tiny_llava
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -28,7 +30,7 @@ class LoadRequest:
     """Which weights, and how.
 
     Args:
-        checkpoint: Hub id, folder, or a built-in name (``tiny``).
+        checkpoint: Hub id, folder, or a built-in name (``tiny``, ``tiny-llava``).
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         dtype: ``auto`` (float32 on the CPU, bfloat16 elsewhere), ``float32``, ``bfloat16`` or ``float16``.
         attention: Attention kernel of transformers (``sdpa``, ``eager``, ``flash_attention_2``).
@@ -86,14 +88,15 @@ def load_backbone(request: LoadRequest) -> Backbone:
     """
     device = resolve_device(request.device)
     dtype = resolve_dtype(request.dtype, device)
-    network, tokenizer = _BUILT_IN.get(request.checkpoint, _from_transformers)(request)
+    network, tokenizer = (_built_in if request.checkpoint in _BUILT_IN else _from_transformers)(request)
     network = network.to(device=device, dtype=dtype)
-    positions = PositionRule("3d", request.after_vision)
-    return QwenVL(network, HuggingFaceText(tokenizer), name=request.checkpoint, positions=positions)
+    _, backbone = _ARCHITECTURES[network.config.model_type]
+    return backbone(network, HuggingFaceText(tokenizer), request)
 
 
-def _tiny(request: LoadRequest) -> tuple[Any, Any]:
-    network, tokenizer = tiny_qwen()
+def _built_in(request: LoadRequest) -> tuple[Any, Any]:
+    build, _ = _BUILT_IN[request.checkpoint]
+    network, tokenizer = build()
     try:
         network.set_attn_implementation(request.attention)
     except (ValueError, ImportError) as error:
@@ -102,7 +105,27 @@ def _tiny(request: LoadRequest) -> tuple[Any, Any]:
     return network, tokenizer
 
 
-_BUILT_IN: dict[str, Callable[[LoadRequest], tuple[Any, Any]]] = {"tiny": _tiny}
+def _qwen(network: Any, text: TextCodec, request: LoadRequest) -> Backbone:
+    positions = PositionRule("3d", request.after_vision)
+    return QwenVL(network, text, name=request.checkpoint, positions=positions)
+
+
+def _llava(network: Any, text: TextCodec, request: LoadRequest) -> Backbone:
+    return LlavaOnevision(network, text, name=request.checkpoint)
+
+
+_BUILT_IN: dict[str, tuple[Callable[[], tuple[Any, Any]], str]] = {
+    "tiny": (tiny_qwen, TINY_REVISION),
+    "tiny-llava": (tiny_llava, TINY_LLAVA_REVISION),
+}
+"""Built-in checkpoints: what makes network and tokenizer, and the revision of the weights."""
+
+_ARCHITECTURES: dict[str, tuple[str, Callable[[Any, TextCodec, LoadRequest], Backbone]]] = {
+    "llava_onevision": ("LlavaOnevisionForConditionalGeneration", _llava),
+    "qwen2_5_vl": ("Qwen2_5_VLForConditionalGeneration", _qwen),
+    "qwen2_vl": ("Qwen2VLForConditionalGeneration", _qwen),
+}
+"""By ``config.model_type``: the class in transformers and the backbone over it."""
 
 
 def _from_transformers(request: LoadRequest) -> tuple[Any, Any]:
@@ -114,17 +137,12 @@ def _from_transformers(request: LoadRequest) -> tuple[Any, Any]:
         config = transformers.AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise ModelError(_cannot_find(name)) from error
-    classes = {
-        "qwen2_5_vl": transformers.Qwen2_5_VLForConditionalGeneration,
-        "qwen2_vl": transformers.Qwen2VLForConditionalGeneration,
-    }
-    if config.model_type not in classes:
-        known = ", ".join(sorted(classes))
+    if config.model_type not in _ARCHITECTURES:
+        known = ", ".join(sorted(_ARCHITECTURES))
         raise ModelError(f"checkpoint {name} is a {config.model_type!r} model; evalkit runs {known}")
     try:
-        network = classes[config.model_type].from_pretrained(
-            name, dtype="auto", attn_implementation=request.attention
-        )
+        network_class = getattr(transformers, _ARCHITECTURES[config.model_type][0])
+        network = network_class.from_pretrained(name, dtype="auto", attn_implementation=request.attention)
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -137,14 +155,14 @@ def _cannot_find(name: str) -> str:
         return f"checkpoint folder {name} holds no transformers model (no readable config.json)"
     return (
         f"checkpoint {name!r} is neither a folder, nor in the local hub cache, nor to be fetched from the hub; "
-        f"--checkpoint tiny needs no download"
+        f"--checkpoint {' or '.join(_BUILT_IN)} needs no download"
     )
 
 
 def checkpoint_revision(checkpoint: str, network: Any) -> str:
     """Return what identifies the weights: a hub commit, a digest of a folder's files, or a built-in's number."""
     if checkpoint in _BUILT_IN:
-        return f"built-in-{TINY_REVISION}"
+        return f"built-in-{_BUILT_IN[checkpoint][1]}"
     commit = getattr(network.config, "_commit_hash", None)
     if commit:
         return str(commit)

@@ -23,6 +23,7 @@ class SessionRequest:
         narration: Set where the model speaks every second.
         time_stamps: Whether each second is announced by its ``Time=a-bs`` text.
         seen: The frames delivered so far, for a model that looks back; a look ahead is refused and recorded.
+        whole_clip: All frames come at once, as one finished video of an official protocol.
     """
 
     sample: str
@@ -31,6 +32,7 @@ class SessionRequest:
     narration: Narration | None = None
     time_stamps: bool = True
     seen: SeenFrames | None = None
+    whole_clip: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from evalkit.models.backbone import Packed
 from evalkit.models.decoder import TextDecoder
 from evalkit.models.layout import ChatLayout, ChatTokens
 from evalkit.models.pack import normalise, to_patches
-from evalkit.models.text import TextCodec
+from evalkit.models.text import TextCodec, single_token
 from evalkit.video import STREAMINGVLM_LIMITS, PixelLimits, smart_resize
 
 
@@ -52,8 +52,8 @@ class QwenVL:
         self._decoder = TextDecoder(network.model.language_model, network.lm_head)
         self.device, self.dtype = self._decoder.device, self._decoder.dtype
         tokens = ChatTokens(
-            turn_open=_single(text, "<|im_start|>"),
-            turn_close=_single(text, "<|im_end|>"),
+            turn_open=single_token(text, "<|im_start|>"),
+            turn_close=single_token(text, "<|im_end|>"),
             vision=config.video_token_id,
             vision_open=config.vision_start_token_id,
             vision_close=config.vision_end_token_id,
@@ -90,14 +90,31 @@ class QwenVL:
         )
         return Packed(patches, (t, h // merge, w // merge))
 
+    @property
+    def clip_end(self) -> torch.Tensor | None:
+        """Nothing ends a whole clip."""
+        return None
+
+    @property
+    def tower(self) -> Any:
+        """The vision encoder that a compressor may wrap."""
+        return self.network.model.visual
+
     def encode(self, packed: Packed) -> torch.Tensor:
         """Return features ``(tokens, hidden)`` of packed frames."""
+        features: torch.Tensor = self.network.model.get_video_features(*self.tower_inputs(packed)).pooler_output[0]
+        return features
+
+    def tower_inputs(self, packed: Packed) -> tuple[torch.Tensor, ...]:
+        """Return what `tower` takes: patches, and their grid ``(1, 3)`` in patches."""
         t, h, w = packed.grid
         merge = self._vision.spatial_merge_size
         grid = torch.tensor([[t, h * merge, w * merge]], device=self.device)
-        pixels = packed.pixels.to(self.device, self.dtype, non_blocking=True)
-        features: torch.Tensor = self.network.model.get_video_features(pixels, grid).pooler_output[0]
-        return features
+        return packed.pixels.to(self.device, self.dtype, non_blocking=True), grid
+
+    def from_tower(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the tower's merged features ``(tokens, hidden)`` as they are."""
+        return output
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Return token embeddings ``(tokens, hidden)``."""
@@ -123,10 +140,3 @@ class QwenVL:
     def synchronise(self) -> None:
         """Wait for the device."""
         self._decoder.synchronise()
-
-
-def _single(text: TextCodec, token: str) -> int:
-    ids = text.encode(token)
-    if len(ids) != 1:
-        raise ModelError(f"the tokenizer does not know {token} as one token; is it a Qwen chat tokenizer?")
-    return ids[0]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evalkit.memory import Ledger, MemoryPolicy, SlidingWindow, Span, assign, follow
+from evalkit.memory import Ledger, MemoryPolicy, Span, assign, follow
 from evalkit.models.backbone import Backbone, Features, Packed
 from evalkit.models.generation import TokenChooser, seed_of
 from evalkit.models.layout import VisionBlock
@@ -117,7 +117,7 @@ class CachedSession:
         spans += self._see(chunk, second)
         spans += [self._layout.subtitle(text, second) for text in subtitles]
         self._add(spans)
-        if not self._policy.recompute:
+        if spans and not self._policy.recompute:
             self._prefill()
         return self._report(before, spans, evicted)
 
@@ -180,6 +180,7 @@ class CachedSession:
         return seed_of(self._request.seed, self._request.sample, key)
 
     def _begin(self, chunk: Chunk) -> int:
+        self._vision.reports()  # What a question had encoded again belongs to no second.
         self._clock.start({"decode": chunk.wait_seconds})
         return self._ledger.tokens
 
@@ -225,15 +226,18 @@ class CachedSession:
             features = self._vision.encode(packed, self._clock)
             number, self._next_block = self._next_block, self._next_block + 1
             self._features[number] = features
-            if self._reencodes:
+            if self._policy.reencodes:
                 self._pixels[number] = packed
             step = self._backbone.temporal_step(self._request.fps)
             spans += self._layout.vision(VisionBlock(features.grid, features.rows, step, number), second)
+            if self._request.whole_clip and self._backbone.clip_end is not None:
+                spans += self._end_clip(self._backbone.clip_end, second)
         return spans
 
-    @property
-    def _reencodes(self) -> bool:
-        return isinstance(self._policy, SlidingWindow) and not self._policy.reuse_vision
+    def _end_clip(self, end: torch.Tensor, second: int) -> list[Span]:
+        number, self._next_block = self._next_block, self._next_block + 1
+        self._features[number] = Features(end, (1, 1, 1))
+        return self._layout.vision(VisionBlock((1, 1, 1), number=number), second)
 
     def _add(self, spans: list[Span]) -> None:
         self._ledger.extend(spans)
@@ -253,7 +257,7 @@ class CachedSession:
         if self._policy.recompute:
             self._cache.clear()
             self._next_position = 0.0
-            if self._reencodes:
+            if self._policy.reencodes:
                 self._encode_again()
         self._clock.enter("prefill")
         spans = self._pending()
@@ -284,10 +288,11 @@ class CachedSession:
         return [first.cut(-left, len(first)), *others]
 
     def _encode_again(self) -> None:
-        newest = self._next_block - 1
-        for number, packed in self._pixels.items():
-            if number != newest:
-                self._features[number] = self._vision.encode_again(packed, self._clock)
+        newest = max(self._pixels, default=-1)
+        older = {number: packed for number, packed in self._pixels.items() if number != newest}
+        window = ((packed, self._features[number].rows) for number, packed in older.items())
+        again = list(self._vision.encode_window(window, self._clock))
+        self._features |= zip(older, again, strict=True)
 
     def _generate(
         self, logits: torch.Tensor, limit: int, *, seed: int, exact: bool = False
@@ -359,7 +364,8 @@ class CachedSession:
             tensors[f"features.{block}"] = features.tokens
         for block, packed in self._pixels.items():
             tensors[f"pixels.{block}"] = packed.pixels
-        tensors |= {f"vision.{name}": value for name, value in self._vision.state().items()}
+        vision = self._vision.state()
+        tensors |= {f"vision.{name}": value for name, value in vision["tensors"].items()}
         shapes = {
             "features": {
                 b: [f.grid, None if f.rows is None else f.rows.tolist()] for b, f in self._features.items()
@@ -372,6 +378,7 @@ class CachedSession:
             "second": self._second,
             "next_block": self._next_block,
             "instruct": self._instruct,
+            "vision": vision["json"],
             **shapes,
         }
         return {"tensors": tensors, "json": plain}
@@ -386,7 +393,7 @@ class CachedSession:
         self._next_block = plain["next_block"]
         self._instruct = plain["instruct"]
         self._cache.restore(_below(tensors, "cache."))
-        self._vision.restore(_below(tensors, "vision."))
+        self._vision.restore({"tensors": _below(tensors, "vision."), "json": plain["vision"]})
         device = self._backbone.device
         for block, (grid, rows) in plain["features"].items():
             kept = None if rows is None else np.asarray(rows, dtype=np.int64)

@@ -14,9 +14,7 @@ class GenerationSettings(BaseModel):
 
     temperature: float = Field(default=0.9, ge=0, description="Sampling temperature; 0 decodes greedily.")
     top_k: int = Field(default=50, ge=0, description="Sample among the k likeliest tokens; 0 for all.")
-    top_p: float = Field(
-        default=1.0, gt=0, le=1, description="Sample among the likeliest of this total mass."
-    )
+    top_p: float = Field(default=1.0, gt=0, le=1, description="Sample among the likeliest of this total mass.")
     repetition_penalty: float = Field(default=1.05, gt=0, description="Penalty on ids that stand in the context.")
     max_new_tokens: int = Field(default=20, ge=1, description="Most tokens spoken in one second.")
     answer_tokens: int = Field(default=128, ge=1, description="Most tokens of an answer to a question.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["HuggingFaceText", "TextCodec"]
+__all__ = ["HuggingFaceText", "TextCodec", "single_token"]
 
 from collections.abc import Sequence
 from typing import Any, Protocol
+
+from evalkit.errors import ModelError
 
 
 class TextCodec(Protocol):
@@ -35,3 +37,15 @@ class HuggingFaceText:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def single_token(text: TextCodec, token: str) -> int:
+    """Return the id of a special token.
+
+    Raises:
+        ModelError: The tokenizer does not know it as one token.
+    """
+    ids = text.encode(token)
+    if len(ids) != 1:
+        raise ModelError(f"the tokenizer does not know {token} as one token; is it a Qwen chat tokenizer?")
+    return ids[0]

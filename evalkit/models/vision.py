@@ -4,12 +4,14 @@ from __future__ import annotations
 
 __all__ = ["SessionVision", "VisionSide"]
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from evalkit.compress import CompressionSpec
-from evalkit.errors import UsageError
 from evalkit.models.backbone import Backbone, Features, Packed
 from evalkit.records import CompressorReport
 from evalkit.timing import StageClock
@@ -21,50 +23,139 @@ class VisionSide:
     Args:
         backbone: The network.
         compression: Compressors by name and settings.
+
+    Raises:
+        UsageError: No cacher wraps the backbone's vision encoder.
     """
 
     def __init__(self, backbone: Backbone, compression: CompressionSpec) -> None:
-        if compression.parts:
-            raise UsageError(f"{compression.canonical()}: this backbone takes no compression")
         self._backbone = backbone
+        vision, tokens = compression.vision, compression.tokens
+        self._cacher = None if vision is None else vision.kind.build(backbone.tower, vision.settings)
+        self._pruner = None if tokens is None else tokens.kind.build(tokens.settings)
 
     def open(self) -> SessionVision:
-        """Return the vision side of a new session, with empty state."""
-        return SessionVision(self._backbone)
+        """Return the vision side of a new session, with the state a new stream starts with."""
+        return SessionVision(self._backbone, self._cacher, self._pruner)
 
 
 class SessionVision:
-    """Encodes frames as they are, without compression.
+    """Encodes and compresses the frames of one stream.
 
     Args:
         backbone: The network.
+        cacher: Compressor around the vision encoder, as `CompressorKind.build` returns it, if any.
+        pruner: Compressor before the language model, if any.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, cacher: Any = None, pruner: Any = None) -> None:
         self._backbone = backbone
+        self._cacher = cacher
+        self._pruner = pruner
+        self._states: dict[str, Any] = {
+            name: compressor.new_state()
+            for name, compressor in (("cacher", cacher), ("pruner", pruner))
+            if compressor is not None
+        }
+        self._reports: dict[str, CompressorReport] = {}
 
     def pack(self, frames: NDArray[np.uint8]) -> Packed:
         """Normalise frames and lay them out for the encoder."""
         return self._backbone.pack(frames)
 
     def encode(self, packed: Packed, clock: StageClock) -> Features:
-        """Return the features of one second of frames."""
+        """Return what the language model is to see of one second of frames."""
         clock.enter("vision_encode")
-        features = Features(self._backbone.encode(packed), packed.grid)
+        tokens = self._encoded(packed, self._states.get("cacher"))
+        rows = None
+        if self._pruner is not None:
+            clock.enter("compress")
+            frames, height, width = packed.grid
+            grids = tokens.view(frames, height * width, -1)
+            pruned = self._pruner.prune(grids, self._states["pruner"])
+            self._note(pruned.report)
+            kept = pruned.rows()
+            if len(kept) < len(tokens):
+                tokens, rows = tokens.index_select(0, kept), kept.cpu().numpy()
         clock.enter("other")
-        return features
+        return Features(tokens, packed.grid, rows)
 
-    def encode_again(self, packed: Packed, clock: StageClock) -> Features:
-        """Return the features of an earlier second, for a policy that keeps none."""
-        return self.encode(packed, clock)
+    def encode_window(
+        self, seconds: Iterable[tuple[Packed, NDArray[np.int64] | None]], clock: StageClock
+    ) -> Iterator[Features]:
+        """Encode earlier seconds again, for a policy that computes its window anew.
+
+        The cacher starts afresh with the first of them and the stream's own reference stays as it is. Which
+        tokens stand in the context was decided when a second was new, so these are kept, and no others.
+
+        Args:
+            seconds: Packed frames in stream order, each with the rows of its tokens that were kept.
+            clock: Clock of the second in hand.
+        """
+        state = None if self._cacher is None else self._cacher.new_state()
+        for packed, rows in seconds:
+            clock.enter("vision_encode")
+            tokens = self._encoded(packed, state)
+            if rows is not None:
+                tokens = tokens.index_select(0, torch.from_numpy(rows).to(tokens.device))
+            yield Features(tokens, packed.grid, rows)
+        clock.enter("other")
+
+    def _encoded(self, packed: Packed, state: Any) -> torch.Tensor:
+        if self._cacher is None:
+            return self._backbone.encode(packed)
+        encoded = self._cacher.encode(*self._backbone.tower_inputs(packed), state)
+        self._note(encoded.report)
+        return self._backbone.from_tower(encoded.features)
+
+    def _note(self, report: CompressorReport) -> None:
+        before = self._reports.get(report.name)
+        self._reports[report.name] = report if before is None else _joined(before, report)
 
     def reports(self) -> tuple[CompressorReport, ...]:
-        """Return what each compressor did since the last call."""
-        return ()
+        """Return what each compressor did since the last call, one report each."""
+        reports = tuple(self._reports.values())
+        self._reports = {}
+        return reports
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return what a checkpoint needs."""
-        return {}
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs: tensors, and plain JSON values under ``"json"``."""
+        tensors: dict[str, torch.Tensor] = {}
+        plain: dict[str, Any] = {}
+        for name, state in self._states.items():
+            held, plain[name] = state.snapshot()
+            tensors |= {f"{name}.{key}": value for key, value in held.items()}
+        return {"tensors": tensors, "json": plain}
 
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go back to what ``state`` returned."""
+        device = self._backbone.device
+        for name, mine in self._states.items():
+            prefix = f"{name}."
+            held = {
+                key.removeprefix(prefix): value.to(device)
+                for key, value in state["tensors"].items()
+                if key.startswith(prefix)
+            }
+            mine.restore(held, state["json"][name])
+
+
+def _joined(first: CompressorReport, second: CompressorReport) -> CompressorReport:
+    """Return one report for two calls of a compressor; a share neither can be held to is claimed by neither."""
+    notes = dict.fromkeys(note for note in (first.note, second.note) if note)
+    return CompressorReport(
+        name=first.name,
+        tokens_in=first.tokens_in + second.tokens_in,
+        tokens_out=first.tokens_out + second.tokens_out,
+        reused_share=_mean((first.reused_share, first.tokens_in), (second.reused_share, second.tokens_in)),
+        claimed_share=_mean((first.claimed_share, first.tokens_in), (second.claimed_share, second.tokens_in)),
+        reference_frames=first.reference_frames + second.reference_frames,
+        note="; ".join(notes),
+    )
+
+
+def _mean(first: tuple[float | None, int], second: tuple[float | None, int]) -> float | None:
+    total = first[1] + second[1]
+    if first[0] is None or second[0] is None or total == 0:
+        return None
+    return (first[0] * first[1] + second[0] * second[1]) / total

@@ -1,0 +1,195 @@
+"""Backbone LLaVA-OneVision (SigLIP and Qwen2), through public interfaces: frames, features, chat layout, text."""
+
+from __future__ import annotations
+
+__all__ = ["SIGLIP_MEAN", "SIGLIP_STD", "LlavaChatLayout", "LlavaOnevision"]
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evalkit.errors import ModelError, UsageError
+from evalkit.memory import PositionRule, Span
+from evalkit.memory.cache import SpanCache
+from evalkit.models.backbone import Packed
+from evalkit.models.decoder import TextDecoder
+from evalkit.models.layout import SYSTEM_PROMPT, ChatLayout, ChatTokens
+from evalkit.models.pack import normalise
+from evalkit.models.text import TextCodec, single_token
+
+SIGLIP_MEAN = (0.5, 0.5, 0.5)
+SIGLIP_STD = (0.5, 0.5, 0.5)
+"""IMAGENET_STANDARD_MEAN and IMAGENET_STANDARD_STD, as llava-hf's preprocessor_config.json sets them."""
+
+
+class LlavaChatLayout(ChatLayout):
+    r"""The chat template of llava-hf's LLaVA-OneVision checkpoints, as the STC and ReKV code writes it too.
+
+    ``<|im_start|>user <video>\nquestion<|im_end|><|im_start|>assistant\n``: a space after the role, no newline
+    between turns, and one before the text that follows the frames. The turn of what was said before, which no
+    template has, keeps to the same form.
+    """
+
+    def system(self) -> Span:
+        """Return the system turn."""
+        t = self.tokens
+        return self._span("system", [t.turn_open, f"system \n{SYSTEM_PROMPT}", t.turn_close])
+
+    def previous_text(self, text: str) -> list[Span]:
+        """Return the turn that holds what was said before."""
+        t = self.tokens
+        return [
+            self._span("previous_open", [t.turn_open, "previous text \n"]),
+            self._span("previous_text", [text]),
+            self._span("previous_close", [t.turn_close]),
+        ]
+
+    def user_open(self, second: int | None) -> Span:
+        """Return the opening of a user turn."""
+        return self._span("user_open", [self.tokens.turn_open, "user "], second)
+
+    def query(self, text: str, second: int | None) -> Span:
+        """Return an instruction or a question."""
+        return self._span("query", ["\n" + text], second)
+
+    def reply_open(self, second: int | None, prefix: str = "") -> list[Span]:
+        """Return the end of the user turn and the opening of the assistant's, with ``prefix`` in its mouth."""
+        t = self.tokens
+        spans = [
+            self._span("user_close", [t.turn_close], second),
+            self._span("assistant_open", [t.turn_open, "assistant\n"], second),
+        ]
+        return [*spans, self._span("assistant", [prefix], second)] if prefix else spans
+
+    def newline(self, second: int) -> Span:
+        """Return nothing: the template has no newline between turns."""
+        return self._span("newline", [], second)
+
+
+class LlavaOnevision:
+    """A LLaVA-OneVision network with a SigLIP tower.
+
+    Every frame is scaled to the tower's square (384x384), encoded by itself and pooled to 14x14 tokens. A
+    stream has no end at which `get_video_features` would append its ``image_newline``; a session appends it
+    (`clip_end`) where a whole clip is shown at once, as the official protocols do.
+
+    Args:
+        network: ``LlavaOnevisionForConditionalGeneration``, in eval mode.
+        text: Its tokenizer.
+        name: How records call it.
+
+    Raises:
+        ModelError: Another architecture, or a vision tower other than SigLIP.
+    """
+
+    def __init__(self, network: Any, text: TextCodec, *, name: str) -> None:
+        config = network.config
+        if config.model_type != "llava_onevision":
+            raise ModelError(f"{name} is a {config.model_type} checkpoint, not LLaVA-OneVision")
+        if config.vision_config.model_type != "siglip_vision_model":
+            raise ModelError(f"{name} has a {config.vision_config.model_type} tower; evalkit runs SigLIP ones")
+        self.name = name
+        self.network = network
+        self.positions = PositionRule("1d")
+        self._config = config
+        self._model = network.model
+        self._decoder = TextDecoder(self._model.language_model, network.lm_head)
+        self.device, self.dtype = self._decoder.device, self._decoder.dtype
+        vision = config.vision_config
+        self._side = int(vision.image_size)
+        self._pooled = -(-(vision.image_size // vision.patch_size) // 2)
+        tokens = ChatTokens(
+            turn_open=single_token(text, "<|im_start|>"),
+            turn_close=single_token(text, "<|im_end|>"),
+            vision=config.video_token_id,
+        )
+        self.layout: ChatLayout = LlavaChatLayout(text, tokens)
+
+    @property
+    def clip_end(self) -> torch.Tensor | None:
+        """The token ``(1, hidden)`` that ends a whole clip."""
+        newline: torch.Tensor = self._model.image_newline[None]
+        return newline
+
+    @property
+    def tower(self) -> Any:
+        """The vision encoder that a compressor may wrap.
+
+        Raises:
+            UsageError: The checkpoint reads its features from another layer than the last, which a wrapped
+                tower does not give.
+        """
+        layer = self._config.vision_feature_layer
+        if layer not in (-1, self._config.vision_config.num_hidden_layers):
+            raise UsageError(
+                f"{self.name} reads vision features from layer {layer}; a compressor of the vision encoder "
+                "gives the last layer's. Leave the cacher out (--compress none, or a pruner alone)"
+            )
+        return self._model.vision_tower
+
+    def frame_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the ``(width, height)`` to which the decoder scales a video: the tower's square."""
+        return self._side, self._side
+
+    def temporal_step(self, fps: float) -> float:
+        """Return 1: positions are one running index."""
+        return 1.0
+
+    def pack(self, frames: NDArray[np.uint8]) -> Packed:
+        """Normalise frames ``(T, H, W, 3)`` of the tower's size.
+
+        Raises:
+            ModelError: The frames have another size.
+        """
+        return self.pack_normalised(normalise(frames, SIGLIP_MEAN, SIGLIP_STD))
+
+    def pack_normalised(self, frames: torch.Tensor) -> Packed:
+        """Take frames ``(T, 3, H, W)`` that are normalised already."""
+        count, _, height, width = frames.shape
+        if (height, width) != (self._side, self._side):
+            raise ModelError(f"{self.name} takes frames of {self._side}x{self._side} pixels, not {width}x{height}")
+        return Packed(frames, (count, self._pooled, self._pooled))
+
+    def encode(self, packed: Packed) -> torch.Tensor:
+        """Return features ``(tokens, hidden)`` of packed frames, without the newline of a whole clip."""
+        (pixels,) = self.tower_inputs(packed)
+        features: torch.Tensor = self._model.get_video_features(pixels[None]).pooler_output
+        return features[0, :-1]
+
+    def tower_inputs(self, packed: Packed) -> tuple[torch.Tensor, ...]:
+        """Return what `tower` takes: pixels ``(T, 3, H, W)``."""
+        return (packed.pixels.to(self.device, self.dtype, non_blocking=True),)
+
+    def from_tower(self, output: torch.Tensor) -> torch.Tensor:
+        """Project and pool the tower's last hidden states ``(T, patches, dim)`` to ``(tokens, hidden)``."""
+        if self._config.vision_feature_select_strategy == "default":
+            output = output[:, 1:]
+        features: torch.Tensor = self._model.apply_pooling(self._model.multi_modal_projector(output))
+        return features.flatten(0, 1)
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return token embeddings ``(tokens, hidden)``."""
+        return self._decoder.embed(ids)
+
+    def forward(self, embeddings: torch.Tensor, positions: torch.Tensor, cache: SpanCache) -> torch.Tensor:
+        """Run the text model on new tokens; return the last hidden state ``(1, hidden)``."""
+        return self._decoder.forward(embeddings, positions[:1], cache)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return float32 logits ``(1, vocabulary)``."""
+        return self._decoder.logits(hidden)
+
+    def new_cache(self, *, rebases: bool) -> SpanCache:
+        """Return an empty cache for one stream."""
+        return self._decoder.new_cache(self._rotary, rebases=rebases)
+
+    def _rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        probe = torch.empty(0, device=self.device, dtype=torch.float32)
+        cos, sin = self._model.language_model.rotary_emb(probe, positions[:1])
+        return cos[0], sin[0]
+
+    def synchronise(self) -> None:
+        """Wait for the device."""
+        self._decoder.synchronise()
