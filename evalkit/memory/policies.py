@@ -6,7 +6,7 @@ __all__ = ["FullAttention", "MemoryPolicy", "SlidingChunked", "SlidingWindow", "
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from evalkit.errors import UsageError
 from evalkit.memory.ledger import Ledger, Piece, Plan, Span
@@ -31,6 +31,10 @@ class MemoryPolicy(Protocol):
     def rebases(self) -> bool:
         """Whether cached tokens move to new positions when others are dropped."""
 
+    @property
+    def reencodes(self) -> bool:
+        """Whether the frames that stay are encoded again each second."""
+
     def plan(self, ledger: Ledger, second: int) -> Plan:
         """Return what stays before stream second ``second`` (index from 0) is added."""
 
@@ -39,9 +43,10 @@ class MemoryPolicy(Protocol):
 class FullAttention:
     """Keep everything."""
 
-    positions: Positions = "contiguous"
-    recompute: bool = False
-    rebases: bool = False
+    positions: ClassVar[Positions] = "contiguous"
+    recompute: ClassVar[bool] = False
+    rebases: ClassVar[bool] = False
+    reencodes: ClassVar[bool] = False
 
     def plan(self, ledger: Ledger, second: int) -> Plan:
         """Keep everything."""
@@ -57,9 +62,11 @@ class SlidingChunked:
     """
 
     seconds: int = 100
-    positions: Positions = "contiguous"
-    recompute: bool = False
-    rebases: bool = False
+
+    positions: ClassVar[Positions] = "contiguous"
+    recompute: ClassVar[bool] = False
+    rebases: ClassVar[bool] = False
+    reencodes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _at_least("seconds", self.seconds, 1)
@@ -110,6 +117,11 @@ class StreamingVLM:
     def rebases(self) -> bool:
         """Whether cached tokens move to new positions when others are dropped."""
         return self.positions == "contiguous" and not self.recompute
+
+    @property
+    def reencodes(self) -> bool:
+        """Whether the frames that stay are encoded again each second."""
+        return False
 
     def plan(self, ledger: Ledger, second: int) -> Plan:
         """Return what stays before second ``second`` is added; see the class."""
@@ -167,6 +179,11 @@ class SlidingWindow(StreamingVLM):
     text_window: int | None = None
     recompute: bool = True
     reuse_vision: bool = False
+
+    @property
+    def reencodes(self) -> bool:
+        """Whether the frames that stay are encoded again each second."""
+        return self.recompute and not self.reuse_vision
 
 
 def _ends(pieces: Sequence[Piece], first: int, last: int) -> list[Piece]:

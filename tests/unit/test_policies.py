@@ -191,6 +191,14 @@ def test_only_cached_tokens_at_contiguous_positions_are_rebased() -> None:
     assert not FullAttention().rebases
 
 
+def test_only_the_sliding_window_encodes_its_frames_again_unless_told_otherwise() -> None:
+    assert SlidingWindow().reencodes
+    assert not SlidingWindow(reuse_vision=True).reencodes
+    assert not any(
+        policy.reencodes for policy in (FullAttention(), SlidingChunked(), StreamingVLM(recompute=True))
+    )
+
+
 @pytest.mark.parametrize(
     ("wrong", "name"),
     [
