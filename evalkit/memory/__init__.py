@@ -3,8 +3,11 @@
 from evalkit.memory.ledger import Kind, Ledger, Piece, Plan, Span
 from evalkit.memory.policies import FullAttention, MemoryPolicy, SlidingChunked, SlidingWindow, StreamingVLM
 from evalkit.memory.positions import PositionRule, assign, follow
+from evalkit.memory.shortcuts import Blind, FrameView, RecentFrames, ShuffledFrames
 
 __all__ = [
+    "Blind",
+    "FrameView",
     "FullAttention",
     "Kind",
     "Ledger",
@@ -12,6 +15,8 @@ __all__ = [
     "Piece",
     "Plan",
     "PositionRule",
+    "RecentFrames",
+    "ShuffledFrames",
     "SlidingChunked",
     "SlidingWindow",
     "Span",

@@ -12,10 +12,12 @@ import torch
 
 from evalkit.compress import CompressionSpec
 from evalkit.memory.policies import MemoryPolicy
+from evalkit.memory.shortcuts import FrameView
 from evalkit.models.backbone import Backbone
-from evalkit.models.protocol import SessionRequest
+from evalkit.models.protocol import SessionRequest, StreamSession
 from evalkit.models.session import CachedSession
 from evalkit.models.settings import GenerationSettings
+from evalkit.models.views import ViewedSession
 from evalkit.models.vision import VisionSide
 
 
@@ -51,8 +53,13 @@ class CachedModel:
         """Return the ``(width, height)`` to which the decoder scales a video of this size."""
         return self.backbone.frame_size(width, height)
 
-    def open(self, request: SessionRequest) -> CachedSession:
+    def open(self, request: SessionRequest) -> StreamSession:
         """Open a session for one sample."""
+        if isinstance(self.policy, FrameView):
+            return ViewedSession(self.policy, lambda: self._cached(request))
+        return self._cached(request)
+
+    def _cached(self, request: SessionRequest) -> CachedSession:
         return CachedSession(self.backbone, self.policy, self.generation, request, vision=self._vision.open())
 
     def peak_mib(self) -> float:

@@ -16,6 +16,7 @@ from evalkit import env
 from evalkit.compress import CompressionSpec, parse_compression
 from evalkit.errors import DataError, UsageError, suggest
 from evalkit.memory.policies import MemoryPolicy
+from evalkit.memory.shortcuts import FrameView
 from evalkit.models.catalog import CatalogEntry, catalog
 from evalkit.models.settings import GenerationSettings
 from evalkit.parse import PARSER_VERSION
@@ -172,6 +173,8 @@ def make_plan(options: RunOptions) -> RunPlan:
     settings = _validated(task.settings, "task", dict(defaults) | values["task"])
     folder = data_folder(task, options.data)
     data = task.load(folder, settings)
+    if isinstance(policy, FrameView) and any(sample.narration is not None for sample in data.samples):
+        raise UsageError(f"model {entry.name} answers questions only, and task {task.name} narrates")
     return RunPlan(
         options=options,
         task=task,
