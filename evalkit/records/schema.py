@@ -166,6 +166,7 @@ class RunManifest(BaseModel):
     seeds: dict[str, int] = Field(default_factory=dict)
     data: dict[str, Any] = Field(default_factory=dict)
     media: dict[str, str] = Field(default_factory=dict)
+    media_digests: dict[str, str] = Field(default_factory=dict)
     planned: list[str] = Field(default_factory=list)
     failed: list[FailedSample] = Field(default_factory=list)
     warnings: list[str] = Field(default_factory=list)

@@ -26,7 +26,7 @@ def fingerprint_digest(fingerprint: Mapping[str, Any]) -> str:
 
 
 def sample_digest(ids: Iterable[str]) -> str:
-    """Return a digest of sample ids, in running order."""
+    """Return a short digest of names, in their order."""
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
 
 

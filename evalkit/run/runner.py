@@ -32,7 +32,8 @@ from evalkit.records import (
     read_jsonl,
 )
 from evalkit.run.checkpoint import SessionCheckpoints
-from evalkit.run.fingerprint import fingerprint_digest, git_revision, host_facts, versions
+from evalkit.run.fingerprint import fingerprint_digest, git_revision, host_facts, sample_digest, versions
+from evalkit.run.media import media_digests
 from evalkit.run.plan import RunPlan
 from evalkit.run.recorder import Recorder
 from evalkit.run.sample import Interrupted, SampleRunner, failed_narration
@@ -87,6 +88,7 @@ def execute(
         _check_folder(Path(plan.options.out), resume=plan.options.resume)
     model = load_model(plan)
     fingerprint = plan.setting_fingerprint() | plan.model_fingerprint() | model.identity()
+    fingerprint["data.media"] = sample_digest(f"{k}={v}" for k, v in media_digests(plan.samples).items())
     fingerprint["dtype"] = str(model.backbone.dtype).removeprefix("torch.")
     path = _folder_path(plan, fingerprint_digest(fingerprint))
     with _locked(path):
@@ -230,6 +232,7 @@ def _open_folder(
             **plan.data.facts,
         },
         media=_media(plan.samples),
+        media_digests=media_digests(plan.samples),
         planned=[sample.id for sample in plan.samples],
         warnings=[_problem_line(problem.file, problem.line, problem.message) for problem in plan.data.problems],
     )
