@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evalkit.compress.proof import ShareProblem, check_shares, unclaimed_seconds
+from evalkit.compress.proof import ShareProblem, check_shares, unclaimed_lines, unclaimed_seconds
 from evalkit.compress.settings import CacherSettings, PrunerSettings
 from evalkit.compress.spec import (
     COMPRESSOR_GROUP,
@@ -48,6 +48,7 @@ __all__ = [
     "compare_encoding",
     "compressor_kinds",
     "parse_compression",
+    "unclaimed_lines",
     "unclaimed_seconds",
     "wrap_vision_tower",
 ]

@@ -19,7 +19,7 @@ from typing import Any, Literal, Never
 import torch
 from tqdm import tqdm
 
-from evalkit.compress import check_shares
+from evalkit.compress import check_shares, unclaimed_lines
 from evalkit.errors import EvalkitError, ModelError, UsageError
 from evalkit.models.cached import CachedModel
 from evalkit.models.load import LoadRequest, checkpoint_revision, load_backbone
@@ -168,11 +168,13 @@ def _failed_answers(sample: StreamSample, reason: str, spoken_until: float | Non
 
 
 def _prove_compression(plan: RunPlan, folder: RunFolder, journal: _Journal) -> None:
-    """Fail the run where a compressor did not do what its settings claim."""
+    """Fail the run where a compressor did not do what its settings claim; name the seconds where it cannot."""
     if not plan.compression.parts:
         return
     ticks, _ = read_jsonl(folder.ticks_path, TickRecord)
-    problems = [str(problem) for problem in check_shares(ticks)]
+    for line in unclaimed_lines(ticks):
+        journal.warn(line)
+    problems = [str(problem) for problem in check_shares(ticks, compressors=len(plan.compression.parts))]
     if problems:
         more = f" (and {len(problems) - 1} more seconds)" if len(problems) > 1 else ""
         raise ModelError(f"compression was not what it claims: {problems[0]}{more}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evalkit.compress import check_shares, unclaimed_seconds
+from evalkit.compress import check_shares, unclaimed_lines, unclaimed_seconds
 from evalkit.records import CompressorReport, StageTimes, TickRecord
 
 
@@ -64,3 +64,27 @@ def test_a_claim_about_no_tokens_is_a_problem() -> None:
     empty = CompressorReport(name="stc-pruner", tokens_in=0, tokens_out=0, claimed_share=0.3)
     (problem,) = check_shares([tick(2, empty)])
     assert "no token went in" in problem.reason
+
+
+def test_a_second_with_frames_and_no_report_is_a_problem() -> None:
+    (problem,) = check_shares([tick(0, cacher(0.0, 0.0)), tick(1)], compressors=1)
+    assert "match second 1" in str(problem)
+    assert "0 of 1" in str(problem)
+    silent = tick(2).model_copy(update={"frames": 0})
+    assert check_shares([silent], compressors=1) == []
+
+
+def test_the_contexts_own_count_of_vision_tokens_is_held_against_the_pruner() -> None:
+    honest = tick(0, pruner(30, 0.3)).model_copy(update={"tokens_in": {"vision": 30}})
+    unpruned = tick(1, pruner(30, 0.3)).model_copy(update={"tokens_in": {"vision": 100}})
+    (problem,) = check_shares([honest, unpruned])
+    assert "100.0% kept, 30.0% claimed" in str(problem)
+
+
+def test_seconds_without_a_claim_are_named_in_one_line_each_reason() -> None:
+    ticks = [tick(second, cacher(0.0, None, "frames changed")) for second in (1, 2, 3, 7)]
+    ticks.append(tick(4, cacher(0.5, None, "few tokens")))
+    assert unclaimed_lines(ticks) == [
+        "match: stc-cacher cannot hold its share in second 1-3, 7: frames changed",
+        "match: stc-cacher cannot hold its share in second 4: few tokens",
+    ]
