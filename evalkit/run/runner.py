@@ -5,8 +5,6 @@ from __future__ import annotations
 __all__ = ["RunResult", "execute", "load_model"]
 
 import datetime
-import fcntl
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -33,6 +31,7 @@ from evalkit.records import (
 )
 from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.fingerprint import fingerprint_digest, git_revision, host_facts, sample_digest, versions
+from evalkit.run.lock import hold_folder
 from evalkit.run.media import media_digests
 from evalkit.run.plan import RunPlan
 from evalkit.run.recorder import Recorder
@@ -91,7 +90,7 @@ def execute(
     fingerprint["data.media"] = sample_digest(f"{k}={v}" for k, v in media_digests(plan.samples).items())
     fingerprint["dtype"] = str(model.backbone.dtype).removeprefix("torch.")
     path = _folder_path(plan, fingerprint_digest(fingerprint))
-    with _locked(path):
+    with hold_folder(path):
         folder, manifest = _open_folder(plan, path, fingerprint, str(model.backbone.device))
         return _run_samples(plan, model, _Journal(folder, manifest, notify), watch)
 
@@ -272,21 +271,6 @@ def _check_resumable(folder: RunFolder, manifest: RunManifest, fingerprint: dict
     if differing:
         was = ", ".join(f"{k}={manifest.fingerprint.get(k)!r} (now {fingerprint.get(k)!r})" for k in differing[:3])
         raise UsageError(f"{folder.path} was run with other settings and cannot be resumed: {was}")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the folder for this process; it is made where it is missing."""
-    path.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(f"another process is writing into {path}") from error
-        yield
-    finally:
-        os.close(handle)
 
 
 class _Journal:

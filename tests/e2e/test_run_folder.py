@@ -32,6 +32,13 @@ def wait_for(path: Path, lines: int, run: Started) -> None:
         time.sleep(0.005)
 
 
+def wait_for_folder(parent: Path, run: Started) -> Path:
+    while run.process.is_alive() and not (parent.exists() and list(parent.iterdir())):
+        time.sleep(0.005)
+    (folder,) = parent.iterdir()
+    return folder
+
+
 @pytest.fixture(scope="module")
 def finished(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the small data set."""
@@ -57,19 +64,22 @@ def copy(finished: Path, target: Path, **changes: object) -> Path:
 def test_ctrl_c_ends_the_second_in_hand_and_says_how_to_resume(
     small_data: Path, tmp_path: Path, start: Callable[..., Started], evalkit: Call
 ) -> None:
-    run = start(*command(small_data, "run"))
-    answers = tmp_path / "run" / "answers.jsonl"
+    """The folder it chose itself is found again by the options."""
+    words = command(small_data, "chosen")[:-2]
+    run = start(*words)
+    folder = wait_for_folder(tmp_path / "runs" / "inf-streams" / "streamingvlm", run)
+    answers = folder / "answers.jsonl"
     wait_for(answers, 2, run)
     os.kill(run.process.pid or 0, signal.SIGINT)
     code, out, err = run.wait()
     assert (code, out) == (130, "")
     assert "stopping after this second" in err
-    assert "interrupted: go on with the same options and --resume --out run" in err
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+    assert f"interrupted: go on with the same options and --resume --out {folder.relative_to(tmp_path)}" in err
+    assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     said = answers.read_text().splitlines()
     assert 2 <= len(said) < 20
-    assert len((tmp_path / "run" / "ticks.jsonl").read_text().splitlines()) == len(said)
-    assert evalkit(*command(small_data, "run", "--resume"))[0] == 0
+    assert len((folder / "ticks.jsonl").read_text().splitlines()) == len(said)
+    assert evalkit(*words, "--resume")[0] == 0
     assert answers.read_text().splitlines()[: len(said)] == said
     assert len(answers.read_text().splitlines()) == 20
 
