@@ -1,32 +1,24 @@
 """The demo data of Video-MME and LongVideoBench are in the published layouts and pass their own checks."""
 
 import numpy as np
-import pytest
 
 from evalkit.video import write_mp4
 from evalkit_tasks.longvideobench import LongVideoBenchSettings
-from evalkit_tasks.longvideobench import demo as lvb_demo
 from evalkit_tasks.longvideobench import task as longvideobench
+from evalkit_tasks.toy_qa import Toy, make_toy
 from evalkit_tasks.videomme import VideoMmeSettings
-from evalkit_tasks.videomme import demo as videomme_demo
 from evalkit_tasks.videomme import task as videomme
 
 
-@pytest.fixture
-def plain_videos(monkeypatch):
+def grey(path, match):
     """Encode one grey frame a second: what is on the pictures does not matter here."""
-
-    def write(path, match):
-        write_mp4(path, [np.full((16, 16, 3), 128, np.uint8)] * match.seconds, fps=1)
-
-    monkeypatch.setattr(lvb_demo, "make_match_video", write)
-    monkeypatch.setattr(videomme_demo, "make_match_video", write)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_mp4(path, [np.full((16, 16, 3), 128, np.uint8)] * match.seconds, fps=1)
 
 
-@pytest.mark.usefixtures("plain_videos")
 def test_the_longvideobench_demo_loads_in_every_protocol_and_has_both_subtitle_forms(tmp_path):
     folder = tmp_path / "demo"
-    longvideobench.make_demo(folder)
+    make_toy("longvideobench", folder, Toy(film=grey))
     report = longvideobench.check(folder)
     assert report.problems == ()
     assert (report.counts["val"], report.counts["test"], report.videos) == (6, 2, 2)
@@ -43,10 +35,9 @@ def test_the_longvideobench_demo_loads_in_every_protocol_and_has_both_subtitle_f
     assert {query.answer for sample in hidden.samples for query in sample.queries} == {None}
 
 
-@pytest.mark.usefixtures("plain_videos")
 def test_the_videomme_demo_loads_in_every_protocol(tmp_path):
     folder = tmp_path / "demo"
-    videomme.make_demo(folder)
+    make_toy("videomme", folder, Toy(film=grey))
     report = videomme.check(folder)
     assert report.problems == ()
     assert (report.counts["questions"], report.videos, report.facts["videos_with_subtitles"]) == (9, 3, 2)

@@ -12,7 +12,6 @@ from evalkit.tasks.contract import CheckReport, Prediction, Problem, ScoreSheet,
 from evalkit.tasks.replies import read_runs
 from evalkit.tasks.scoring import sheet_metrics
 from evalkit_tasks.ovobench.data import OvoSettings, check_data, load_data
-from evalkit_tasks.ovobench.demo import write_demo
 from evalkit_tasks.ovobench.predictions import read_logit, read_official
 from evalkit_tasks.ovobench.scoring import score_predictions
 
@@ -38,7 +37,9 @@ class OvoBench:
 
     def make_demo(self, data: Path) -> None:
         """Write made-up videos and questions of all twelve sub-tasks in the published layout."""
-        write_demo(data)
+        from evalkit_tasks.toy_qa import make_toy  # it is made of this package's constants
+
+        make_toy(self.name, data)
 
     def check(self, data: Path) -> CheckReport:
         """Look at every row and every video below ``data``."""

@@ -12,7 +12,6 @@ from evalkit.tasks.contract import CheckReport, Prediction, Problem, ScoreSheet,
 from evalkit.tasks.replies import read_runs
 from evalkit.tasks.scoring import sheet_metrics
 from evalkit_tasks.streamingbench.data import SbSettings, check_data, load_data
-from evalkit_tasks.streamingbench.demo import write_demo
 from evalkit_tasks.streamingbench.predictions import read_answers
 from evalkit_tasks.streamingbench.scoring import score_predictions
 
@@ -38,7 +37,9 @@ class StreamingBench:
 
     def make_demo(self, data: Path) -> None:
         """Write made-up videos and questions of all eighteen sub-tasks in the published layout."""
-        write_demo(data)
+        from evalkit_tasks.toy_qa import make_toy  # it is made of this package's constants
+
+        make_toy(self.name, data)
 
     def check(self, data: Path) -> CheckReport:
         """Look at every row and every video below ``data``."""

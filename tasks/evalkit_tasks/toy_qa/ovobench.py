@@ -1,4 +1,4 @@
-"""The demo data of OVO-Bench: made-up matches asked about in all twelve sub-tasks, in the published layout."""
+"""The toy benchmark in OVO-Bench's layout: matches asked about in all twelve sub-tasks."""
 
 from __future__ import annotations
 
@@ -7,33 +7,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit_tasks.demo import DemoEvent, DemoMatch, build_demo, demo_matches, generator_version, make_match_video
-from evalkit_tasks.ovobench.annotations import PUBLISHED_FILE
+from evalkit_tasks.demo import DemoEvent, DemoMatch
+from evalkit_tasks.toy_qa.questions import multiple_choice
+from evalkit_tasks.toy_qa.videos import Toy
 
-__all__ = ["write_demo"]
+__all__ = ["write"]
 
 _SOURCE = "demo"
 _NEVER = "Unable to answer"
 
 
-def write_demo(data: Path) -> None:
-    """Write ``ovo_bench_new.json`` and ``src_videos`` below ``data``, unless they are there.
-
-    Raises:
-        UsageError: ``data`` holds other files.
-    """
-    build_demo(data, generator_version(__file__), _write)
-
-
-def _write(data: Path) -> None:
+def write(data: Path, toy: Toy) -> None:
+    """Write ``ovo_bench_new.json`` and ``src_videos`` below ``data``."""
     rows: list[dict[str, Any]] = []
-    for game in demo_matches():
-        video = data / "src_videos" / _SOURCE / game.video
-        video.parent.mkdir(parents=True, exist_ok=True)
-        make_match_video(video, game)
+    for game in toy.matches:
+        toy.film(data / "src_videos" / _SOURCE / game.video, game)
         rows += _rows(game)
     numbered = [{"id": index, **row} for index, row in enumerate(rows)]
-    (data / PUBLISHED_FILE).write_text(json.dumps(numbered, ensure_ascii=False, indent=1), encoding="utf-8")
+    (data / "ovo_bench_new.json").write_text(json.dumps(numbered, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _rows(game: DemoMatch) -> Iterator[dict[str, Any]]:
@@ -89,8 +80,8 @@ def _clocks(game: DemoMatch, event: DemoEvent) -> list[str]:
 
 def _choice(gold: str, others: Sequence[str]) -> dict[str, Any]:
     """Return two to four options in alphabetical order and the index of the gold one."""
-    options = sorted({gold, *[other for other in others if other != gold][:3]})
-    return {"answer": gold, "options": options, "gt": options.index(gold)}
+    asked = multiple_choice("", gold, others, fill=False)
+    return {"answer": gold, "options": list(asked.options), "gt": asked.gold}
 
 
 def _forward(game: DemoMatch, video: str) -> Iterator[dict[str, Any]]:

@@ -1,47 +1,41 @@
-"""The demo data of Video-MME: three made-up matches in the published layout, one called short, medium and long."""
+"""The toy benchmark in Video-MME's layout: three matches, called short, medium and long."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from evalkit_tasks.demo import DemoMatch, build_demo, demo_matches, generator_version, make_match, make_match_video
-from evalkit_tasks.longvideobench import demo as lvb_demo
-from evalkit_tasks.longvideobench.demo import DemoQuestion, demo_questions, spoken_lines
+from evalkit_tasks.demo import DemoMatch, make_match
+from evalkit_tasks.toy_qa.questions import ToyQuestion, spoken_lines, whole_match_questions
+from evalkit_tasks.toy_qa.videos import Toy
 from evalkit_tasks.videomme.prompts import LETTERS
 from evalkit_tasks.videomme.published import DURATIONS
 
-__all__ = ["make_demo"]
+__all__ = ["write"]
 
 _SHORT_MATCH = make_match(13, 20)
 _TASK_TYPES = ("Action Reasoning", "Object Recognition", "Counting Problem")
 
 
-def make_demo(data: Path) -> None:
-    """Write ``videomme/test-00000-of-00001.parquet``, ``data`` and ``subtitle`` unless they are there.
+def write(data: Path, toy: Toy) -> None:
+    """Write ``videomme/test-00000-of-00001.parquet``, ``data`` and ``subtitle`` below ``data``.
 
-    The third video has no subtitles, as some published ones have none.
-
-    Raises:
-        UsageError: ``data`` holds other files.
+    A short match comes before the first two of the toy's. The third video has no subtitles, as some published ones
+    have none.
     """
-    build_demo(data, generator_version(__file__, lvb_demo.__file__), _write)
-
-
-def _write(data: Path) -> None:
     # pyarrow takes half a second to import; only writing the demo needs it here.
     import pyarrow
     import pyarrow.parquet
 
-    for folder in ("data", "subtitle", "videomme"):
+    for folder in ("subtitle", "videomme"):
         (data / folder).mkdir()
     rows: list[dict[str, Any]] = []
-    for duration, match in zip(DURATIONS, (_SHORT_MATCH, *demo_matches()), strict=True):
+    for duration, match in zip(DURATIONS, (_SHORT_MATCH, *toy.matches), strict=False):
         name = match.video.removesuffix(".mp4")
-        make_match_video(data / "data" / match.video, match)
+        toy.film(data / "data" / match.video, match)
         if duration != DURATIONS[-1]:
             (data / "subtitle" / f"{name}.srt").write_text(_srt(match), encoding="utf-8")
-        rows += [_row(name, duration, k, question) for k, question in enumerate(demo_questions(match))]
+        rows += [_row(name, duration, k, question) for k, question in enumerate(whole_match_questions(match))]
     table = pyarrow.Table.from_pylist(rows)
     pyarrow.parquet.write_table(table, data / "videomme" / "test-00000-of-00001.parquet")
 
@@ -59,7 +53,7 @@ def _time(seconds: float) -> str:
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d},{milliseconds:03d}"
 
 
-def _row(name: str, duration: str, number: int, question: DemoQuestion) -> dict[str, Any]:
+def _row(name: str, duration: str, number: int, question: ToyQuestion) -> dict[str, Any]:
     return {
         "video_id": name,
         "duration": duration,

@@ -1,4 +1,4 @@
-"""The demo data of StreamingBench: made-up matches asked about in all eighteen sub-tasks, in the JSON layout."""
+"""The toy benchmark in StreamingBench's JSON layout: matches asked about in all eighteen sub-tasks."""
 
 from __future__ import annotations
 
@@ -7,35 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit_tasks.demo import DemoMatch, build_demo, demo_matches, generator_version, make_match_video
+from evalkit_tasks.demo import DemoMatch
 from evalkit_tasks.streamingbench.published import ABBREVIATIONS, GROUPS
+from evalkit_tasks.toy_qa.videos import Toy
 
-__all__ = ["write_demo"]
+__all__ = ["write"]
 
 _LETTERS = "ABCD"
 _NAMES = {task: name for name, task in reversed(list(ABBREVIATIONS.items()))}
 
 
-def write_demo(data: Path) -> None:
-    """Write ``questions_*.json`` and ``videos`` below ``data``, unless they are there.
-
-    Raises:
-        UsageError: ``data`` holds other files.
-    """
-    build_demo(data, generator_version(__file__), _write)
-
-
-def _write(data: Path) -> None:
+def write(data: Path, toy: Toy) -> None:
+    """Write ``questions_*.json`` and ``videos`` below ``data``."""
     entries: dict[str, list[Any]] = {"real": [], "omni": [], "sqa": [], "proactive_50": []}
-    for number, game in enumerate(demo_matches(), start=1):
+    for number, game in enumerate(toy.matches, start=1):
         names = ["real", *(_NAMES[task].replace(" ", "_") for task in (*GROUPS["omni"], "ACU", "MCU"))]
         for name in (*names, "sqa", "proactive"):
-            path = data / "videos" / f"sample_{number}_{name}.mp4"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if name == "real":
-                make_match_video(path, game)
-            else:
-                path.hardlink_to(path.with_name(f"sample_{number}_real.mp4"))
+            toy.film(data / "videos" / f"sample_{number}_{name}.mp4", game)
         entries["real"] += _choices(game, number, GROUPS["real"], "real")
         for task in (*GROUPS["omni"], "ACU", "MCU"):
             entries["omni"] += _choices(game, number, (task,), _NAMES[task].replace(" ", "_"))

@@ -1,0 +1,42 @@
+"""The toy benchmark in each published layout, made once per folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from evalkit.errors import UsageError, suggest
+from evalkit_tasks.demo import build_demo, generator_version
+from evalkit_tasks.toy_qa import longvideobench, ovobench, streamingbench, videomme
+from evalkit_tasks.toy_qa.videos import Toy
+
+__all__ = ["LAYOUTS", "make_toy"]
+
+LAYOUTS: Mapping[str, Callable[[Path, Toy], None]] = MappingProxyType(
+    {
+        "longvideobench": longvideobench.write,
+        "ovobench": ovobench.write,
+        "streamingbench": streamingbench.write,
+        "videomme": videomme.write,
+    }
+)
+"""Writers by benchmark; each fills an empty folder."""
+
+
+def make_toy(layout: str, data: Path, toy: Toy | None = None) -> None:
+    """Write the toy benchmark in one benchmark's layout below ``data``, unless it is there.
+
+    Args:
+        layout: Name of the benchmark.
+        data: Empty or new folder.
+        toy: Which matches, and who films them; two matches of a minute by default.
+
+    Raises:
+        UsageError: There is no such layout, or ``data`` holds other files.
+    """
+    if layout not in LAYOUTS:
+        raise UsageError(f"the toy benchmark has no layout {layout!r}{suggest(layout, LAYOUTS)}")
+    chosen = toy or Toy()
+    version = f"{generator_version(*sorted(Path(__file__).parent.glob('*.py')))}/{layout}/{chosen.name}"
+    build_demo(data, version, lambda folder: LAYOUTS[layout](folder, chosen))
