@@ -23,7 +23,8 @@ class Recorder:
     """Appends to a run folder's files.
 
     A resumed sample goes through seconds that are on record already; their records are kept as they stand and
-    not written again. Where a repeated second says something else, ``differences`` names it.
+    not written again. Where a repeated second says something else, ``differences`` names it. Of what this process
+    narrates itself nothing is kept, so that memory does not grow with the stream.
 
     Args:
         folder: The run folder.
@@ -69,10 +70,8 @@ class Recorder:
 
     def tick(self, record: TickRecord) -> None:
         """Put a second on record, unless it is."""
-        moment = _moment(record)
-        if moment not in self._ticks:
+        if _moment(record) not in self._ticks:
             self._tick_file.append(record)
-            self._ticks.add(moment)
 
     def answer(self, record: AnswerRecord) -> None:
         """Put a reply on record, unless it is."""
@@ -80,8 +79,9 @@ class Recorder:
         known = self._answers.get(key)
         if known is None:
             self._answer_file.append(record)
-            self._answers[key] = record.text
             self._note_end(record)
+            if record.kind != "narration":
+                self._answers[key] = record.text
         elif known != record.text:
             self.differences.append(f"{record.query}: said {known!r} before the resume, {record.text!r} after it")
 
