@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from evalkit.errors import UsageError
 from evalkit.records import Metric
 from evalkit.tasks.contract import CheckReport, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
-from evalkit.tasks.scoring import sheet_metrics
+from evalkit.tasks.metrics import sheet_metrics
 
 __all__ = ["BenchmarkFunctions", "QuestionBenchmark"]
 

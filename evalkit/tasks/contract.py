@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # the judge room loads an HTTP client
     from evalkit.judge.pairs import Pair
 
 __all__ = [
+    "Average",
+    "Averaging",
     "CheckReport",
     "NarrationTask",
     "Pairing",
@@ -127,6 +129,36 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
+class Average:
+    """A named, versioned average; ``None`` as soon as one of its parts is missing.
+
+    Args:
+        name: Stable name; another definition gets another name.
+        rule: ``micro`` over questions, ``macro`` over parts, or ``weighted`` by nominal counts.
+        parts: Sub-tasks, or averages named earlier in the list (not for ``micro``).
+        weights: One weight per part (``weighted`` only).
+    """
+
+    name: str
+    rule: Literal["micro", "macro", "weighted"]
+    parts: tuple[str, ...]
+    weights: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Averaging:
+    """How the groups of a benchmark are made of questions.
+
+    Args:
+        averages: Named averages; a later one may use an earlier one.
+        groups_of: By question, the groups it belongs to besides its sub-task, where averages are over such.
+    """
+
+    averages: tuple[Average, ...] = ()
+    groups_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreSheet:
     """A benchmark's score, twice.
 
@@ -140,6 +172,8 @@ class ScoreSheet:
         strict: Over all questions; unparsed, failed and missing are wrong.
         problems: Duplicates, unknown ids, malformed files.
         correct: ``(id, cluster, task, strict correctness)`` per question, for statistics.
+        unanswered: Ids of the questions among them without a readable answer.
+        averaging: How groups are made of questions, for their intervals.
         facts: Rule names, counts by task, unparsed share and the like.
     """
 
@@ -152,6 +186,8 @@ class ScoreSheet:
     strict: Scores
     problems: tuple[Problem, ...] = ()
     correct: tuple[tuple[str, str, str, bool], ...] = ()
+    unanswered: frozenset[str] = frozenset()
+    averaging: Averaging = Averaging()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from evalkit.tasks.contract import Scores
+from evalkit.tasks.contract import Average, Scores
 from evalkit.tasks.scoring import Tally, percent
 
 __all__ = ["GroupCount", "GroupRule", "Outcome", "count_groups", "drop_missing_parts", "group_scores"]
@@ -72,6 +72,12 @@ class GroupRule:
     total: str
     parts: Sequence[str]
     whole: bool
+
+    @property
+    def averages(self) -> tuple[Average, ...]:
+        """The same as named averages over sub-tasks and groups of questions."""
+        over_questions = (Average(name, "micro", (name,)) for name in self.micro)
+        return (*over_questions, *(Average(name, "macro", tuple(parts)) for name, parts in self.macro.items()))
 
 
 def drop_missing_parts(outcomes: Sequence[Outcome], parts: Sequence[str], total: str) -> list[Outcome]:

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from evalkit.errors import DataError, suggest
 from evalkit.parse import Parsed, Unparsed, parse
-from evalkit.records import AnswerRecord, Metric
-from evalkit.tasks.contract import Prediction, Problem, Scores, ScoreSheet
+from evalkit.records import AnswerRecord
+from evalkit.tasks.contract import Average, Averaging, Prediction, Problem, Scores, ScoreSheet
 
 __all__ = [
     "ABSENT",
@@ -36,7 +36,6 @@ __all__ = [
     "make_sheet",
     "mark",
     "percent",
-    "sheet_metrics",
     "sheet_to_json",
     "tally",
 ]
@@ -79,23 +78,6 @@ class Tally:
     n: int
     answered: int
     correct: int
-
-
-@dataclass(frozen=True, slots=True)
-class Average:
-    """A named, versioned average; ``None`` as soon as one of its parts is missing.
-
-    Args:
-        name: Stable name; another definition gets another name.
-        rule: ``micro`` over questions, ``macro`` over parts, or ``weighted`` by nominal counts.
-        parts: Sub-tasks, or averages named earlier in the list (not for ``micro``).
-        weights: One weight per part (``weighted`` only).
-    """
-
-    name: str
-    rule: Literal["micro", "macro", "weighted"]
-    parts: tuple[str, ...]
-    weights: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +232,7 @@ def make_sheet(
     marks: Sequence[Mark],
     problems: Sequence[Problem] = (),
     facts: Mapping[str, Any] | None = None,
+    averaging: Averaging | None = None,
 ) -> ScoreSheet:
     """Assemble a score sheet with its counts; sub-tasks that are not fully answered become problems.
 
@@ -261,6 +244,7 @@ def make_sheet(
         marks: One per question.
         problems: What is wrong with the predictions.
         facts: What else a reader of the sheet should know.
+        averaging: How groups are made of questions, for their intervals.
     """
     n = sum(entry.n for entry in strict.counts.values())
     answered = sum(entry.answered for entry in strict.counts.values())
@@ -275,6 +259,8 @@ def make_sheet(
         strict=strict.scores,
         problems=(*problems, *blank_problems(strict.counts)),
         correct=tuple((entry.id, entry.cluster, entry.task, entry.correct) for entry in marks),
+        unanswered=frozenset(entry.id for entry in marks if not entry.answered),
+        averaging=averaging or Averaging(),
         facts={
             "counts": {name: asdict(entry) for name, entry in strict.counts.items()},
             "source_counts": {name: asdict(entry) for name, entry in source.counts.items()},
@@ -305,64 +291,6 @@ def sheet_to_json(sheet: ScoreSheet) -> dict[str, Any]:
 
 def _scores_to_json(scores: Scores) -> dict[str, Any]:
     return {"tasks": dict(scores.tasks), "groups": dict(scores.groups), "total": scores.total}
-
-
-def sheet_metrics(sheet: ScoreSheet) -> list[Metric]:
-    """Return the rows of ``metrics.json``: total, groups and sub-tasks, each officially and strictly."""
-    clusters: dict[str, set[str]] = {}
-    for _, cluster, task, _ in sheet.correct:
-        clusters.setdefault(task, set()).add(cluster)
-        clusters.setdefault("", set()).add(cluster)
-    rows: list[Metric] = []
-    for score, scores, key in _SIDES:
-        scores_of = sheet.source if scores == "source" else sheet.strict
-        counted = sheet.facts.get(key, {})
-        n = sum(entry["n"] for entry in counted.values())
-        answered = sum(entry["answered"] for entry in counted.values())
-        rows.append(
-            Metric(
-                name="total",
-                value=scores_of.total,
-                unit="%",
-                score=score,
-                n=n,
-                answered=answered,
-                coverage=answered / n if n else None,
-                clusters=len(clusters.get("", ())),
-            )
-        )
-        rows += [
-            Metric(name=name, value=value, unit="%", group="groups", score=score)
-            for name, value in scores_of.groups.items()
-        ]
-        rows += [
-            _task_metric(name, value, score, counted.get(name), len(clusters.get(name, ())))
-            for name, value in scores_of.tasks.items()
-        ]
-    return rows
-
-
-_SIDES: tuple[tuple[Literal["official", "strict"], str, str], ...] = (
-    ("official", "source", "source_counts"),
-    ("strict", "strict", "counts"),
-)
-
-
-def _task_metric(
-    name: str, value: float | None, score: Literal["official", "strict"], counted: Any, clusters: int
-) -> Metric:
-    entry = counted or {"n": 0, "answered": 0}
-    return Metric(
-        name=name,
-        value=value,
-        unit="%",
-        group="tasks",
-        score=score,
-        n=entry["n"],
-        answered=entry["answered"],
-        coverage=entry["answered"] / entry["n"] if entry["n"] else None,
-        clusters=clusters,
-    )
 
 
 _KINDS: dict[str, Literal["choice", "count", "yes-no", "open", "proactive"]] = {

@@ -11,6 +11,7 @@ import pytest
 from evalkit.errors import DataError
 from evalkit.records import AnswerRecord, JsonlWriter, RunFolder, RunManifest
 from evalkit.tasks import Prediction, Scores
+from evalkit.tasks.metrics import sheet_metrics
 from evalkit.tasks.replies import read_runs
 from evalkit.tasks.scoring import (
     ABSENT,
@@ -27,7 +28,6 @@ from evalkit.tasks.scoring import (
     make_sheet,
     mark,
     percent,
-    sheet_metrics,
     sheet_to_json,
     tally,
 )

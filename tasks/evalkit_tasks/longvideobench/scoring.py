@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from evalkit.tasks.contract import Prediction, Problem, Scores, ScoreSheet
+from evalkit.tasks.contract import Averaging, Prediction, Problem, Scores, ScoreSheet
 from evalkit.tasks.grouping import (
     GroupCount,
     GroupRule,
@@ -88,7 +88,8 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
         strict=_scored(by_strict, _rule(False)),
         marks=list(marks.values()),
         problems=duplicate_problems(predictions),
-        facts={"source_rule": "lmms-eval, without its random choice", **facts},
+        averaging=Averaging(_rule(False).averages, {entry.id: _groups(entry) for entry in predictions}),
+        facts={"total_is": _OVERALL, "source_rule": "lmms-eval, without its random choice", **facts},
     )
 
 

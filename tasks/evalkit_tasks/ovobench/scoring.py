@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 
 from evalkit.parse.official import contains_letter, joined_digits, starts_with_answer, yes_no_contained
-from evalkit.tasks.contract import Prediction, Problem, ScoreSheet
+from evalkit.tasks.contract import Average, Averaging, Prediction, Problem, ScoreSheet
 from evalkit.tasks.scoring import (
-    Average,
     Scored,
     Tally,
     absent,
@@ -63,6 +62,7 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
         strict=Scored(make_scores(TASKS, strict_counts, AVERAGES, _TOTAL), strict_counts),
         marks=marks,
         problems=problems,
+        averaging=Averaging(AVERAGES),
         facts={"total_is": _TOTAL},
     )
 

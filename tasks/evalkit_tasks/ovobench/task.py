@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from evalkit.errors import UsageError, suggest
 from evalkit.records import Metric
 from evalkit.tasks.contract import CheckReport, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
+from evalkit.tasks.metrics import sheet_metrics
 from evalkit.tasks.replies import read_runs
-from evalkit.tasks.scoring import sheet_metrics
 from evalkit_tasks.ovobench.data import OvoSettings, check_data, load_data
 from evalkit_tasks.ovobench.predictions import read_logit, read_official
 from evalkit_tasks.ovobench.scoring import score_predictions

@@ -8,9 +8,8 @@ from dataclasses import replace
 
 from evalkit.parse import Parsed, parse_yes_no
 from evalkit.parse.official import exact_after_strip, first_character, proactive_time
-from evalkit.tasks.contract import Prediction, Problem, ScoreSheet
+from evalkit.tasks.contract import Average, Averaging, Prediction, Problem, ScoreSheet
 from evalkit.tasks.scoring import (
-    Average,
     Mark,
     Scored,
     Tally,
@@ -70,6 +69,7 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
         strict=Scored(make_scores(TASKS, strict_counts, AVERAGES, total), strict_counts),
         marks=marks,
         problems=problems,
+        averaging=Averaging(AVERAGES),
         facts={"total_is": total, "proactive": _proactive_facts(given)},
     )
 

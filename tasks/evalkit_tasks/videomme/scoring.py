@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 
-from evalkit.tasks.contract import Prediction, ScoreSheet
+from evalkit.tasks.contract import Averaging, Prediction, ScoreSheet
 from evalkit.tasks.grouping import (
     GroupCount,
     GroupRule,
@@ -148,7 +148,9 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
         strict=_scored(by_strict, _rule(False)),
         marks=[marks[p.id] for p, outcome in zip(scored, strict, strict=True) if outcome.task],
         problems=duplicate_problems(predictions),
+        averaging=Averaging(_rule(False).averages, {id_: groups for id_, (_, groups) in labelled.items()}),
         facts={
+            "total_is": _OVERALL,
             "source_rule": "official: first capital A-D, unread replies out of the denominator",
             "dropped_by_source": dropped,
             "rows": len(rows),
