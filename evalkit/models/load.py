@@ -131,7 +131,8 @@ _ARCHITECTURES: dict[str, tuple[str, Callable[[Any, TextCodec, LoadRequest], Bac
 def _from_transformers(request: LoadRequest) -> tuple[Any, Any]:
     import transformers
 
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    for library in ("transformers", "huggingface_hub"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     name = request.checkpoint
     try:
         config = transformers.AutoConfig.from_pretrained(name)
