@@ -155,7 +155,7 @@ def main() -> None:
     args = parser.parse_args()
     width, height = map(int, args.size.split("x"))
     network = network_of(CONFIGS[args.config])
-    backbone = QwenVL(network, HuggingFaceText(tiny_tokenizer()), name=args.config)
+    backbone = QwenVL(network_of(CONFIGS[args.config]), HuggingFaceText(tiny_tokenizer()), name=args.config)
     generation = GenerationSettings(temperature=0, max_new_tokens=args.tokens, exact_tokens=True)
     request = SessionRequest("bench", 2.0, narration=Narration("Describe the match.", "word " * 1100))
     session = CachedSession(backbone, StreamingVLM(), generation, request)

@@ -184,10 +184,16 @@ class SpanCache(Cache):
         cos, sin = self._rotary(delta)
         fresh = self.pristine[:, :, start:stop]
         half = fresh.shape[-1] // 2
-        low, high = fresh[..., :half].float(), fresh[..., half:].float()
         target = self.keys[:, :, start:stop]
-        target[..., :half] = low * cos[:, :half] - high * sin[:, :half]
-        target[..., half:] = high * cos[:, half:] + low * sin[:, half:]
+        low, high, out_low, out_high = fresh[..., :half], fresh[..., half:], target[..., :half], target[..., half:]
+        if fresh.dtype == torch.float32:
+            # In place: this runs over the whole cache every second, and memory traffic is its price.
+            torch.mul(low, cos[:, :half], out=out_low).addcmul_(high, sin[:, :half], value=-1)
+            torch.mul(high, cos[:, half:], out=out_high).addcmul_(low, sin[:, half:])
+            return
+        low, high = low.float(), high.float()
+        out_low.copy_(low * cos[:, :half] - high * sin[:, :half])
+        out_high.copy_(high * cos[:, half:] + low * sin[:, half:])
 
     def clear(self) -> None:
         """Forget everything; the store stays allocated."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from evalkit.memory.cache import Rotary, SpanCache
+from evalkit.models.attention import GROUPED_SDPA
 
 
 class TextDecoder:
@@ -26,8 +27,9 @@ class TextDecoder:
         self.device = self._table.weight.device
         self.dtype = self._table.weight.dtype
         config = model.config
+        if self.device.type == "cpu" and config._attn_implementation == "sdpa":
+            model.set_attn_implementation(GROUPED_SDPA)
         self._kernel = config._attn_implementation
-        self._open_mask = torch.zeros(1, 1, 1, 0, device=self.device, dtype=self.dtype)
         self._mask_names = sorted(set(getattr(config, "layer_types", None) or ["full_attention"]))
         self._layers = config.num_hidden_layers
         self._kv_heads = config.num_key_value_heads
@@ -61,24 +63,16 @@ class TextDecoder:
 
     def _mask(self, new: int, cached: int) -> dict[str, torch.Tensor | None] | None:
         """Return the mask the model would make for itself, without making it again for every token."""
-        if self._kernel != "sdpa":
+        if self._kernel not in ("sdpa", GROUPED_SDPA):
             return None
-        if cached == 0 or (new == 1 and self.device.type != "cpu"):
+        if new == 1 or cached == 0:
             return dict.fromkeys(self._mask_names)
-        if new == 1:
-            return dict.fromkeys(self._mask_names, self._nothing_hidden(cached + 1))
-        mask = torch.ones(new, cached + new, dtype=torch.bool, device=self.device).tril_(cached)
-        return dict.fromkeys(self._mask_names, mask[None, None])
-
-    def _nothing_hidden(self, length: int) -> torch.Tensor:
-        """Return a mask that hides nothing, ``(1, 1, 1, length)``.
-
-        With a mask, transformers packs the query heads of a single token onto their key heads before the
-        kernel; without one it leaves that to the kernel, which on the CPU takes twice as long.
-        """
-        if self._open_mask.shape[-1] < length:
-            self._open_mask = torch.zeros(1, 1, 1, 2 * length, device=self.device, dtype=self.dtype)
-        return self._open_mask[..., :length]
+        seen = torch.ones(new, cached + new, dtype=torch.bool, device=self.device).tril_(cached)
+        if self._kernel == "sdpa":
+            return dict.fromkeys(self._mask_names, seen[None, None])
+        # The CPU kernel would make floats of a boolean mask in every layer.
+        hidden = torch.zeros(seen.shape, dtype=self.dtype).masked_fill_(~seen, -torch.inf)
+        return dict.fromkeys(self._mask_names, hidden[None, None])
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return float32 logits ``(1, vocabulary)``."""
