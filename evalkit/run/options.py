@@ -107,8 +107,11 @@ def _locate(key: str, groups: SettingGroups) -> tuple[str, str]:
 def _convert(name: str, value: Setting, kind: Any) -> Any:
     if isinstance(value, str) and value.lower() in ("none", "null") and _allows_none(kind):
         return None
+    given: Any = value
+    if isinstance(value, str) and typing.get_origin(kind) is tuple:
+        given = tuple(part.strip() for part in value.split(",") if part.strip())
     try:
-        return TypeAdapter(kind).validate_python(value)
+        return TypeAdapter(kind).validate_python(given)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise UsageError(f"setting {name}={value!r}: {reason}") from error
@@ -120,7 +123,7 @@ def _allows_none(kind: Any) -> bool:
 
 
 def parse_assignment(text: str) -> tuple[str, Setting]:
-    """Read one ``key=value``; a value that is JSON is taken as such, anything else as text.
+    """Read one ``key=value``; a value that is JSON is taken as such, anything else as text (``a,b`` for a list).
 
     Raises:
         UsageError: There is no ``=``.
