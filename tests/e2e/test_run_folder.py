@@ -100,6 +100,16 @@ def test_of_two_runs_into_one_folder_the_second_is_refused_and_the_first_goes_on
     assert len((tmp_path / "run" / "answers.jsonl").read_text().splitlines()) == 20
 
 
+def test_of_two_runs_that_start_at_once_exactly_one_gets_the_folder(
+    small_data: Path, tmp_path: Path, start: Callable[..., Started]
+) -> None:
+    both = [start(*command(small_data, "run", "--seed", str(seed))) for seed in (1, 2)]
+    ends = sorted((run.wait() for run in both), key=lambda end: end[0])
+    assert [code for code, _, _ in ends] == [0, 2]
+    assert "another process is writing into run" in one_line(ends[1][2]) or "holds a run already" in ends[1][2]
+    assert len((tmp_path / "run" / "answers.jsonl").read_text().splitlines()) == 20
+
+
 def test_a_full_disk_is_one_line_and_what_was_written_stays_readable(
     small_data: Path, tmp_path: Path, start: Callable[..., Started], evalkit: Call
 ) -> None:

@@ -271,6 +271,19 @@ def test_vision_stands_only_where_the_frames_are(tiny: Any, seconds: Seconds) ->
     assert step.tokens_in["time"] > 0
 
 
+def test_a_second_with_nothing_to_show_leaves_the_memory_as_it_was(tiny: Any, seconds: Seconds) -> None:
+    """Below one frame a second, without time stamps, a stream has seconds of nothing."""
+    first, second, third = seconds(3)
+    nothing = Chunk(second.tick, second.frames[:0], (), (), 0.0, 0.0)
+    request = SessionRequest("sample", 0.5, time_stamps=False)
+    session = CachedSession(tiny, FullAttention(), GREEDY, request)
+    session.observe(first)
+    before = memory_of(session)["plain"] | {"second": 1}
+    assert session.observe(nothing).tokens_in == {}
+    assert memory_of(session)["plain"] == before
+    assert session.observe(third).tokens_in["vision"] > 0
+
+
 def test_a_session_that_is_closed_holds_nothing(tiny: Any, seconds: Seconds) -> None:
     session = session_of(tiny, SlidingWindow(3, 3))
     for chunk in seconds(3):
