@@ -1,7 +1,9 @@
-"""Measure latency and memory per second on synthetic frames, model by model, and draw them.
+"""Measure latency and memory per second on synthetic frames, model by model, or what compression saves; draw it.
 
 The paper's efficiency figure: every model narrates the same frames and speaks the same number of tokens each
-second. Latency per token is (vision encode + prefill + generate) / tokens of that second.
+second. Latency per token is (vision encode + prefill + generate) / tokens of that second. With --compress, one
+model sees a drifting picture (or --video) with each specification and without any, second by second in turn, and
+answers a question after every second: stage times, error of the features, agreement of answers.
 """
 
 from __future__ import annotations
@@ -10,24 +12,34 @@ __all__ = ["configure", "run"]
 
 import argparse
 import datetime
+import json
 from pathlib import Path
 
 from evalkit.cli.main import EXIT_DONE, EXIT_FAILED_SAMPLES
 from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import UsageError
 
+_MODELS = "full,sliding,sliding-chunked,streamingvlm"
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    default = "full,sliding,sliding-chunked,streamingvlm"
-    parser.add_argument("--models", default=default, help=f"models, separated by commas (default {default})")
+    parser.add_argument(
+        "--models", help=f"models, separated by commas (default {_MODELS}; with --compress one, default full)"
+    )
     parser.add_argument("--checkpoint", help="weights for all of them, such as tiny (default: each model's own)")
     parser.add_argument("--seconds", type=int, default=120, help="length of the stream (default 120)")
     parser.add_argument("--size", default="504x280", help="WIDTHxHEIGHT of the frames (default 504x280)")
     parser.add_argument("--fps", type=float, default=2.0, help="frames per second (default 2)")
     parser.add_argument("--tokens", type=int, default=20, help="tokens spoken per second (default 20)")
     parser.add_argument("--previous-words", type=int, default=1100, help="words of previous text at the start")
-    parser.add_argument("--compress", help="compression for all models, as for evalkit run")
+    parser.add_argument(
+        "--compress", metavar="SPEC[;SPEC...]", help="compare compression with none; specs as for evalkit run"
+    )
+    parser.add_argument("--video", metavar="FILE", help="with --compress: stream this video instead")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="with --compress: passes over the stream (default 3)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     parser.add_argument("--attention", default="sdpa", help="attention kernel of transformers")
@@ -38,15 +50,73 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print and draw."""
+    if min(args.seconds, args.tokens, args.repeats) < 1:
+        raise UsageError("bench needs --seconds, --tokens and --repeats of at least 1")
+    out = _folder(args.out)
+    if args.compress is not None:
+        return _bench_compression(args, out)
+    if args.video is not None:
+        raise UsageError("--video goes with --compress; models are measured on synthetic frames")
+    return _bench_models(args, out)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise UsageError("--models names no model")
+    return names
+
+
+def _folder(named: str | None) -> Path:
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    out = Path(named) if named else Path("runs") / "bench" / stamp
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"--out {out} exists and is not an empty folder")
+    return out
+
+
+def _bench_compression(args: argparse.Namespace, out: Path) -> int:
+    from evalkit.records import write_atomic
+    from evalkit.report import to_text
+    from evalkit.report.compression import compression_table, plot_compression
+    from evalkit.run.bench_compression import CompressionRequest, compare_compression, compression_json
+
+    names = _names(args.models or "full")
+    if len(names) > 1:
+        raise UsageError("--compress compares specifications on one model: give --models one name")
+    request = CompressionRequest(
+        specs=tuple(spec.strip() for spec in args.compress.split(";")),
+        model=names[0],
+        checkpoint=args.checkpoint,
+        seconds=args.seconds,
+        size=_size(args.size),
+        fps=args.fps,
+        tokens=args.tokens,
+        device=args.device,
+        dtype=args.dtype,
+        attention=args.attention,
+        seed=args.seed,
+        video=None if args.video is None else Path(args.video),
+        repeats=args.repeats,
+    )
+    figures = compression_json(compare_compression(request))
+    drawn = plot_compression(figures, out)
+    write_atomic(out / "compression.json", json.dumps(figures, indent=1) + "\n")
+    if args.json:
+        emit_json({"compression": figures, "figures": [str(path) for path in drawn]})
+    else:
+        say(to_text(compression_table(figures)))
+        say("figures: " + ", ".join(str(path) for path in drawn))
+    return EXIT_DONE
+
+
+def _bench_models(args: argparse.Namespace, out: Path) -> int:
     from evalkit.cli.run import terminal_report
     from evalkit.report import plot_runs
     from evalkit.run.bench import BenchRequest, bench_json, bench_models
 
-    models = tuple(name.strip() for name in args.models.split(",") if name.strip())
-    if not models or args.seconds < 1 or args.tokens < 1:
-        raise UsageError("bench needs --models, --seconds of at least 1 and --tokens of at least 1")
     request = BenchRequest(
-        models=models,
+        models=_names(args.models or _MODELS),
         checkpoint=args.checkpoint,
         seconds=args.seconds,
         size=_size(args.size),
@@ -56,13 +126,8 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         dtype=args.dtype,
         attention=args.attention,
-        compress=args.compress,
         seed=args.seed,
     )
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    out = Path(args.out) if args.out else Path("runs") / "bench" / stamp
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"--out {out} exists and is not an empty folder")
     folders = bench_models(request, out)
     figures = bench_json(folders)
     drawn = plot_runs(folders, "latency", out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["SessionVision", "VisionSide"]
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -34,9 +34,13 @@ class VisionSide:
         self._cacher = None if vision is None else vision.kind.build(backbone.tower, vision.settings)
         self._pruner = None if tokens is None else tokens.kind.build(tokens.settings)
 
-    def open(self) -> SessionVision:
-        """Return the vision side of a new session, with the state a new stream starts with."""
-        return SessionVision(self._backbone, self._cacher, self._pruner)
+    def open(self, watch: Callable[[Features], None] | None = None) -> SessionVision:
+        """Return the vision side of a new session, with the state a new stream starts with.
+
+        Args:
+            watch: Shown the features of each second.
+        """
+        return SessionVision(self._backbone, self._cacher, self._pruner, watch)
 
 
 class SessionVision:
@@ -46,10 +50,18 @@ class SessionVision:
         backbone: The network.
         cacher: Compressor around the vision encoder, as `CompressorKind.build` returns it, if any.
         pruner: Compressor before the language model, if any.
+        watch: Shown the features of each second.
     """
 
-    def __init__(self, backbone: Backbone, cacher: Any = None, pruner: Any = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        cacher: Any = None,
+        pruner: Any = None,
+        watch: Callable[[Features], None] | None = None,
+    ) -> None:
         self._backbone = backbone
+        self._watch = watch
         self._cacher = cacher
         self._pruner = pruner
         self._states: dict[str, Any] = {
@@ -78,7 +90,10 @@ class SessionVision:
             if len(kept) < len(tokens):
                 tokens, rows = tokens.index_select(0, kept), kept.cpu().numpy()
         clock.enter("other")
-        return Features(tokens, packed.grid, rows)
+        features = Features(tokens, packed.grid, rows)
+        if self._watch is not None:
+            self._watch(features)
+        return features
 
     def encode_window(
         self, seconds: Iterable[tuple[Packed, NDArray[np.int64] | None]], clock: StageClock

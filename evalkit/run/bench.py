@@ -45,14 +45,13 @@ class BenchRequest:
         models: Catalog names.
         checkpoint: Weights for all of them; ``None`` for each model's own.
         seconds: Length of the stream.
-        size: ``(width, height)`` of the frames, multiples of the backbone's factor.
+        size: ``(width, height)`` of the video; frames are what the backbone makes of it.
         fps: Frames per second.
         tokens: Exact number of tokens spoken per second.
         previous_words: Words of previous text at the start, so that text windows are full from the first second.
         device: As for a run.
         dtype: As for a run.
         attention: As for a run.
-        compress: Compression for all models; ``None`` for each model's own.
         seed: Seed of the frames.
     """
 
@@ -66,7 +65,6 @@ class BenchRequest:
     device: str = "auto"
     dtype: str = "auto"
     attention: str = "sdpa"
-    compress: str | None = None
     seed: int = 42
 
 
@@ -127,7 +125,7 @@ def bench_models(request: BenchRequest, out: Path) -> list[Path]:
         generation = GenerationSettings(temperature=0, max_new_tokens=request.tokens, exact_tokens=True)
         revision = checkpoint_revision(checkpoint, backbone.network)
         policy = entry.memory(**entry.memory_defaults)
-        spec = parse_compression(entry.compress if request.compress is None else request.compress)
+        spec = parse_compression(entry.compress)
         model = CachedModel(entry.name, backbone, policy, generation, revision, spec)
         folders.append(_bench(model, spec, request, out / entry.name))
     return folders
@@ -141,7 +139,7 @@ def _bench(model: CachedModel, spec: CompressionSpec, request: BenchRequest, pat
     session = model.open(_session_request(request))
     schedule = FrameSchedule(0, request.seconds, request.fps)
     bar: tqdm[Never] = tqdm(total=len(schedule), desc=model.name, unit="s", disable=not sys.stderr.isatty())
-    source = SyntheticFrames(request.size, request.seed)
+    source = SyntheticFrames(model.frame_size(*request.size), request.seed)
     with JsonlWriter[TickRecord](folder.ticks_path) as ticks, FrameFeed(schedule, source) as feed, bar:
         try:
             for chunk in feed:
@@ -185,7 +183,7 @@ def _session_request(request: BenchRequest) -> SessionRequest:
 def _manifest(model: CachedModel, spec: CompressionSpec, request: BenchRequest) -> RunManifest:
     fingerprint = {
         "task": "bench",
-        "frames.size": "x".join(map(str, request.size)),
+        "frames.size": "x".join(map(str, model.frame_size(*request.size))),
         "frames.fps": f"{request.fps:g}",
         "seconds": request.seconds,
         "tokens": request.tokens,
