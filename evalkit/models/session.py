@@ -139,9 +139,7 @@ class CachedSession:
         self._add(spans)
         logits = self._first_logits()
         limit = self._generation.max_new_tokens
-        ids, first_token = self._generate(
-            logits, limit, seed=self._seed(second), exact=self._generation.exact_tokens
-        )
+        ids, first_token = self._generate(logits, limit, self._generation, seed=self._seed(second))
         self._ledger.extend(self._layout.reply(ids, second))
         if self._trace is not None:
             self._trace.replied(ids, self._cache.length)
@@ -166,9 +164,7 @@ class CachedSession:
             text, count, first = self._likeliest(logits, elicitation), 0, self._clock.elapsed()
         else:
             limit = elicitation.max_tokens or self._generation.answer_tokens
-            ids, said_at = self._generate(
-                logits, limit, seed=seed_of(self._request.seed, self._request.sample, key)
-            )
+            ids, said_at = self._generate(logits, limit, self._generation.of_answers, seed=self._seed(key))
             text = self._layout.text.decode([i for i in ids if i != self._layout.tokens.turn_close])
             count, first = len(ids), said_at or 0.0
         self._clock.enter("cache")
@@ -295,13 +291,13 @@ class CachedSession:
         self._features |= zip(older, again, strict=True)
 
     def _generate(
-        self, logits: torch.Tensor, limit: int, *, seed: int, exact: bool = False
+        self, logits: torch.Tensor, limit: int, settings: GenerationSettings, *, seed: int
     ) -> tuple[tuple[int, ...], float | None]:
         """Say at most ``limit`` tokens; return them and the seconds to the first."""
         self._clock.enter("generate")
         device, end = self._backbone.device, self._layout.tokens.turn_close
         context = torch.from_numpy(np.unique(self._ledger.ids())).to(device)
-        chooser = TokenChooser(self._generation, context, limit, seed)
+        chooser = TokenChooser(settings, context, limit, seed)
         fed = self._cache.length
         positions = follow(self._next_position - 1, limit)
         self._cache.expect(positions)
@@ -312,7 +308,7 @@ class CachedSession:
             token = chooser.choose(logits)
             ids.append(int(token))
             first_token = self._clock.elapsed() if first_token is None else first_token
-            if len(ids) == limit or (ids[-1] == end and not exact):
+            if len(ids) == limit or (ids[-1] == end and not settings.exact_tokens):
                 break
             hidden = self._backbone.forward(
                 self._backbone.embed(token)[None], placed[:, len(ids) - 1 : len(ids)], self._cache

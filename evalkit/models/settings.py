@@ -18,9 +18,17 @@ class GenerationSettings(BaseModel):
     repetition_penalty: float = Field(default=1.05, gt=0, description="Penalty on ids that stand in the context.")
     max_new_tokens: int = Field(default=20, ge=1, description="Most tokens spoken in one second.")
     answer_tokens: int = Field(default=128, ge=1, description="Most tokens of an answer to a question.")
+    answer_temperature: float = Field(
+        default=0.0, ge=0, description="Sampling temperature of answers to questions; 0 decodes greedily."
+    )
     exact_tokens: bool = Field(default=False, description="Speak exactly max_new_tokens: for comparing speeds.")
 
     @property
     def greedy(self) -> bool:
         """Whether the likeliest token is taken."""
         return self.temperature == 0
+
+    @property
+    def of_answers(self) -> GenerationSettings:
+        """The settings under which a question is answered."""
+        return self.model_copy(update={"temperature": self.answer_temperature, "exact_tokens": False})
