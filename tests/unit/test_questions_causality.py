@@ -1,4 +1,4 @@
-"""No frame later than a question reaches the model, in any question benchmark and protocol; each video is read once."""
+"""No frame later than a question reaches the model, in any benchmark and protocol; each video is read once."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_the_streaming_protocol_reads_each_video_once(
 def test_a_question_that_may_see_less_than_its_stream_is_refused(tmp_path: Path) -> None:
     query = Query("q", at=9.0, prompt="?", kind="open", visible_from=4.0)
     sample = StreamSample("s", tmp_path / "no.mp4", start=0.0, end=10.0, fps=1.0, queries=(query,))
-    with pytest.raises(DataError, match="q may see the video from 4 s on.*sample of its own"):
+    with pytest.raises(DataError, match=r"q may see the video from 4 s on.*sample of its own"):
         run_all((sample,), NotingModel(), tmp_path / "run")
 
 

@@ -1,4 +1,4 @@
-"""Proactive output is polled until the first yes, then the output is asked for; a resumed run goes on from there."""
+"""Proactive output is polled until the first yes, then the output is asked for; a resumed run goes on there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def proactive(folder: Path, **settings: Any) -> tuple[StreamSample, ...]:
     data = folder / "data"
     if not data.exists():
         toy_data("streamingbench", data)
-    return task.load(data, task.settings(tasks=("PO",), **settings)).samples
+    chosen: dict[str, Any] = {"tasks": ("PO",), **settings}
+    return task.load(data, task.settings(**chosen)).samples
 
 
 def yes_at(poll: int) -> NotingModel:
