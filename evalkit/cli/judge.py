@@ -5,8 +5,9 @@ from __future__ import annotations
 __all__ = ["check_against", "configure", "judge_endpoint", "run"]
 
 import argparse
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evalkit.cli.main import EXIT_DONE
 from evalkit.cli.output import emit_json, note, say
@@ -14,18 +15,26 @@ from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
     from evalkit.judge import Endpoint, JudgeSummary
+    from evalkit.run.judging import JudgeRequest
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("run", nargs="?", metavar="RUN", help="run folder of the model under test")
     parser.add_argument("--against", metavar="RUN|FILE", help="run folder or merged_result.jsonl of the other")
-    parser.add_argument("--judge", metavar="SPEC", help="openai:MODEL, or overlap (built in, not an LLM)")
+    parser.add_argument(
+        "--judge",
+        metavar="SPEC",
+        help="openai:MODEL, or overlap (built in, not an LLM); with --from-votes: whose votes count",
+    )
     parser.add_argument("--base-url", metavar="URL", help="server of the judge (OPENAI_BASE_URL otherwise)")
     parser.add_argument("--concurrency", type=int, default=64, metavar="N", help="questions under way at once")
     parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="longest wait for a reply")
-    parser.add_argument("--price-in", type=float, metavar="P", help="price of a million prompt tokens")
-    parser.add_argument("--price-out", type=float, metavar="P", help="price of a million completion tokens")
+    parser.add_argument(
+        "--allow-mismatch", action="store_true", help="judge what should not be compared, and mark the result"
+    )
+    parser.add_argument("--price-in", type=_price, metavar="P", help="price of a million prompt tokens")
+    parser.add_argument("--price-out", type=_price, metavar="P", help="price of a million completion tokens")
     parser.add_argument("--from-votes", metavar="FILE", help="analyse recorded votes instead of judging")
     parser.add_argument("--format", choices=("livecc", "evalkit"), help="layout of --from-votes")
     parser.add_argument("--model", metavar="NAME", help="model under test of --from-votes")
@@ -55,11 +64,32 @@ def check_against(path: Path) -> None:
         RunFolder(path).read_manifest()
 
 
+def _price(text: str) -> float:
+    """Read a price.
+
+    Raises:
+        argparse.ArgumentTypeError: It is no number of 0 or more.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no price of 0 or more")
+    return value
+
+
 def run(args: argparse.Namespace) -> int:
-    """Judge, or analyse votes; print the figures."""
-    summary = _from_votes(args) if args.from_votes else _judge(args)
+    """Judge, or analyse votes; print the figures.
+
+    Raises:
+        UsageError: Options that do not go together, or nothing to judge.
+        DataError: A run or a file of votes cannot be read, or the sides differ in more than the model under test.
+        JudgeError: The judge cannot go on.
+    """
+    summary = _from_votes(args) if args.from_votes is not None else _judge(args)
     if args.json:
-        emit_json(summary.to_json())
+        emit_json(summary.to_json() | _mismatches(args))
     else:
         say(summary_text(summary))
     return EXIT_DONE
@@ -68,29 +98,57 @@ def run(args: argparse.Namespace) -> int:
 def _from_votes(args: argparse.Namespace) -> JudgeSummary:
     from evalkit.judge import read_votes, summarise_votes
 
-    if args.run or args.against or args.judge:
-        raise UsageError("--from-votes analyses a file of votes: leave RUN, --against and --judge out")
+    if args.run or args.against:
+        raise UsageError("--from-votes analyses a file of votes: leave RUN and --against out")
     if not args.format:
         raise UsageError("--from-votes needs --format livecc or --format evalkit")
-    return summarise_votes(read_votes(Path(args.from_votes), args.format, model=args.model))
+    if args.judge and args.format == "livecc":
+        raise UsageError("a livecc file does not say who judged: leave --judge out")
+    if args.base_url or args.allow_mismatch:
+        raise UsageError("--from-votes asks no judge and reads one file: leave --base-url, --allow-mismatch out")
+    votes = read_votes(Path(args.from_votes), args.format, model=args.model, judge=args.judge)
+    return summarise_votes(votes)
 
 
 def _judge(args: argparse.Namespace) -> JudgeSummary:
-    from evalkit.judge import JudgeSettings
     from evalkit.run.finish import finish_run
-    from evalkit.run.judging import JudgeRequest, judge_run
+    from evalkit.run.judging import judge_run
 
     for name, value in (("RUN", args.run), ("--against", args.against), ("--judge", args.judge)):
         if not value:
             raise UsageError(f"evalkit judge needs {name}; see evalkit judge --help")
+    for name, value in (("--format", args.format), ("--model", args.model)):
+        if value:
+            raise UsageError(f"{name} belongs to --from-votes FILE, which analyses recorded votes")
     check_against(Path(args.against))
+    summary = judge_run(_request(args), note)
+    finish_run(Path(args.run), [summary])
+    return summary
+
+
+def _request(args: argparse.Namespace) -> JudgeRequest:
+    from evalkit.judge import JudgeSettings
+    from evalkit.run.judging import JudgeRequest
+
     settings = JudgeSettings(
         concurrency=args.concurrency, timeout=args.timeout, price_in=args.price_in, price_out=args.price_out
     )
     endpoint = judge_endpoint(args.base_url)
-    summary = judge_run(JudgeRequest(Path(args.run), Path(args.against), args.judge, endpoint, settings), note)
-    finish_run(Path(args.run), [summary])
-    return summary
+    return JudgeRequest(
+        Path(args.run), Path(args.against), args.judge, endpoint, settings, allow_mismatch=args.allow_mismatch
+    )
+
+
+def _mismatches(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what JSON says of sides that should not be compared; nothing for recorded votes."""
+    if args.from_votes is not None:
+        return {}
+    from dataclasses import asdict
+
+    from evalkit.run.judging import check_sides
+
+    found = check_sides(_request(args), lambda _: None)
+    return {"mismatched": bool(found), "mismatches": [asdict(one) for one in found]}
 
 
 def summary_text(summary: JudgeSummary) -> str:

@@ -58,6 +58,10 @@ def run(args: argparse.Namespace) -> int:
     if options.judge or options.against:
         _check_judge(options)
     plan = make_plan(options)
+    if options.against:
+        from evalkit.run.judging import check_setting
+
+        check_setting(plan.setting_fingerprint(), Path(options.against))
     if options.dry_run:
         return _dry_run(plan, as_json=args.json)
     from evalkit.run.finish import finish_run

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-__all__ = ["JudgeRequest", "judge_metrics", "judge_run"]
+__all__ = ["JudgeRequest", "check_setting", "check_sides", "judge_metrics", "judge_run", "judging_group"]
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from evalkit.errors import UsageError
+from evalkit.errors import DataError, UsageError
 from evalkit.judge import (
     Endpoint,
     JudgeSettings,
     JudgeSummary,
     VerdictStore,
+    judge_name,
     judge_pairs,
     make_judge,
     summarise_verdicts,
 )
-from evalkit.records import Metric, RunFolder
+from evalkit.leaderboard.answers import require_finished
+from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches
+from evalkit.records import Metric, RunFolder, RunManifest, RunRecords
 from evalkit.run.plan import task_named
 from evalkit.tasks import NarrationTask
+
+_NOT_COMPARABLE = "NOT comparable, judged on demand: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class JudgeRequest:
         judge: Judge's name, such as ``openai:gpt-5`` or ``overlap``.
         endpoint: Address and key of a chat judge.
         settings: How it is asked.
+        allow_mismatch: Judge runs that are unfinished or differ in more than the model under test, and mark it.
     """
 
     run: Path
@@ -40,10 +47,76 @@ class JudgeRequest:
     judge: str
     endpoint: Endpoint = field(default_factory=Endpoint)
     settings: JudgeSettings = field(default_factory=JudgeSettings)
+    allow_mismatch: bool = False
+
+
+def check_sides(request: JudgeRequest, notify: Callable[[str], None]) -> tuple[Mismatch, ...]:
+    """Return in what the two sides differ besides the model under test; nothing, unless mismatches are allowed.
+
+    Args:
+        request: What is to be judged.
+        notify: Told where the other side is a file, which says nothing of how it was made.
+
+    Raises:
+        UsageError: A run is to be judged against itself, or the runs are of different tasks.
+        DataError: A side is unfinished, or the sides differ and `JudgeRequest.allow_mismatch` is false; the text
+            names the fields with both values.
+    """
+    test = RunFolder(request.run).read_manifest()
+    if request.run.resolve() == request.against.resolve():
+        raise UsageError(f"{request.run} cannot be judged against itself: name another run with --against")
+    if not request.allow_mismatch:
+        _require_finished(request.run, test)
+    if not request.against.is_dir():
+        notify(f"{request.against} names no settings: that it was made in the setting of the run is not checked")
+        return ()
+    other = RunFolder(request.against).read_manifest()
+    if test.task != other.task:
+        raise UsageError(
+            f"{request.run} is of task {test.task}, {request.against} of task {other.task}: name runs of one task"
+        )
+    mismatches = tuple(comparable(test.fingerprint, other.fingerprint))
+    if not request.allow_mismatch:
+        _require_finished(request.against, other)
+        if mismatches:
+            raise DataError(
+                f"{request.run} and {request.against} differ in more than the model under test: "
+                f"{describe_mismatches(mismatches)}; evalkit judge --allow-mismatch goes on and marks the result"
+            )
+    return mismatches
+
+
+def check_setting(setting: Mapping[str, Any], against: Path) -> None:
+    """Refuse to generate what could not be judged against a run afterwards.
+
+    Args:
+        setting: The part of the fingerprint that is known before a model is loaded.
+        against: Run folder, or a file, which says nothing of how it was made.
+
+    Raises:
+        DataError: The run was made in another setting; the text names the fields with both values.
+    """
+    if not against.is_dir():
+        return
+    there = RunFolder(against).read_manifest().fingerprint
+    mismatches = comparable(setting, {name: there.get(name) for name in setting})
+    if mismatches:
+        raise DataError(
+            f"this run would differ from {against} in more than the model under test: "
+            f"{describe_mismatches(mismatches)}; align the options, or run without --judge and then "
+            "evalkit judge --allow-mismatch"
+        )
+
+
+def _require_finished(path: Path, manifest: RunManifest) -> None:
+    require_finished(RunRecords(RunFolder(path), manifest, [], [], [], None))
 
 
 def judge_run(request: JudgeRequest, notify: Callable[[str], None]) -> JudgeSummary:
     """Judge a run; verdicts that are on record are taken from there.
+
+    Sides that differ in more than the model under test, where allowed, are named in the summary's notes and in
+    the warnings of the run's ``run.json``.
 
     Args:
         request: What to judge.
@@ -51,7 +124,9 @@ def judge_run(request: JudgeRequest, notify: Callable[[str], None]) -> JudgeSumm
 
     Raises:
         UsageError: The task is not judged pairwise, or nothing can be paired.
+        DataError: The sides cannot be compared, or a record is malformed.
         JudgeError: The judge cannot go on.
+        KeyboardInterrupt: Ctrl-C; verdicts so far are on record.
     """
     folder = RunFolder(request.run)
     manifest = folder.read_manifest()
@@ -59,25 +134,51 @@ def judge_run(request: JudgeRequest, notify: Callable[[str], None]) -> JudgeSumm
     task = task_named(manifest.task)
     if not isinstance(task, NarrationTask):
         raise UsageError(f"task {manifest.task} is scored, not judged: evalkit score --task {manifest.task} RUN")
-    paired = task.pair_up(request.run, request.against, Path(manifest.data["path"]))
+    mismatches = check_sides(request, notify)
+    data = manifest.data.get("path")
+    if not isinstance(data, str):
+        raise DataError(f"{folder.manifest_path} does not say where its data are", path=folder.manifest_path)
+    paired = task.pair_up(request.run, request.against, Path(data))
     for note in paired.notes:
         notify(note)
     store = VerdictStore(folder.verdicts_path)
+    for warning in store.warnings:
+        notify(f"warning: {warning}")
     try:
         verdicts = judge_pairs(
             paired.pairs, judge, model_name=manifest.model, baseline_name=paired.baseline_name, store=store
         )
+    except KeyboardInterrupt:
+        notify(f"verdicts so far are kept in {folder.verdicts_path}: the same evalkit judge goes on from there")
+        raise
     finally:
         store.close()
-    return summarise_verdicts(verdicts, uncovered=paired.uncovered)
+    summary = summarise_verdicts(verdicts, uncovered=paired.uncovered)
+    if not mismatches:
+        return summary
+    mark = _NOT_COMPARABLE + describe_mismatches(mismatches)
+    _warn_in_manifest(folder, f"against {paired.baseline_name}: {mark}")
+    return replace(summary, notes=(mark, *summary.notes))
+
+
+def _warn_in_manifest(folder: RunFolder, warning: str) -> None:
+    manifest = folder.read_manifest()
+    if warning not in manifest.warnings:
+        folder.write_manifest(manifest.model_copy(update={"warnings": [*manifest.warnings, warning]}))
+
+
+def judging_group(baseline: str, judge: str) -> str:
+    """Return the group of one judging's rows in ``metrics.json``: two judges, or two baselines, have two."""
+    return f"vs {baseline}, judge {judge_name(judge)}"
 
 
 def judge_metrics(summary: JudgeSummary) -> list[Metric]:
     """Return the figures of a judgement as rows of ``metrics.json``; shares between 0 and 1."""
     values = summary.to_json()
     interval = values["interval"] or (None, None)
-    group = f"vs {summary.baseline}"
-    judged = f"judge: {summary.judge}"
+    group = judging_group(summary.baseline, summary.judge)
+    marks = [note for note in summary.notes if note.startswith(_NOT_COMPARABLE)]
+    judged = "; ".join([f"judge: {summary.judge}", *marks])
     rows = [
         Metric(
             name="win_rate",
