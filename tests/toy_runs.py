@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.models.protocol import Answer, SessionRequest, Spoken, StepReport
+from evalkit.models.protocol import Answer, SessionRequest, Spoken, StepReport, StreamingModel
 from evalkit.records import AnswerRecord, RunFolder, TickRecord, read_jsonl
 from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.recorder import Recorder
@@ -110,7 +110,7 @@ class NotingSession:
 
 @contextmanager
 def runner(
-    model: NotingModel, folder: Path, *, stop_after: int | None = None
+    model: StreamingModel, folder: Path, *, stop_after: int | None = None
 ) -> Iterator[tuple[SampleRunner, Recorder]]:
     """Give a runner of a model that records below a folder and stops after so many looks at the stop flag."""
     folder.mkdir(exist_ok=True)
