@@ -20,7 +20,7 @@ SAMPLES = "1"
 
 def ovobench(model: str, out: str, *more: str) -> list[str]:
     words = ["run", "--task", "ovobench", "--data", "demo", "--checkpoint", "tiny-llava", "--limit", SAMPLES]
-    return [*words, "--model", model, "--out", out, *more]
+    return [*words, "--model", model, "--out", out, "--set", "generation.answer_tokens=4", *more]
 
 
 def manifest(folder: Path) -> dict[str, Any]:
@@ -118,7 +118,8 @@ def test_compression_that_cannot_be_understood_stops_the_run(text: str, says: st
 def test_presets_work_on_qwen_under_streamingvlm(evalkit: Call, tmp_path: Path, small_data: Path) -> None:
     code, _, err = evalkit(
         "run", "--task", "inf-streams", "--model", "streamingvlm", "--compress", "stc-code",
-        "--checkpoint", "tiny", "--data", small_data, "--set", "start_seconds=5", "--set", "memory.vision_window=4", "--out", "qwen",
+        "--checkpoint", "tiny", "--data", small_data, "--set", "start_seconds=5",
+        "--set", "memory.vision_window=4", "--out", "qwen",
     )  # fmt: skip
     assert code == 0, err
     ticks = rows(tmp_path / "qwen", "ticks.jsonl")
