@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "judge": ("evalkit.cli.judge", "judge a run against another, or analyse recorded votes"),
     "score": ("evalkit.cli.score", "score prediction files or a run"),
     "compare": ("evalkit.cli.compare", "compare runs on the same questions, clustered by video"),
+    "rank": ("evalkit.cli.rank", "rank models by the verdicts of several judged runs"),
     "power": ("evalkit.cli.power", "how many videos an effect needs, from a pilot run"),
     "bench": ("evalkit.cli.bench", "measure latency and memory per second on synthetic frames"),
     "report": ("evalkit.cli.report", "write one HTML page of runs"),

@@ -1,0 +1,238 @@
+"""Rank models by the verdicts of several judged runs, clustered by video.
+
+Strengths by Bradley-Terry (Davidson's model where more than 10 % of the pairs are ties) and the win probability
+against an anchor, with intervals by resampled videos. Each contest stands beside it with its plain win rate and, where
+the runs of both sides are given, the win rate at equal length. Where several judges voted, how far they agree. With
+--human, the win rate humans would give, from all verdicts and a few labels: JSON lines with "pair", "winner" (test,
+baseline or tie) and, where one window was judged in several contests, "model" and "baseline".
+"""
+
+from __future__ import annotations
+
+__all__ = ["configure", "rank_tables", "run"]
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evalkit.cli.output import emit_json, note, say
+from evalkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from evalkit.judge import PanelAgreement
+    from evalkit.report.tables import Cell, Estimate, Table
+    from evalkit.run.ranking import JudgeRanking, RankReport
+
+_FORMATS = ("text", "markdown", "latex", "csv")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="judged runs, and runs they were held to"
+    )
+    parser.add_argument("--judge", metavar="NAME", help="whose verdicts count (default: each judge's by itself)")
+    parser.add_argument("--anchor", metavar="MODEL", help="model of strength 0 (default: the usual baseline)")
+    parser.add_argument("--human", type=Path, metavar="FILE", help="JSONL of human labels on judged pairs")
+    parser.add_argument("--draws", type=int, default=2000, help="resamples of videos (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the resamples (default %(default)s)")
+    parser.add_argument(
+        "--allow-mismatch", action="store_true", help="rank what should not be compared, and mark the result"
+    )
+    parser.add_argument("--format", choices=_FORMATS, default="text", help="of the tables (default %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Rank the runs and print the tables.
+
+    Raises:
+        UsageError: No finite ranking exists, or a judge, an anchor or an option does not fit.
+        DataError: A run or the labels cannot be used, or runs differ in more than the model under test.
+    """
+    if args.draws < 1 or args.seed < 0:
+        raise UsageError("--draws is 1 or more, --seed 0 or more")
+    from evalkit.report import tables
+    from evalkit.report.runs import load_runs
+    from evalkit.run.ranking import RankOptions, rank_runs
+
+    options = RankOptions(args.judge, args.anchor, args.human, args.allow_mismatch, args.draws, args.seed)
+    report = rank_runs(load_runs(args.runs, ticks=False), options)
+    if args.json:
+        emit_json(report.to_json())
+        return 0
+    render = getattr(tables, f"to_{args.format}")
+    say("\n".join(render(table) for table in rank_tables(report)))
+    for line in report.notes:
+        note(f"note: {line}")
+    return 0
+
+
+def rank_tables(report: RankReport) -> list[Table]:
+    """Return strengths and contests of each judge, human win rates, and the agreement of the judges."""
+    found: list[Table] = []
+    for ranking in report.rankings:
+        found += [_strengths(report, ranking), _contests(report, ranking)]
+        if any(contest.human for contest in ranking.contests):
+            found.append(_humans(report, ranking))
+    return found if report.agreement is None else [*found, _agreement(report, report.agreement)]
+
+
+def _points(value: float | None, low: float | None, high: float | None) -> Estimate:
+    from evalkit.report.tables import Estimate
+
+    return Estimate(*(None if part is None else 100 * part for part in (value, low, high)))
+
+
+def _mark(report: RankReport) -> str:
+    return "; NOT comparable runs" if report.mismatches else ""
+
+
+def _strengths(report: RankReport, ranking: JudgeRanking) -> Table:
+    from evalkit.report.tables import Column, Estimate, Table
+
+    found = ranking.ranking
+    chances = {one.model: one for one in found.probabilities if one.against == found.anchor}
+    rows: list[tuple[Cell, ...]] = []
+    for place, model in enumerate(found.models, start=1):
+        chance = chances.get(model.name)
+        rows.append(
+            (
+                place,
+                model.name,
+                _points(chance.probability, chance.low, chance.high) if chance else Estimate(None),
+                Estimate(model.strength, *((model.low, model.high) if chance else (None, None))),
+                model.games,
+            )
+        )
+    method = "Bradley-Terry, a tie half a win" if found.method == "bradley-terry" else "Davidson, ties modelled"
+    notes = [
+        f"{method} ({100 * found.tie_rate:.1f} % ties); n = {found.games} pairs on {found.clusters} videos; "
+        f"95 % intervals by resampled videos; strength in log odds, 0 for {found.anchor}."
+    ]
+    return Table(
+        caption=f"{report.task}: strengths, judged by {ranking.judge}{_mark(report)}",
+        columns=(
+            Column("Rank"),
+            Column("Model", text=True),
+            Column(f"Wins against {found.anchor}", "%", 2, interval=True),
+            Column("Strength", digits=3, interval=True),
+            Column("Pairs"),
+        ),
+        rows=tuple(rows),
+        notes=(*notes, *([f"{found.note}."] if found.note else [])),
+        label=f"rank-{report.task}",
+    )
+
+
+def _contests(report: RankReport, ranking: JudgeRanking) -> Table:
+    from evalkit.report.tables import Column, Estimate, Table
+
+    rows: list[tuple[Cell, ...]] = []
+    notes: list[str] = []
+    for contest in ranking.contests:
+        one, length = contest.figures, contest.length
+        interval = one.interval
+        rows.append(
+            (
+                contest.model,
+                contest.baseline,
+                _points(one.win_rate, *((interval.low, interval.high) if interval else (None, None))),
+                _points(length.win_rate, length.low, length.high) if length else Estimate(None),
+                length.words_effect if length else None,
+                length.silence_effect if length else None,
+                None if one.tie_rate is None else 100 * one.tie_rate,
+                one.judged_pairs,
+                one.clusters,
+            )
+        )
+        name = f"{contest.model} against {contest.baseline}"
+        known = [interval.note] if interval and interval.note else []
+        notes += [f"{name}: {line}." for line in (*known, *contest.notes, *one.warnings)]
+    return Table(
+        caption=f"{report.task}: contests, judged by {ranking.judge}{_mark(report)}",
+        columns=(
+            Column("Model", text=True),
+            Column("Against", text=True),
+            Column("Win rate", "%", 2, interval=True),
+            Column("At equal length", "%", 2, interval=True),
+            Column("Effect of words", "log odds", 2),
+            Column("Effect of silence", "log odds", 2),
+            Column("Ties", "%", 1),
+            Column("Pairs"),
+            Column("Videos"),
+        ),
+        rows=tuple(rows),
+        notes=tuple(notes),
+        label=f"contests-{report.task}",
+    )
+
+
+def _humans(report: RankReport, ranking: JudgeRanking) -> Table:
+    from evalkit.report.tables import Column, Table
+
+    rows: list[tuple[Cell, ...]] = []
+    notes: list[str] = []
+    for contest in ranking.contests:
+        human = contest.human
+        if human is None:
+            continue
+        one, rate = contest.figures, human.estimate
+        kappa = human.agreement
+        rows.append(
+            (
+                contest.model,
+                contest.baseline,
+                None if one.win_rate is None else 100 * one.win_rate,
+                _points(rate.value, rate.low, rate.high),
+                human.labels,
+                rate.n,
+                kappa.coefficient if kappa else None,
+            )
+        )
+        unused = f"{human.unused} labels on pairs without a readable verdict left out" if human.unused else ""
+        lines = [line for line in (rate.note, unused) if line]
+        notes += [f"{contest.model} against {contest.baseline}: {line}." for line in lines]
+    return Table(
+        caption=f"{report.task}: win rate humans would give, with judge {ranking.judge}{_mark(report)}",
+        columns=(
+            Column("Model", text=True),
+            Column("Against", text=True),
+            Column("Judge alone", "%", 2),
+            Column("Humans", "%", 2, interval=True),
+            Column("Labels"),
+            Column("Pairs"),
+            Column("Kappa judge-human", digits=3),
+        ),
+        rows=tuple(rows),
+        notes=(*notes, "Honest if the labelled pairs were drawn at random (prediction-powered inference)."),
+        label=f"human-{report.task}",
+    )
+
+
+def _agreement(report: RankReport, panel: PanelAgreement) -> Table:
+    from evalkit.report.tables import Column, Estimate, Table
+
+    rows: list[tuple[Cell, ...]] = []
+    for name, figures in (("Cohen's kappa", panel.kappa), ("Gwet's AC1", panel.ac1)):
+        for two, found in figures.items():
+            estimate = Estimate(found.coefficient, found.low, found.high)
+            rows.append((" / ".join(two), name, estimate, 100 * found.observed, found.n, found.clusters))
+    alpha = panel.alpha
+    estimate = Estimate(alpha.coefficient, alpha.low, alpha.high)
+    rows.append((" / ".join(panel.judges), "Krippendorff's alpha", estimate, None, alpha.n, alpha.clusters))
+    every = [*panel.kappa.values(), *panel.ac1.values(), alpha]
+    return Table(
+        caption=f"{report.task}: agreement of the judges beyond chance{_mark(report)}",
+        columns=(
+            Column("Judges", text=True),
+            Column("Figure", text=True),
+            Column("Value", digits=3, interval=True),
+            Column("Same verdict", "%", 1),
+            Column("Verdicts"),
+            Column("Videos"),
+        ),
+        rows=tuple(rows),
+        notes=tuple(f"{text}." for text in dict.fromkeys(one.note for one in every if one.note)),
+        label=f"agreement-{report.task}",
+    )
