@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from evalkit.compress import CompressionSpec
+from evalkit.errors import UsageError
 from evalkit.memory.policies import MemoryPolicy
 from evalkit.memory.shortcuts import FrameView
 from evalkit.models.backbone import Backbone
@@ -31,6 +32,10 @@ class CachedModel:
         generation: How replies are decoded.
         revision: What identifies the weights.
         compression: Token compression.
+
+    Raises:
+        UsageError: The vision encoder has no cacher, or the policy is a frame view, which has no stream of
+            encoded seconds in which a compressor could be proved on.
     """
 
     def __init__(
@@ -47,7 +52,10 @@ class CachedModel:
         self.policy = policy
         self.generation = generation
         self._revision = revision
-        self._vision = VisionSide(backbone, compression or CompressionSpec())
+        compression = compression or CompressionSpec()
+        if compression.parts and isinstance(policy, FrameView):
+            raise UsageError(f"{name} encodes frames anew for each question and takes no --compress; leave it out")
+        self._vision = VisionSide(backbone, compression)
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the ``(width, height)`` to which the decoder scales a video of this size."""

@@ -7,10 +7,16 @@ __all__ = ["TINY_LLAVA_REVISION", "tiny_llava"]
 import torch
 from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
-from evalkit.models.tiny import bias_towards_words, tiny_scale, tiny_text_config, tiny_tokenizer
+from evalkit.models.tiny import (
+    TINY_REVISION,
+    bias_towards_words,
+    tiny_scale,
+    tiny_text_config,
+    tiny_tokenizer,
+)
 from evalkit.models.weights import fill_parameters
 
-TINY_LLAVA_REVISION = "1"
+TINY_LLAVA_REVISION = f"1-{TINY_REVISION}"
 """Changes whenever the weights, the shapes or the tokenizer do; part of the fingerprint."""
 
 _POSITIONS = 0.5

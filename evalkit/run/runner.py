@@ -58,8 +58,16 @@ class RunResult:
 
 
 def load_model(plan: RunPlan) -> CachedModel:
-    """Load the weights a plan names and put the policy over them."""
+    """Load the weights a plan names and put the policy over them.
+
+    Raises:
+        UsageError: A run with the released leak of memory is to be resumed.
+    """
     options = plan.options
+    if options.compat and options.resume and plan.compression.tokens is not None:
+        raise UsageError(
+            "--compat lets the pruner remember finished samples, which no checkpoint holds: start anew"
+        )
     backbone = load_backbone(
         LoadRequest(plan.checkpoint, options.device, options.dtype, options.attention, options.after_vision)
     )

@@ -115,6 +115,18 @@ def test_compression_that_cannot_be_understood_stops_the_run(text: str, says: st
     assert says in err
 
 
+def test_the_released_leak_cannot_be_resumed(evalkit: Call, tmp_path: Path, both: Path) -> None:
+    code, _, err = evalkit(*ovobench("stc", str(both / "stc"), "--compat", "--resume"))
+    assert code == 2
+    assert "start anew" in err
+
+
+def test_a_frame_view_takes_no_compression(evalkit: Call) -> None:
+    code, _, err = evalkit(*ovobench("last-frame", "view", "--compress", "stc"))
+    assert code == 2
+    assert "takes no --compress" in err
+
+
 def test_presets_work_on_qwen_under_streamingvlm(evalkit: Call, tmp_path: Path, small_data: Path) -> None:
     code, _, err = evalkit(
         "run", "--task", "inf-streams", "--model", "streamingvlm", "--compress", "stc-code",
