@@ -110,7 +110,7 @@ class NotingSession:
 
 @contextmanager
 def runner(
-    model: StreamingModel, folder: Path, *, stop_after: int | None = None
+    model: StreamingModel, folder: Path, *, stop_after: int | None = None, checkpoint_seconds: int = 5
 ) -> Iterator[tuple[SampleRunner, Recorder]]:
     """Give a runner of a model that records below a folder and stops after so many looks at the stop flag."""
     folder.mkdir(exist_ok=True)
@@ -129,7 +129,7 @@ def runner(
                 recorder=recorder,
                 checkpoints=SessionCheckpoints(run.state_path),
                 seed=0,
-                checkpoint_seconds=5,
+                checkpoint_seconds=checkpoint_seconds,
                 stopping=stopping,
                 advanced=lambda seconds: None,
                 peak_mib=lambda: 0.0,
