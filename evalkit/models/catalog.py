@@ -29,7 +29,6 @@ class CatalogEntry:
         memory_defaults: Values of the policy's fields where they differ from the class's own.
         generation: Generation settings where they differ from the defaults.
         compress: Compression, as ``--compress`` would say it.
-        view: Which frames reach the model: ``all``, ``blind``, ``last-frame``, ``recent-N`` or ``shuffled``.
     """
 
     name: str
@@ -39,7 +38,6 @@ class CatalogEntry:
     memory_defaults: dict[str, Any] = field(default_factory=dict)
     generation: dict[str, Any] = field(default_factory=dict)
     compress: str = "none"
-    view: str = "all"
 
 
 full = CatalogEntry(

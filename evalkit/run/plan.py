@@ -100,7 +100,6 @@ class RunPlan:
         """Return the part that says which model is under test."""
         return {
             "model.name": self.entry.name,
-            "model.view": self.entry.view,
             "model.compress": self.compression.canonical(),
             "model.compat": self.options.compat,
         }
