@@ -1,10 +1,11 @@
 """Rank models by the verdicts of several judged runs, clustered by video.
 
 Strengths by Bradley-Terry (Davidson's model where more than 10 % of the pairs are ties) and the win probability
-against an anchor, with intervals by resampled videos. Each contest stands beside it with its plain win rate and, where
-the runs of both sides are given, the win rate at equal length. Where several judges voted, how far they agree. With
---human, the win rate humans would give, from all verdicts and a few labels: JSON lines with "pair", "winner" (test,
-baseline or tie) and, where one window was judged in several contests, "model" and "baseline".
+against an anchor, with intervals by resampled videos. Each contest stands beside it with its plain win rate and,
+where the runs of both sides are given, the win rate at equal length. Of several
+judges it says how far they agree. With --human, the win rate humans would give, from all verdicts and a few labels:
+JSON lines with "pair", "winner" (test, baseline or tie) and, where one window was judged in several contests, "model"
+and "baseline".
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from evalkit.run.ranking import JudgeRanking, RankReport
 
 _FORMATS = ("text", "markdown", "latex", "csv")
+# Where `evalkit.stats.ranking` holds a strength that has no bound.
+_NO_BOUND = 12.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +113,8 @@ def _strengths(report: RankReport, ranking: JudgeRanking) -> Table:
         f"{method} ({100 * found.tie_rate:.1f} % ties); n = {found.games} pairs on {found.clusters} videos; "
         f"95 % intervals by resampled videos; strength in log odds, 0 for {found.anchor}."
     ]
+    if any(abs(end) >= _NO_BOUND for one in found.models for end in (one.low or 0.0, one.high or 0.0)):
+        notes.append(f"An end of {_NO_BOUND:g} or -{_NO_BOUND:g} stands for a strength without bound.")
     return Table(
         caption=f"{report.task}: strengths, judged by {ranking.judge}{_mark(report)}",
         columns=(
