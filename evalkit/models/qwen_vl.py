@@ -134,9 +134,18 @@ class QwenVL:
 
     def _rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         probe = torch.empty(0, device=self.device, dtype=torch.float32)
-        cos, sin = self.network.model.language_model.rotary_emb(probe, positions[:, None])
+        model = self.network.model.language_model
+        cos, sin = model.rotary_emb(probe, positions[:, None])
+        if cos.ndim == 4:  # up to transformers 5.16 each layer puts the axes' sections together itself
+            sections = model.config.rope_parameters["mrope_section"] * 2
+            cos, sin = (_by_section(table, sections) for table in (cos, sin))
         return cos[0], sin[0]
 
     def synchronise(self) -> None:
         """Wait for the device."""
         self._decoder.synchronise()
+
+
+def _by_section(table: torch.Tensor, sections: list[int]) -> torch.Tensor:
+    """Take each section of the head's channels from its axis of ``(3, batch, tokens, head_dim)``."""
+    return torch.cat([part[i % 3] for i, part in enumerate(table.split(sections, dim=-1))], dim=-1)
