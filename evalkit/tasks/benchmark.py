@@ -21,19 +21,21 @@ class BenchmarkFunctions:
 
     Args:
         load: Reads the files below a folder by settings.
+        make_demo: Writes a made-up data set in the layout of the benchmark named, below a folder.
         check: Looks at every row and video below a folder.
         read: Reads prediction files: format, paths, data folder.
         score: Scores predictions of a format.
     """
 
     load: Callable[[Path, Any], TaskData]
+    make_demo: Callable[[str, Path], None]
     check: Callable[[Path], CheckReport]
     read: Callable[[str, Sequence[Path], Path | None], tuple[list[Prediction], list[Problem]]]
     score: Callable[[Sequence[Prediction], str], ScoreSheet]
 
 
 class QuestionBenchmark:
-    """A `Task` made of functions; a benchmark names itself and them, and makes its own demo."""
+    """A `Task` made of functions; a benchmark names itself and them."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -53,6 +55,10 @@ class QuestionBenchmark:
         if not isinstance(settings, self.settings):
             raise UsageError(f"{self.name} wants {self.settings.__name__}, not {type(settings).__name__}")
         return self.functions.load(data, settings)
+
+    def make_demo(self, data: Path) -> None:
+        """Write made-up matches in the published layout below ``data``."""
+        self.functions.make_demo(self.name, data)
 
     def check(self, data: Path) -> CheckReport:
         """Look at every row, video and subtitle file below ``data``."""

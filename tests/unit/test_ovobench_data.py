@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from evalkit.errors import DataError
+from evalkit.errors import DataError, UsageError
 from evalkit.tasks import TaskSettings
 from evalkit_tasks.ovobench import OvoSettings, prompts, task
 
@@ -64,8 +64,9 @@ def test_one_video_is_one_stream_with_its_queries_in_order_of_time(tmp_path: Pat
     assert first.queries[0].tags["expected"] == "2"
 
 
-def test_base_settings_mean_the_defaults(tmp_path: Path) -> None:
-    assert task.load(write(tmp_path), TaskSettings()).samples == task.load(tmp_path, settings()).samples
+def test_settings_of_another_benchmark_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="ovobench wants .*, not TaskSettings"):
+        task.load(tmp_path, TaskSettings())
 
 
 def test_crr_can_be_shown_from_its_ask_time_only(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from evalkit.errors import DataError
+from evalkit.errors import DataError, UsageError
 from evalkit.stream import Query
 from evalkit.tasks import TaskSettings
 from evalkit_tasks.streamingbench import SbSettings, prompts, task
@@ -84,9 +84,9 @@ def test_one_video_is_one_stream_with_its_questions_in_order_of_time(tmp_path: P
     assert loaded.facts["counts"] == {"OP": 3}
 
 
-def test_base_settings_mean_the_defaults(tmp_path: Path) -> None:
-    write(tmp_path, real=[entry(question())])
-    assert task.load(tmp_path, TaskSettings()).samples == task.load(tmp_path, settings()).samples
+def test_settings_of_another_benchmark_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="streamingbench wants .*, not TaskSettings"):
+        task.load(tmp_path, TaskSettings())
 
 
 def test_the_last_minute_only_is_a_pass_per_question(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from evalkit.tasks.benchmark import BenchmarkFunctions, QuestionBenchmark
@@ -11,6 +10,7 @@ from evalkit.tasks.contract import Prediction, TaskSettings
 from evalkit_tasks.longvideobench.data import LongVideoBenchSettings, check_data, load_samples
 from evalkit_tasks.longvideobench.predictions import FORMATS, read_predictions
 from evalkit_tasks.longvideobench.scoring import score_predictions, submission
+from evalkit_tasks.toy_qa import make_toy
 
 __all__ = ["LongVideoBench"]
 
@@ -24,6 +24,7 @@ class LongVideoBench(QuestionBenchmark):
     formats: ClassVar[tuple[str, ...]] = FORMATS
     functions: ClassVar[BenchmarkFunctions] = BenchmarkFunctions(
         load=load_samples,
+        make_demo=make_toy,
         check=check_data,
         read=read_predictions,
         score=score_predictions,
@@ -34,9 +35,3 @@ class LongVideoBench(QuestionBenchmark):
     def submission(self, predictions: Sequence[Prediction]) -> dict[str, str]:
         """Return what the hidden test set is submitted as: raw reply by question id."""
         return submission(predictions)
-
-    def make_demo(self, data: Path) -> None:
-        """Write the toy benchmark in the published layout below ``data``."""
-        from evalkit_tasks.toy_qa import make_toy  # it is made of this package's constants
-
-        make_toy(self.name, data)

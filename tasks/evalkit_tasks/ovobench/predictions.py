@@ -11,18 +11,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from evalkit.errors import DataError
+from evalkit.errors import DataError, UsageError, suggest
 from evalkit.tasks.contract import Prediction, Problem
+from evalkit.tasks.replies import read_runs
 from evalkit.tasks.rows import read_json
 from evalkit.tasks.scoring import ABSENT, EXPECTED
 from evalkit.tasks.sniff import sniff
 from evalkit_tasks.ovobench.annotations import read_annotations
 from evalkit_tasks.ovobench.published import BACKWARD, FORWARD, NOMINAL, REALTIME, published_ids, task_of
 
-__all__ = ["LIST_VALUE", "UNKNOWN", "read_logit", "read_official"]
+__all__ = ["FORMATS", "LIST_VALUE", "UNKNOWN", "read_logit", "read_official", "read_predictions"]
 
 LIST_VALUE = "list"
 """Tag with the JSON of a list-valued reply, which the official rule compares by membership."""
+
+FORMATS = ("official", "logit", "evalkit")
 
 UNKNOWN = "unknown"
 """Tag of a prediction whose id the data does not have; only the official rule counts it."""
@@ -282,3 +285,28 @@ def _logit_row(row: Any, seen: Counter[int], file: str, line: int, reading: _Rea
 
 def _bad(reading: _Reading, file: str, line: int, field: str | None, item: str | None, message: str) -> None:
     reading.problems.append(Problem("bad-row", message, file, line, field, item))
+
+
+def read_predictions(
+    format: str, paths: Sequence[Path], data: Path | None
+) -> tuple[list[Prediction], list[Problem]]:
+    """Read prediction files.
+
+    Args:
+        format: ``official`` (a model's result files), ``logit`` (the list that the logit script writes) or
+            ``evalkit`` (run folders).
+        paths: Files or folders of one model.
+        data: Data folder; with it, gold answers and options are checked too.
+
+    Raises:
+        UsageError: No such format.
+        DataError: No file could be read.
+    """
+    if format == "official":
+        return read_official(paths, data)
+    if format == "logit":
+        return read_logit(paths, data)
+    if format == "evalkit":
+        runs = read_runs("ovobench", paths)
+        return runs.predictions, runs.problems
+    raise UsageError(f"ovobench has no format {format!r}{suggest(format, FORMATS)}")

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import DataError
+from evalkit.errors import DataError, UsageError, suggest
 from evalkit.tasks.contract import Prediction, Problem
+from evalkit.tasks.replies import read_runs
 from evalkit.tasks.rows import read_json
 from evalkit.tasks.scoring import ABSENT, EXPECTED, absent
 from evalkit.tasks.sniff import sniff
@@ -19,7 +20,18 @@ from evalkit_tasks.streamingbench.annotations import SbQuestion, find_files, fla
 from evalkit_tasks.streamingbench.published import CSV_COUNTS, JSON_COUNTS, group_of
 from evalkit_tasks.streamingbench.videos import bare_name
 
-__all__ = ["EMPTY", "HISTORY", "LIST_VALUE", "UNKNOWN", "drop_covered", "read_answers"]
+__all__ = [
+    "EMPTY",
+    "FORMATS",
+    "HISTORY",
+    "LIST_VALUE",
+    "UNKNOWN",
+    "drop_covered",
+    "read_answers",
+    "read_predictions",
+]
+
+FORMATS = ("official", "stc", "evalkit")
 
 UNKNOWN = "unknown"
 """Tag of a prediction whose question the data does not have; only the official rule counts it."""
@@ -275,3 +287,25 @@ def drop_covered(predictions: Sequence[Prediction]) -> list[Prediction]:
             standing.add(found.id)
         kept.append(found)
     return kept
+
+
+def read_predictions(
+    format: str, paths: Sequence[Path], data: Path | None
+) -> tuple[list[Prediction], list[Problem]]:
+    """Read prediction files.
+
+    Args:
+        format: ``official`` or ``stc`` (annotation files with a model's replies) or ``evalkit`` (run folders).
+        paths: Files or folders of one model.
+        data: Data folder; with it, gold answers and options are checked too.
+
+    Raises:
+        UsageError: No such format.
+        DataError: No file could be read.
+    """
+    if format in ("official", "stc"):
+        return read_answers(paths, data)
+    if format == "evalkit":
+        runs = read_runs("streamingbench", paths)
+        return runs.predictions, runs.problems
+    raise UsageError(f"streamingbench has no format {format!r}{suggest(format, FORMATS)}")

@@ -4,12 +4,12 @@ It is what ``--data demo`` stands for in each of them, so that loaders, protocol
 without a download. Figures on it say nothing about a model.
 """
 
-from evalkit_tasks.toy_qa.layouts import LAYOUTS, make_toy
+from pathlib import Path
+
 from evalkit_tasks.toy_qa.questions import ToyQuestion, multiple_choice, spoken_lines, whole_match_questions
 from evalkit_tasks.toy_qa.videos import Toy, place_video
 
 __all__ = [
-    "LAYOUTS",
     "Toy",
     "ToyQuestion",
     "make_toy",
@@ -18,3 +18,21 @@ __all__ = [
     "spoken_lines",
     "whole_match_questions",
 ]
+
+
+def make_toy(layout: str, data: Path, toy: Toy | None = None) -> None:
+    """Write the toy benchmark in one benchmark's layout below ``data``, unless it is there.
+
+    Args:
+        layout: Name of the benchmark.
+        data: Empty or new folder.
+        toy: Which matches, and who films them; two matches of a minute by default.
+
+    Raises:
+        UsageError: There is no such layout, or ``data`` holds other files.
+    """
+    from evalkit_tasks.toy_qa.layouts import (
+        write_layout,  # made of the benchmarks' constants, and they import this
+    )
+
+    write_layout(layout, data, toy or Toy())

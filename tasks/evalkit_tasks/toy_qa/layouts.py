@@ -11,7 +11,7 @@ from evalkit_tasks.demo import build_demo, generator_version
 from evalkit_tasks.toy_qa import longvideobench, ovobench, streamingbench, videomme
 from evalkit_tasks.toy_qa.videos import Toy
 
-__all__ = ["LAYOUTS", "make_toy"]
+__all__ = ["LAYOUTS", "write_layout"]
 
 LAYOUTS: Mapping[str, Callable[[Path, Toy], None]] = MappingProxyType(
     {
@@ -24,19 +24,13 @@ LAYOUTS: Mapping[str, Callable[[Path, Toy], None]] = MappingProxyType(
 """Writers by benchmark; each fills an empty folder."""
 
 
-def make_toy(layout: str, data: Path, toy: Toy | None = None) -> None:
-    """Write the toy benchmark in one benchmark's layout below ``data``, unless it is there.
-
-    Args:
-        layout: Name of the benchmark.
-        data: Empty or new folder.
-        toy: Which matches, and who films them; two matches of a minute by default.
+def write_layout(layout: str, data: Path, toy: Toy) -> None:
+    """Write a toy in one benchmark's layout below ``data``, unless it is there; see ``make_toy``.
 
     Raises:
         UsageError: There is no such layout, or ``data`` holds other files.
     """
     if layout not in LAYOUTS:
         raise UsageError(f"the toy benchmark has no layout {layout!r}{suggest(layout, LAYOUTS)}")
-    chosen = toy or Toy()
-    version = f"{generator_version(*sorted(Path(__file__).parent.glob('*.py')))}/{layout}/{chosen.name}"
-    build_demo(data, version, lambda folder: LAYOUTS[layout](folder, chosen))
+    version = f"{generator_version(*sorted(Path(__file__).parent.glob('*.py')))}/{layout}/{toy.name}"
+    build_demo(data, version, lambda folder: LAYOUTS[layout](folder, toy))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from evalkit.tasks.benchmark import BenchmarkFunctions, QuestionBenchmark
 from evalkit.tasks.contract import TaskSettings
+from evalkit_tasks.toy_qa import make_toy
 from evalkit_tasks.videomme.data import VideoMmeSettings, check_data, load_samples
 from evalkit_tasks.videomme.predictions import FORMATS, read_predictions
 from evalkit_tasks.videomme.scoring import score_predictions
@@ -23,13 +23,8 @@ class VideoMme(QuestionBenchmark):
     formats: ClassVar[tuple[str, ...]] = FORMATS
     functions: ClassVar[BenchmarkFunctions] = BenchmarkFunctions(
         load=load_samples,
+        make_demo=make_toy,
         check=check_data,
         read=read_predictions,
         score=score_predictions,
     )
-
-    def make_demo(self, data: Path) -> None:
-        """Write the toy benchmark in the published layout below ``data``."""
-        from evalkit_tasks.toy_qa import make_toy  # it is made of this package's constants
-
-        make_toy(self.name, data)
