@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["SIGLIP_MEAN", "SIGLIP_STD", "LlavaChatLayout", "LlavaOnevision"]
 
+import math
 from typing import Any
 
 import numpy as np
@@ -156,7 +157,8 @@ class LlavaOnevision:
         """Return features ``(tokens, hidden)`` of packed frames, without the newline of a whole clip."""
         (pixels,) = self.tower_inputs(packed)
         features: torch.Tensor = self._model.get_video_features(pixels[None]).pooler_output
-        return features[0, :-1]
+        # Releases differ in whether the newline is appended here or later.
+        return features.flatten(0, -2)[: math.prod(packed.grid)]
 
     def tower_inputs(self, packed: Packed) -> tuple[torch.Tensor, ...]:
         """Return what `tower` takes: pixels ``(T, 3, H, W)``."""

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["TINY_REVISION", "bias_towards_words", "tiny_qwen", "tiny_scale", "tiny_text_config", "tiny_tokenizer"]
+__all__ = [
+    "TINY_REVISION",
+    "bias_towards_words",
+    "tiny_network",
+    "tiny_qwen",
+    "tiny_scale",
+    "tiny_text_config",
+    "tiny_tokenizer",
+]
 
 import math
 from importlib.resources import files
@@ -11,7 +19,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from evalkit.models.weights import fill_parameters
+from evalkit.models.weights import Scale, fill_parameters
 
 TINY_REVISION = "1"
 """Changes whenever the weights, the shapes or the tokenizer do; part of the fingerprint."""
@@ -71,6 +79,16 @@ def bias_towards_words(head: torch.nn.Linear, tokenizer: PreTrainedTokenizerFast
     head.weight.mul_(spread)
 
 
+def tiny_network(
+    kind: type[Any], config: Any, tokenizer: PreTrainedTokenizerFast, scale: Scale = tiny_scale
+) -> Any:
+    """Build a network of a class in transformers with the fixed weights, float32, in eval mode."""
+    network = kind._from_config(config, dtype=torch.float32, attn_implementation="sdpa").eval()
+    fill_parameters(network, scale)
+    bias_towards_words(network.lm_head, tokenizer)
+    return network
+
+
 def tiny_qwen() -> tuple[Qwen2_5_VLForConditionalGeneration, PreTrainedTokenizerFast]:
     """Build the model and its tokenizer."""
     tokenizer = tiny_tokenizer()
@@ -104,9 +122,4 @@ def tiny_qwen() -> tuple[Qwen2_5_VLForConditionalGeneration, PreTrainedTokenizer
         image_token_id=ids("<|image_pad|>"),
         tie_word_embeddings=False,
     )
-    network = Qwen2_5_VLForConditionalGeneration._from_config(
-        config, dtype=torch.float32, attn_implementation="sdpa"
-    ).eval()
-    fill_parameters(network, tiny_scale)
-    bias_towards_words(network.lm_head, tokenizer)
-    return network, tokenizer
+    return tiny_network(Qwen2_5_VLForConditionalGeneration, config, tokenizer), tokenizer

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 __all__ = ["TINY_LLAVA_REVISION", "tiny_llava"]
 
-import torch
 from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
 
 from evalkit.models.tiny import (
     TINY_REVISION,
-    bias_towards_words,
+    tiny_network,
     tiny_scale,
     tiny_text_config,
     tiny_tokenizer,
 )
-from evalkit.models.weights import fill_parameters
 
 TINY_LLAVA_REVISION = f"1-{TINY_REVISION}"
 """Changes whenever the weights, the shapes or the tokenizer do; part of the fingerprint."""
@@ -57,9 +55,4 @@ def tiny_llava() -> tuple[LlavaOnevisionForConditionalGeneration, PreTrainedToke
         video_token_index=ids("<video>"),
         tie_word_embeddings=False,
     )
-    network = LlavaOnevisionForConditionalGeneration._from_config(
-        config, dtype=torch.float32, attn_implementation="sdpa"
-    ).eval()
-    fill_parameters(network, _scale)
-    bias_towards_words(network.lm_head, tokenizer)
-    return network, tokenizer
+    return tiny_network(LlavaOnevisionForConditionalGeneration, config, tokenizer, _scale), tokenizer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["draw_parameter", "fill_parameters"]
+__all__ = ["Scale", "draw_parameter", "fill_parameters"]
 
 import zlib
 from collections.abc import Callable

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from prefill_watch import PrefillWatch
 from torch import nn
 
 from evalkit.compress import CompressionSpec, check_shares, parse_compression
@@ -18,7 +19,7 @@ from evalkit.memory import FullAttention, MemoryPolicy, SlidingChunked, SlidingW
 from evalkit.models.backbone import Features
 from evalkit.models.load import LoadRequest, load_backbone
 from evalkit.models.protocol import SessionRequest, Spoken
-from evalkit.models.session import CachedSession, PrefillTrace
+from evalkit.models.session import CachedSession
 from evalkit.models.settings import GenerationSettings
 from evalkit.models.vision import VisionSide
 from evalkit.records import CompressorReport, StageTimes, TickRecord
@@ -40,17 +41,6 @@ POLICIES: dict[str, MemoryPolicy] = {
 }
 
 
-class Watch:
-    def __init__(self) -> None:
-        self.traces: list[PrefillTrace] = []
-
-    def prefilled(self, trace: PrefillTrace) -> None:
-        self.traces.append(trace)
-
-    def replied(self, ids: tuple[int, ...], cached: int) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def llava() -> Any:
     return load_backbone(LoadRequest("tiny-llava", device="cpu"))
@@ -60,7 +50,7 @@ def session_of(
     backbone: Any,
     compression: str | VisionSide,
     policy: MemoryPolicy | None = None,
-    watch: Watch | None = None,
+    watch: PrefillWatch | None = None,
     narration: Narration | None = NARRATION,
 ) -> CachedSession:
     side = compression
@@ -75,7 +65,7 @@ def spoken(session: CachedSession, chunks: list[Chunk]) -> list[Spoken]:
 
 
 def outcome(backbone: Any, compression: str, policy: MemoryPolicy, chunks: list[Chunk]) -> tuple[list[Any], ...]:
-    watch = Watch()
+    watch = PrefillWatch()
     said = spoken(session_of(backbone, compression, policy, watch), chunks)
     return [s.ids for s in said], [t.logits for t in watch.traces], [t.positions for t in watch.traces]
 
@@ -112,7 +102,7 @@ def test_the_identities_hold_on_llava_onevision_too(compression: str, llava: Any
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_kept_tokens_stand_where_they_stood_in_the_full_grid(policy: str, tiny: Any, seconds: Seconds) -> None:
-    watch = Watch()
+    watch = PrefillWatch()
     session = session_of(tiny, BOTH, POLICIES[policy], watch)
     for chunk in seconds(8):
         step = session.speak(chunk).step
@@ -141,7 +131,7 @@ def test_kept_tokens_stand_where_they_stood_in_the_full_grid(policy: str, tiny: 
 def test_what_the_model_computes_is_a_plain_forward_over_the_kept_tokens(
     policy: str, tiny: Any, seconds: Seconds
 ) -> None:
-    watch = Watch()
+    watch = PrefillWatch()
     features: list[Features] = []
     side = VisionSide(tiny, parse_compression(BOTH))
     request = SessionRequest("sample", 2.0, narration=NARRATION)
