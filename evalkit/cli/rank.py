@@ -2,10 +2,9 @@
 
 Strengths by Bradley-Terry (Davidson's model where more than 10 % of the pairs are ties) and the win probability
 against an anchor, with intervals by resampled videos. Each contest stands beside it with its plain win rate and,
-where the runs of both sides are given, the win rate at equal length. Of several
-judges it says how far they agree. With --human, the win rate humans would give, from all verdicts and a few labels:
-JSON lines with "pair", "winner" (test, baseline or tie) and, where one window was judged in several contests, "model"
-and "baseline".
+where the runs of both sides are given, the win rate at equal length. Of several judges it says how far they agree.
+With --human, the win rate humans would give, from all verdicts and a few labels: JSON lines with "pair", "winner"
+(test, baseline or tie) and, where one window was judged in several contests, "model" and "baseline".
 """
 
 from __future__ import annotations
