@@ -87,7 +87,7 @@ class RunFolder:
 
     @property
     def state_path(self) -> Path:
-        """``state/``, checkpoints of unfinished samples; gone when the run is done."""
+        """``state/``: checkpoints of unfinished samples, and which samples are finished."""
         return self.path / "state"
 
     def write_manifest(self, manifest: RunManifest) -> None:

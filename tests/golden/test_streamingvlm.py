@@ -15,9 +15,9 @@ from golden.streamingvlm_model import backbone_of
 
 from evalkit.memory import SlidingWindow, StreamingVLM
 from evalkit.memory.policies import MemoryPolicy
-from evalkit.models.generation import GenerationSettings
 from evalkit.models.protocol import SessionRequest
 from evalkit.models.session import CachedSession, PrefillTrace
+from evalkit.models.settings import GenerationSettings
 from evalkit.stream import Chunk, FrameSchedule, Narration
 
 ROOT = Path(__file__).parents[2]

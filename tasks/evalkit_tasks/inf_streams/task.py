@@ -56,7 +56,7 @@ class InfStreams:
             name, said = other.name, spoken_from_records(other.answers)
         else:
             said, found = spoken_from_file(baseline)
-            name, problems = baseline.stem, [*problems, *found]
+            name, problems = baseline.stem, (*problems, *found)
         judged, uncovered = pairs(spoken_from_records(read_run(test, ticks=False).answers), said, windows)
         notes = [problem.message for problem in problems]
         notes += [f"window {missing.window.id} is not judged: {missing.reason}" for missing in uncovered]
