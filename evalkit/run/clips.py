@@ -7,6 +7,7 @@ __all__ = ["OfficialClip", "read_clip"]
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,13 @@ def read_clip(
         DecodeError: The span holds no frame, or the video cannot be read.
         CausalityError: A frame lies after the span.
     """
+    clip = _read(video, span, preset, size)
+    tick = replace(clip.chunk.tick, index=number)
+    return replace(clip, chunk=replace(clip.chunk, tick=tick))
+
+
+@lru_cache(maxsize=1)  # questions that see the same clip follow each other
+def _read(video: Path, span: tuple[Seconds, Seconds], preset: str, size: Size) -> OfficialClip:
     if preset not in PRESETS:
         raise UsageError(f"unknown frame preset {preset!r}{suggest(preset, PRESETS)}")
     info = probe(video)
@@ -102,7 +110,7 @@ def read_clip(
         late = float(max(read.times))
         raise CausalityError(f"preset {preset} chose a frame at {late:.3f} s, after {float(end):g} s")
     times = tuple(known[index] for index in chosen)
-    tick = Tick(number, start, max(stop, times[-1]), times)
+    tick = Tick(0, start, max(stop, times[-1]), times)
     chunk = Chunk(tick, np.ascontiguousarray(read.frames), times, read.times, 0.0, 0.0)
     return OfficialClip(chunk, len(chosen) / seconds, length / 2)
 

@@ -65,7 +65,7 @@ def test_one_video_is_one_stream_with_its_queries_in_order_of_time(tmp_path: Pat
 
 
 def test_settings_of_another_benchmark_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="ovobench wants .*, not TaskSettings"):
+    with pytest.raises(UsageError, match=r"ovobench wants .*, not TaskSettings"):
         task.load(tmp_path, TaskSettings())
 
 

@@ -85,7 +85,7 @@ def test_one_video_is_one_stream_with_its_questions_in_order_of_time(tmp_path: P
 
 
 def test_settings_of_another_benchmark_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="streamingbench wants .*, not TaskSettings"):
+    with pytest.raises(UsageError, match=r"streamingbench wants .*, not TaskSettings"):
         task.load(tmp_path, TaskSettings())
 
 
