@@ -55,16 +55,16 @@ def check_sides(request: JudgeRequest, notify: Callable[[str], None]) -> tuple[M
 
     Args:
         request: What is to be judged.
-        notify: Told where the other side is a file, which says nothing of how it was made.
+        notify: Told where the other side is the run itself, or a file, which says nothing of how it was made.
 
     Raises:
-        UsageError: A run is to be judged against itself, or the runs are of different tasks.
+        UsageError: The runs are of different tasks.
         DataError: A side is unfinished, or the sides differ and `JudgeRequest.allow_mismatch` is false; the text
             names the fields with both values.
     """
     test = RunFolder(request.run).read_manifest()
     if request.run.resolve() == request.against.resolve():
-        raise UsageError(f"{request.run} cannot be judged against itself: name another run with --against")
+        notify(f"{request.run} is judged against itself: this tells how the judge treats equal texts, no more")
     if not request.allow_mismatch:
         _require_finished(request.run, test)
     if not request.against.is_dir():

@@ -167,6 +167,14 @@ def test_a_file_as_the_other_side_is_judged_with_a_word_on_what_was_not_checked(
     assert json.loads(out)["baseline"] == "merged_result"
 
 
+def test_a_run_against_itself_ties_throughout_and_is_named_as_such(runs: tuple[Path, Path], evalkit: Call) -> None:
+    code, out, err = evalkit("judge", runs[0], "--against", runs[0], "--judge", "overlap", "--json")
+    assert code == 0
+    assert "is judged against itself" in err
+    found = json.loads(out)
+    assert (found["ties"], found["win_rate"]) == (found["pairs"], 0.5)
+
+
 def test_ctrl_c_keeps_the_verdicts_and_says_that_judging_goes_on_from_there(
     runs: tuple[Path, Path], evalkit: Call
 ) -> None:
@@ -240,7 +248,6 @@ def test_recorded_verdicts_of_two_judges_are_told_apart_by_name(runs: tuple[Path
         (("nowhere", "--against", "base", "--judge", "overlap"), "nowhere is not a run folder"),
         (("test", "--against", "nowhere", "--judge", "overlap"), "--against nowhere does not exist"),
         (("test", "--against", ".", "--judge", "overlap"), "is not a run folder"),
-        (("test", "--against", "test", "--judge", "overlap"), "cannot be judged against itself"),
         (("test", "--against", "questions", "--judge", "overlap"), "of task ovobench"),
         (("questions", "--against", "base", "--judge", "overlap"), "scored, not judged"),
         (("test", "--against", "base", "--judge", "overlop"), "did you mean 'overlap'"),
