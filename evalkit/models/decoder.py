@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["TextDecoder"]
+__all__ = ["DecoderBackbone", "TextDecoder"]
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -95,3 +96,35 @@ class TextDecoder:
         """Wait for the device."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+class DecoderBackbone(ABC):
+    """The half of a backbone that is its text decoder; how positions and rotary tables are shaped is its own.
+
+    Args:
+        decoder: The text model.
+    """
+
+    def __init__(self, decoder: TextDecoder) -> None:
+        self._decoder = decoder
+        self.device, self.dtype = decoder.device, decoder.dtype
+
+    @abstractmethod
+    def _rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return cosines and sines of positions ``(3, tokens)``, as `SpanCache` asks for them."""
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return token embeddings ``(tokens, hidden)``."""
+        return self._decoder.embed(ids)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return float32 logits ``(1, vocabulary)``."""
+        return self._decoder.logits(hidden)
+
+    def new_cache(self, *, rebases: bool) -> SpanCache:
+        """Return an empty cache for one stream."""
+        return self._decoder.new_cache(self._rotary, rebases=rebases)
+
+    def synchronise(self) -> None:
+        """Wait for the device."""
+        self._decoder.synchronise()

@@ -15,7 +15,7 @@ from evalkit.errors import ModelError, UsageError
 from evalkit.memory import PositionRule, Span
 from evalkit.memory.cache import SpanCache
 from evalkit.models.backbone import Packed
-from evalkit.models.decoder import TextDecoder
+from evalkit.models.decoder import DecoderBackbone, TextDecoder
 from evalkit.models.layout import SYSTEM_PROMPT, ChatLayout, ChatTokens
 from evalkit.models.pack import normalise
 from evalkit.models.text import TextCodec, single_token
@@ -69,7 +69,7 @@ class LlavaChatLayout(ChatLayout):
         return self._span("newline", [], second)
 
 
-class LlavaOnevision:
+class LlavaOnevision(DecoderBackbone):
     """A LLaVA-OneVision network with a SigLIP tower.
 
     Every frame is scaled to the tower's square (384x384), encoded by itself and pooled to 14x14 tokens. A
@@ -96,8 +96,7 @@ class LlavaOnevision:
         self.positions = PositionRule("1d")
         self._config = config
         self._model = network.model
-        self._decoder = TextDecoder(self._model.language_model, network.lm_head)
-        self.device, self.dtype = self._decoder.device, self._decoder.dtype
+        super().__init__(TextDecoder(self._model.language_model, network.lm_head))
         vision = config.vision_config
         self._side = int(vision.image_size)
         self._pooled = -(-(vision.image_size // vision.patch_size) // 2)
@@ -171,27 +170,11 @@ class LlavaOnevision:
         features: torch.Tensor = self._model.apply_pooling(self._model.multi_modal_projector(output))
         return features.flatten(0, 1)
 
-    def embed(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return token embeddings ``(tokens, hidden)``."""
-        return self._decoder.embed(ids)
-
     def forward(self, embeddings: torch.Tensor, positions: torch.Tensor, cache: SpanCache) -> torch.Tensor:
         """Run the text model on new tokens; return the last hidden state ``(1, hidden)``."""
         return self._decoder.forward(embeddings, positions[:1], cache)
-
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return float32 logits ``(1, vocabulary)``."""
-        return self._decoder.logits(hidden)
-
-    def new_cache(self, *, rebases: bool) -> SpanCache:
-        """Return an empty cache for one stream."""
-        return self._decoder.new_cache(self._rotary, rebases=rebases)
 
     def _rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         probe = torch.empty(0, device=self.device, dtype=torch.float32)
         cos, sin = self._model.language_model.rotary_emb(probe, positions[:1])
         return cos[0], sin[0]
-
-    def synchronise(self) -> None:
-        """Wait for the device."""
-        self._decoder.synchronise()

@@ -14,14 +14,14 @@ from evalkit.errors import ModelError
 from evalkit.memory import PositionRule
 from evalkit.memory.cache import SpanCache
 from evalkit.models.backbone import Packed
-from evalkit.models.decoder import TextDecoder
+from evalkit.models.decoder import DecoderBackbone, TextDecoder
 from evalkit.models.layout import ChatLayout, ChatTokens
 from evalkit.models.pack import normalise, to_patches
 from evalkit.models.text import TextCodec, single_token
 from evalkit.video import STREAMINGVLM_LIMITS, PixelLimits, smart_resize
 
 
-class QwenVL:
+class QwenVL(DecoderBackbone):
     """A Qwen2-VL or Qwen2.5-VL network.
 
     Args:
@@ -49,8 +49,7 @@ class QwenVL:
         self.positions = positions or PositionRule("3d", "max")
         self.limits = limits
         self._vision = config.vision_config
-        self._decoder = TextDecoder(network.model.language_model, network.lm_head)
-        self.device, self.dtype = self._decoder.device, self._decoder.dtype
+        super().__init__(TextDecoder(network.model.language_model, network.lm_head))
         tokens = ChatTokens(
             turn_open=single_token(text, "<|im_start|>"),
             turn_close=single_token(text, "<|im_end|>"),
@@ -116,21 +115,9 @@ class QwenVL:
         """Return the tower's merged features ``(tokens, hidden)`` as they are."""
         return output
 
-    def embed(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return token embeddings ``(tokens, hidden)``."""
-        return self._decoder.embed(ids)
-
     def forward(self, embeddings: torch.Tensor, positions: torch.Tensor, cache: SpanCache) -> torch.Tensor:
         """Run the text model on new tokens; return the last hidden state ``(1, hidden)``."""
         return self._decoder.forward(embeddings, positions[:, None], cache)
-
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return float32 logits ``(1, vocabulary)``."""
-        return self._decoder.logits(hidden)
-
-    def new_cache(self, *, rebases: bool) -> SpanCache:
-        """Return an empty cache for one stream."""
-        return self._decoder.new_cache(self._rotary, rebases=rebases)
 
     def _rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         probe = torch.empty(0, device=self.device, dtype=torch.float32)
@@ -140,10 +127,6 @@ class QwenVL:
             sections = model.config.rope_parameters["mrope_section"] * 2
             cos, sin = (_by_section(table, sections) for table in (cos, sin))
         return cos[0], sin[0]
-
-    def synchronise(self) -> None:
-        """Wait for the device."""
-        self._decoder.synchronise()
 
 
 def _by_section(table: torch.Tensor, sections: list[int]) -> torch.Tensor:
