@@ -61,7 +61,10 @@ class _Row:
     cluster: str
     correct: bool
     answered: bool
-    labels: frozenset[str]
+
+
+Rows = Mapping[str, Sequence[_Row]]
+"""Questions by label: a sub-task or a group."""
 
 
 def sheet_metrics(sheet: ScoreSheet) -> list[Metric]:
@@ -71,19 +74,22 @@ def sheet_metrics(sheet: ScoreSheet) -> list[Metric]:
     means by resampling videos. There is none where questions without a record count as wrong, since nothing tells
     how those would have come out.
     """
-    questions = [
-        _Row(
-            cluster,
-            correct,
-            id_ not in sheet.unanswered,
-            frozenset({task, *sheet.averaging.groups_of.get(id_, ())}),
-        )
-        for id_, cluster, task, correct in sheet.correct
-    ]
-    return [*_side(sheet, questions, "official"), *_side(sheet, questions, "strict")]
+    questions: list[_Row] = []
+    labelled: dict[str, list[_Row]] = {}
+    for id_, cluster, task, correct in sheet.correct:
+        row = _Row(cluster, correct, id_ not in sheet.unanswered)
+        questions.append(row)
+        for label in {task, *sheet.averaging.groups_of.get(id_, ())}:
+            labelled.setdefault(label, []).append(row)
+    return [row for score in _SCORES for row in _side(sheet, questions, labelled, score)]
 
 
-def _side(sheet: ScoreSheet, questions: Sequence[_Row], score: Literal["official", "strict"]) -> Iterator[Metric]:
+_SCORES: tuple[Literal["official", "strict"], ...] = ("official", "strict")
+
+
+def _side(
+    sheet: ScoreSheet, questions: Sequence[_Row], labelled: Rows, score: Literal["official", "strict"]
+) -> Iterator[Metric]:
     scores: Scores = sheet.strict if score == "strict" else sheet.source
     counts = sheet.facts.get("counts" if score == "strict" else "source_counts", {})
     everything = {key: sum(entry[key] for entry in counts.values()) for key in ("n", "answered")}
@@ -95,7 +101,7 @@ def _side(sheet: ScoreSheet, questions: Sequence[_Row], score: Literal["official
         row = Metric(name=name, value=value, unit="%", group="tasks", score=score)
         named.append((name, row.model_copy(update=_counted(counts.get(name, {"n": 0, "answered": 0})))))
     for name, metric in named:
-        members = _members(cells_of(name, sheet.averaging.averages), questions)
+        members = _members(cells_of(name, sheet.averaging.averages), labelled)
         rows = [row for _, inside in members for row in inside]
         if metric.group != "tasks" and name == "":
             rows = list(questions)
@@ -112,10 +118,14 @@ def _counted(entry: Mapping[str, int]) -> dict[str, Any]:
     return {"n": n, "answered": answered, "coverage": answered / n if n else None}
 
 
-def _members(cells: Sequence[Cell], questions: Sequence[_Row]) -> list[tuple[Cell, list[_Row]]]:
-    """Return the questions of each cell that has any."""
-    found = [(cell, [row for row in questions if row.labels & cell.labels]) for cell in cells]
-    return [(cell, rows) for cell, rows in found if rows]
+def _members(cells: Sequence[Cell], labelled: Rows) -> list[tuple[Cell, list[_Row]]]:
+    """Return the questions of each cell that has any; a question with two labels of a cell is in it once."""
+    found = []
+    for cell in cells:
+        rows = {id(row): row for label in sorted(cell.labels) for row in labelled.get(label, ())}
+        if rows:
+            found.append((cell, list(rows.values())))
+    return found
 
 
 def _interval(members: Sequence[tuple[Cell, Sequence[_Row]]], value: float) -> dict[str, Any]:
@@ -124,15 +134,15 @@ def _interval(members: Sequence[tuple[Cell, Sequence[_Row]]], value: float) -> d
 
     if not members:
         return {}
-    scores = [100.0 * row.correct for _, rows in members for row in rows]
+    scores = [float(row.correct) for _, rows in members for row in rows]
     videos = [row.cluster for _, rows in members for row in rows]
     if len(members) == 1:
-        shares = mean_by_cluster([score / 100 for score in scores], videos, draws=0)
+        shares = mean_by_cluster(scores, videos, draws=0)
     else:
         groups = [number for number, (_, rows) in enumerate(members) for _ in rows]
         whole = sum(cell.weight for cell, _ in members)
         weights: dict[Hashable, float] = {number: cell.weight / whole for number, (cell, _) in enumerate(members)}
-        shares = macro_average([score / 100 for score in scores], groups, videos, weights=weights)
+        shares = macro_average(scores, groups, videos, weights=weights)
     if not math.isclose(100 * shares.value, value, abs_tol=_SAME):
         return {"note": "questions without a record count as wrong: no interval"}
     found: dict[str, Any] = {"method": shares.method, "note": shares.note}

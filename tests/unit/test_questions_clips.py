@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import evalkit.run.clips as clips
 from evalkit.errors import CausalityError, DecodeError, UsageError
 from evalkit.run.clips import read_clip
 from evalkit.tasks.frames import uniform_linspace
+from evalkit.video import read_frames
 from evalkit_tasks.demo import make_match
 
 
@@ -34,7 +36,7 @@ def test_a_clip_ends_before_the_frame_of_its_end_time(video: Path) -> None:
     clip = read_clip(video, (0, 5), "uniform-64", same)
     assert numbers(clip.chunk.times) == list(uniform_linspace(5 * FPS, 64))
     assert clip.fps == pytest.approx(64 / 5)
-    assert (clip.chunk.tick.start, clip.chunk.tick.end) == (0, 5)
+    assert [clip.chunk.tick.start, clip.chunk.tick.end] == [0, 5]
 
 
 def test_the_logit_protocol_takes_the_frame_of_the_end_time_too(video: Path) -> None:
@@ -62,9 +64,14 @@ def test_pictures_are_those_of_their_times(video: Path) -> None:
 
 
 def test_like_questions_share_one_reading(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = []
-    original = clips.read_frames
-    monkeypatch.setattr(clips, "read_frames", lambda *a, **k: read.append(a) or original(*a, **k))
+    read: list[object] = []
+    original = read_frames
+
+    def noted(path: Path, **options: Any) -> Any:
+        read.append(path)
+        return original(path, **options)
+
+    monkeypatch.setattr(clips, "read_frames", noted)
     first = read_clip(video, (0, 7), "fps-1", same)
     second = read_clip(video, (0, 7), "fps-1", same, number=3)
     assert len(read) == 1
