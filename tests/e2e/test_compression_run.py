@@ -166,6 +166,17 @@ def test_bench_compares_specifications_with_none(evalkit: Call, tmp_path: Path) 
         ]
 
 
+def test_bench_streams_a_real_video(evalkit: Call, tmp_path: Path, small_data: Path) -> None:
+    code, out, err = evalkit(
+        "bench", "--compress", "stc", "--checkpoint", "tiny", "--models", "streamingvlm", "--seconds", "3",
+        "--fps", "2", "--tokens", "3", "--repeats", "1", "--out", "video",
+        "--video", small_data / "videos" / "match.mp4",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "Vision encode saved" in out
+    assert json.loads((tmp_path / "video" / "compression.json").read_text())["seconds"] == 3
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
