@@ -6,9 +6,8 @@ python examples/own_policy.py
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from evalkit.memory import Ledger, Plan
+from evalkit.memory import Ledger, MemoryPolicy, Plan
 from evalkit.models import SessionRequest
 from evalkit.models.cached import CachedModel
 from evalkit.models.load import LoadRequest, load_backbone
@@ -18,7 +17,7 @@ from evalkit.stream import FrameFeed, FrameSchedule, Narration
 
 
 @dataclass(frozen=True, slots=True)
-class LastSeconds:
+class LastSeconds(MemoryPolicy):
     """Keep the last seconds of everything.
 
     Args:
@@ -26,9 +25,6 @@ class LastSeconds:
     """
 
     seconds: int = 4
-    positions: Literal["contiguous", "native"] = "contiguous"
-    recompute: bool = False
-    rebases: bool = True
 
     def plan(self, ledger: Ledger, second: int) -> Plan:
         """Return what stays before ``second`` is added."""

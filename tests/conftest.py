@@ -29,14 +29,14 @@ WORDS = ("the", "ball", "goes", "wide", "and", "number", "seven", "picks", "it",
 
 @pytest.fixture(scope="session")
 def tiny() -> Backbone:
-    """The built-in network, loaded once and made more talkative: it ends few replies at once."""
+    """The built-in network, loaded once; its end marker is set so that short contexts end at various lengths."""
     import torch
 
     from evalkit.models.load import LoadRequest, load_backbone
 
     backbone = load_backbone(LoadRequest("tiny", device="cpu"))
     with torch.no_grad():
-        backbone.network.lm_head.weight[backbone.layout.tokens.turn_close] *= 0.45
+        backbone.network.lm_head.weight[backbone.layout.tokens.turn_close] *= -0.45
     return backbone
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 __all__ = ["FullAttention", "MemoryPolicy", "SlidingChunked", "SlidingWindow", "StreamingVLM"]
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Protocol
+from typing import Literal
 
 from evalkit.errors import UsageError
 from evalkit.memory.ledger import Ledger, Piece, Plan, Span
@@ -16,37 +17,42 @@ _VISION = frozenset({"vision_open", "vision", "vision_close"})
 _ASSISTANT = frozenset({"assistant_open", "assistant", "assistant_close", "newline"})
 
 
-class MemoryPolicy(Protocol):
-    """What a policy tells the session."""
+class MemoryPolicy(ABC):
+    """What a policy tells the session; one's own needs no more than `plan`.
 
-    @property
-    def positions(self) -> Positions:
-        """``contiguous`` counts positions anew over what survived; ``native`` lets them grow."""
+    Attributes:
+        positions: ``contiguous`` counts positions anew over what survived; ``native`` lets them grow.
+        recompute: Whether nothing stays cached and the surviving context is prefilled again each second.
+    """
 
-    @property
-    def recompute(self) -> bool:
-        """Whether nothing stays cached and the surviving context is prefilled again each second."""
+    __slots__ = ()
 
-    @property
-    def rebases(self) -> bool:
-        """Whether cached tokens move to new positions when others are dropped."""
+    positions: Positions = "contiguous"
+    recompute: bool = False
 
     @property
     def reencodes(self) -> bool:
         """Whether the frames that stay are encoded again each second."""
+        return False
 
+    @property
+    def rebases(self) -> bool:
+        """Whether cached tokens move to new positions when others are dropped."""
+        return self.positions == "contiguous" and not self.recompute
+
+    @abstractmethod
     def plan(self, ledger: Ledger, second: int) -> Plan:
         """Return what stays before stream second ``second`` (index from 0) is added."""
 
 
 @dataclass(frozen=True, slots=True)
-class FullAttention:
+class FullAttention(MemoryPolicy):
     """Keep everything."""
 
-    positions: ClassVar[Positions] = "contiguous"
-    recompute: ClassVar[bool] = False
-    rebases: ClassVar[bool] = False
-    reencodes: ClassVar[bool] = False
+    @property
+    def rebases(self) -> bool:
+        """No: nothing is dropped."""
+        return False
 
     def plan(self, ledger: Ledger, second: int) -> Plan:
         """Keep everything."""
@@ -54,7 +60,7 @@ class FullAttention:
 
 
 @dataclass(frozen=True, slots=True)
-class SlidingChunked:
+class SlidingChunked(MemoryPolicy):
     """Restart from the opening every ``seconds`` (the paper's sliding window without overlap).
 
     Args:
@@ -63,13 +69,13 @@ class SlidingChunked:
 
     seconds: int = 100
 
-    positions: ClassVar[Positions] = "contiguous"
-    recompute: ClassVar[bool] = False
-    rebases: ClassVar[bool] = False
-    reencodes: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         _at_least("seconds", self.seconds, 1)
+
+    @property
+    def rebases(self) -> bool:
+        """No: the opening stands first and stays there."""
+        return False
 
     def plan(self, ledger: Ledger, second: int) -> Plan:
         """Drop every turn at a chunk's start, else keep everything."""
@@ -80,7 +86,7 @@ class SlidingChunked:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamingVLM:
+class StreamingVLM(MemoryPolicy):
     """Sink and window of text, window of vision (StreamingVLM, arXiv 2510.09608 section 2.1 and its code).
 
     Before second ``i``: (1) from ``text_rounds`` on, the oldest answer's words, without the token before its
@@ -112,16 +118,6 @@ class StreamingVLM:
         for name, value in (("text_sink", self.text_sink), ("text_window", self.text_window)):
             if value is not None:
                 _at_least(name, value, 0)
-
-    @property
-    def rebases(self) -> bool:
-        """Whether cached tokens move to new positions when others are dropped."""
-        return self.positions == "contiguous" and not self.recompute
-
-    @property
-    def reencodes(self) -> bool:
-        """Whether the frames that stay are encoded again each second."""
-        return False
 
     def plan(self, ledger: Ledger, second: int) -> Plan:
         """Return what stays before second ``second`` is added; see the class."""

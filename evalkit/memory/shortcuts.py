@@ -9,7 +9,7 @@ from __future__ import annotations
 
 __all__ = ["Blind", "FrameView", "RecentFrames", "ShuffledFrames"]
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from evalkit.memory.policies import FullAttention
 
 
 @dataclass(frozen=True)
-class FrameView(FullAttention, ABC):
+class FrameView(FullAttention):
     """Full attention over the frames that a question is shown; subtitles all stay."""
 
     @property
