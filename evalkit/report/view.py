@@ -7,6 +7,7 @@ __all__ = ["ReportServer", "byte_range", "make_server", "serve"]
 import re
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -275,10 +276,7 @@ def serve(
         DataError: As for `make_server`.
     """
     folders = [runs] if isinstance(runs, Path) else list(runs)
-    with make_server(folders, host, port, thumbnails=thumbnails) as server:
+    with suppress(KeyboardInterrupt), make_server(folders, host, port, thumbnails=thumbnails) as server:
         if on_ready:
             on_ready(server.url)
-        try:
-            server.serve_forever(poll_interval=0.2)
-        except KeyboardInterrupt:
-            return
+        server.serve_forever(poll_interval=0.2)
