@@ -1,4 +1,4 @@
-"""Check a benchmark's files, or write its made-up demo data."""
+"""Check a benchmark's files, write its made-up demo data, or take in outputs of the original code."""
 
 from __future__ import annotations
 
@@ -14,21 +14,33 @@ from evalkit.cli.output import emit_json, note, say
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    commands = parser.add_subparsers(dest="action", required=True, metavar="check|demo")
+    commands = parser.add_subparsers(dest="action", required=True, metavar="check|demo|import")
     check = commands.add_parser("check", help="look at every row and every video")
     check.add_argument("--data", metavar="DIR|demo", help="folder of the benchmark (default data/TASK)")
     check.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
     demo = commands.add_parser("demo", help="write the made-up data set into a folder")
     demo.add_argument("--out", metavar="DIR", required=True)
-    for command in (check, demo):
+    taken = commands.add_parser("import", help="make a run folder of the original code's outputs, to be judged")
+    taken.add_argument("file", metavar="FILE", help="such as merged_result.jsonl")
+    taken.add_argument("--model", required=True, metavar="NAME", help="what the outputs are called")
+    taken.add_argument("--data", metavar="DIR|demo", help="folder of the benchmark (default data/TASK)")
+    taken.add_argument("--out", metavar="DIR", required=True, help="run folder to make")
+    for command in (check, demo, taken):
         command.add_argument("--task", required=True)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check or write data."""
+    """Check, write or take in data."""
     from evalkit.run.plan import data_folder, task_named
 
     task = task_named(args.task)
+    if args.action == "import":
+        from evalkit.run.imported import import_outputs
+
+        for problem in import_outputs(task, Path(args.file), args.model, args.data, Path(args.out)):
+            note(f"{problem.kind}: {problem.message}")
+        say(f"run folder: {args.out}")
+        return EXIT_DONE
     if args.action == "demo":
         task.make_demo(Path(args.out))
         say(f"demo data of {task.name}: {args.out}")

@@ -13,7 +13,7 @@ from evalkit.records import AnswerRecord, Metric, MetricsFile, RunRecords, TickR
 from evalkit.report import build_report, markdown_report, plot_runs, summarize_ticks, write_captions
 from evalkit.run.judging import judge_metrics
 from evalkit.run.plan import task_named
-from evalkit.tasks import ScoreSheet, SubmissionTask
+from evalkit.tasks import NarrationTask, ScoreSheet, SubmissionTask
 from evalkit.tasks.scoring import HIDDEN_GOLD, from_records
 from evalkit.timing import Percentiles
 
@@ -45,6 +45,9 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
     _write_submission(run)
     if any(answer.kind == "narration" for answer in run.answers):
         write_captions(run.folder.captions_path, run.answers)
+        task = task_named(run.manifest.task)
+        if isinstance(task, NarrationTask):
+            task.write_outputs(run.answers, path / task.output_name)
     write_atomic(path / "report.md", markdown_report([path]))
     build_report([path], path / "report.html")
     plots = path / "plots"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 
 from pydantic import BaseModel, ConfigDict
 
-from evalkit.records import Metric
+from evalkit.records import AnswerRecord, Metric
 from evalkit.stream import QueryKind, StreamSample
 
 if TYPE_CHECKING:  # the judge room loads an HTTP client
@@ -256,7 +256,19 @@ class Pairing:
 
 @runtime_checkable
 class NarrationTask(Protocol):
-    """A benchmark whose output is judged pairwise instead of scored."""
+    """A benchmark whose output is judged pairwise instead of scored.
+
+    Attributes:
+        output_name: File name of the original's outputs.
+    """
+
+    output_name: ClassVar[str]
+
+    def read_outputs(self, path: Path) -> tuple[list[AnswerRecord], list[Problem]]:
+        """Read a file of the original's outputs as narration."""
+
+    def write_outputs(self, answers: Sequence[AnswerRecord], path: Path) -> None:
+        """Write narration as the original would have."""
 
     def pair_up(self, test: Path, baseline: Path, data: Path) -> Pairing:
         """Pair two narrations.

@@ -6,6 +6,7 @@ __all__ = [
     "MergedRow",
     "merged_rows",
     "read_merged",
+    "records_from_file",
     "spoken_from_file",
     "spoken_from_merged",
     "write_merged",
@@ -16,7 +17,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from evalkit.errors import DataError
@@ -120,6 +121,34 @@ def spoken_from_merged(rows: Sequence[MergedRow], file: str) -> tuple[Spoken, li
 def spoken_from_file(path: Path) -> tuple[Spoken, list[Problem]]:
     """Read a ``merged_result.jsonl`` as what one side said; see `read_merged` and `spoken_from_merged`."""
     return spoken_from_merged(read_merged(path), path.name)
+
+
+def records_from_file(path: Path) -> tuple[list[AnswerRecord], list[Problem]]:
+    """Read a ``merged_result.jsonl`` as records, so that it can be judged like a run.
+
+    Args:
+        path: The file.
+
+    Returns:
+        One record per item, each video's from its chunk's start to its end, and what was doubled.
+    """
+    spoken, problems = spoken_from_file(path)
+    records: list[AnswerRecord] = []
+    for number, said in enumerate(spoken.said):
+        start = said.end if said.start is None else said.start
+        records.append(
+            AnswerRecord(
+                sample=PurePath(said.video).stem,
+                query=f"{PurePath(said.video).stem}@{number}",
+                kind="narration",
+                at=said.end,
+                start=start,
+                end=said.end,
+                text=said.text,
+                cluster=PurePath(said.video).name,
+            )
+        )
+    return records, problems
 
 
 def _row(path: Path, number: int, line: bytes) -> MergedRow:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from evalkit.errors import UsageError
-from evalkit.records import Metric, read_run
+from evalkit.records import AnswerRecord, Metric, read_run
 from evalkit.tasks import CheckReport, Pairing, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
 from evalkit_tasks.inf_streams.check import check_data
 from evalkit_tasks.inf_streams.data import InfStreamsSettings, load_samples, load_windows
 from evalkit_tasks.inf_streams.demo import DEMO_START_SECONDS, make_demo
-from evalkit_tasks.inf_streams.merged import spoken_from_file
+from evalkit_tasks.inf_streams.merged import merged_rows, records_from_file, spoken_from_file, write_merged
 from evalkit_tasks.inf_streams.windows import pairs, spoken_from_records
 
 
@@ -27,6 +27,7 @@ class InfStreams:
     formats: ClassVar[tuple[str, ...]] = ()
     demo_settings: ClassVar[dict[str, Any]] = {"start_seconds": DEMO_START_SECONDS}
     """Settings that stand in for the defaults where the data are the demo's."""
+    output_name: ClassVar[str] = "merged_result.jsonl"
 
     def load(self, data: Path, settings: TaskSettings) -> TaskData:
         """Read the published files below ``data``; see `load_samples`."""
@@ -41,6 +42,14 @@ class InfStreams:
     def check(self, data: Path) -> CheckReport:
         """Look at every row and every video below ``data``; see `check_data`."""
         return check_data(data)
+
+    def read_outputs(self, path: Path) -> tuple[list[AnswerRecord], list[Problem]]:
+        """Read a ``merged_result.jsonl``; see `records_from_file`."""
+        return records_from_file(path)
+
+    def write_outputs(self, answers: Sequence[AnswerRecord], path: Path) -> None:
+        """Write a ``merged_result.jsonl``; see `merged_rows`."""
+        write_merged(path, merged_rows(answers))
 
     def pair_up(self, test: Path, baseline: Path, data: Path) -> Pairing:
         """Pair two narrations by the scoring windows of the data set.

@@ -1,0 +1,71 @@
+"""What a run exports is what the original would have written, and can be taken in and judged again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evalkit.cli.main import main
+from evalkit.records import read_run
+
+
+@pytest.fixture(scope="module")
+def narrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("narrated") / "run"
+    words = ["run", "--task", "inf-streams", "--model", "streamingvlm", "--data", "demo", "--checkpoint", "tiny"]
+    assert main([*words, "--limit", "1", "--set", "task.start_seconds=40", "--out", str(out)]) == 0
+    return out
+
+
+def test_a_run_leaves_the_originals_result_file(narrated: Path) -> None:
+    rows = [json.loads(line) for line in (narrated / "merged_result.jsonl").read_text().splitlines()]
+    spoken = [answer for answer in read_run(narrated).answers if answer.kind == "narration"]
+    assert [item["response"] for row in rows for item in row["items"]] == [answer.text for answer in spoken]
+
+
+def test_imported_outputs_are_judged_like_a_run(
+    narrated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "old"
+    file = str(narrated / "merged_result.jsonl")
+    words = [
+        "data",
+        "import",
+        "--task",
+        "inf-streams",
+        "--data",
+        "demo",
+        "--model",
+        "old",
+        "--out",
+        str(taken),
+        file,
+    ]
+    assert main(words) == 0
+    capsys.readouterr()
+    judge = ["judge", str(taken), "--against", str(narrated), "--judge", "overlap", "--allow-mismatch", "--json"]
+    assert main(judge) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["model"], figures["win_rate"], figures["ties"]) == ("old", 0.5, figures["pairs"])
+    assert figures["pairs"] > 0
+
+
+def test_outputs_are_not_taken_into_a_folder_in_use(narrated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(narrated / "merged_result.jsonl")
+    words = [
+        "data",
+        "import",
+        "--task",
+        "inf-streams",
+        "--data",
+        "demo",
+        "--model",
+        "x",
+        "--out",
+        str(narrated),
+        file,
+    ]
+    assert main(words) == 2
+    assert "not an empty folder" in capsys.readouterr().err
