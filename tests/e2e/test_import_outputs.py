@@ -10,6 +10,8 @@ import pytest
 from evalkit.cli.main import main
 from evalkit.records import read_run
 
+IMPORT = ("data", "import", "--task", "inf-streams", "--data", "demo")
+
 
 @pytest.fixture(scope="module")
 def narrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
