@@ -1,52 +1,18 @@
-"""The chat judge: asks any OpenAI-compatible server, many questions at once, through the openai package."""
+"""The chat judge: puts a pair to a chat model and reads its vote; the requests are `evalkit.judge.chat`'s."""
 
 from __future__ import annotations
 
 __all__ = ["ChatJudge"]
 
-import asyncio
-import json
-import math
 import random
-import ssl
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
-from evalkit.errors import JudgeError
+from evalkit.judge.chat import ChatClient, ChatTally, NoReplyError
 from evalkit.judge.contract import Decision, Endpoint, JudgeSettings, Provenance, Question
 from evalkit.judge.parse import GRAMMAR, ParsedVote, UnparsedVote, parse_vote
 from evalkit.judge.prompts import INF_STREAMS_PROMPT, JudgePrompt
 from evalkit.judge.retry import RetryPolicy
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
-    from evalkit.judge.failures import Failure
-
-DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
-_PLACEHOLDER_KEY: Final = "no-key-needed"
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_CONNECT_SECONDS: Final = 10.0
-_CONNECTIONS_PER_POOL: Final = 8
-_FAILURES_IN_A_ROW: Final = 20
-"""So many questions without any reply, none answered between them, and the judge is given up."""
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What one question has cost so far."""
-
-    attempts: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    served: str = ""
-    with_temperature: bool = True
-
-
-class _NoReplyError(Exception):
-    """All attempts at one question are spent, or it was refused; the text says why."""
 
 
 @dataclass(slots=True)
@@ -70,21 +36,15 @@ class ChatJudge:
     prompt: JudgePrompt = INF_STREAMS_PROMPT
     settings: JudgeSettings = field(default_factory=JudgeSettings)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    _clients: list[AsyncOpenAI] = field(default_factory=list, init=False, repr=False)
-    _turn: int = field(default=0, init=False, repr=False)
-    _send_temperature: bool = field(default=True, init=False)
-    _reached: bool = field(default=False, init=False)
-    _failed_in_a_row: int = field(default=0, init=False)
+    _client: ChatClient = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._client = ChatClient(self.model, self.endpoint, self.settings, self.retry)
 
     @property
     def identity(self) -> str:
         """Name, prompt and temperature in one line."""
-        return self._identity(_Tally(with_temperature=self._send_temperature))
-
-    def _identity(self, tally: _Tally) -> str:
-        snapshot = f"served {tally.served}; " if tally.served not in ("", self.model) else ""
-        sent = f"temperature {self.settings.temperature:g}" if tally.with_temperature else "no temperature sent"
-        return f"openai:{self.model} ({snapshot}prompt {self.prompt.name} {self.prompt.digest[:8]}; {sent})"
+        return self._client.identity(self.prompt.label)
 
     @property
     def provenance(self) -> Provenance:
@@ -111,23 +71,24 @@ class ChatJudge:
                 twenty questions in a row.
         """
         began = time.perf_counter()
-        tally = _Tally()
+        tally = ChatTally()
         jitter = random.Random(f"{self.settings.seed}:{question.key}")
+        messages = self.prompt.messages(question.reference, question.first, question.second)
         reply, error = "", None
         parsed: ParsedVote | UnparsedVote = UnparsedVote("empty")
         try:
             for _ in range(1 + self.settings.reasks):
-                reply = await self._reply(question, tally, jitter)
+                reply = await self._client.reply(messages, tally, jitter)
                 parsed = parse_vote(reply)
                 if isinstance(parsed, ParsedVote):
                     break
-        except _NoReplyError as lost:
+        except NoReplyError as lost:
             parsed, error = UnparsedVote("no-reply"), str(lost)
         rule = parsed.rule if isinstance(parsed, ParsedVote) else parsed.reason
         return Decision(
             vote=parsed.slot if isinstance(parsed, ParsedVote) else "invalid",
             rule=rule if tally.with_temperature else f"{rule}, without-temperature",
-            judge=self._identity(tally),
+            judge=self._client.identity(self.prompt.label, tally),
             reply=reply,
             attempts=tally.attempts,
             prompt_tokens=tally.prompt_tokens,
@@ -137,125 +98,6 @@ class ChatJudge:
             error=error,
         )
 
-    async def _reply(self, question: Question, tally: _Tally, jitter: random.Random) -> str:
-        """Return the text of one reply, over as many requests as the settings allow."""
-        from evalkit.judge.failures import classify
-
-        messages = self.prompt.messages(question.reference, question.first, question.second)
-        failures = 0
-        while True:
-            tally.attempts += 1
-            tally.with_temperature = self._send_temperature
-            try:
-                text = await self._request(messages, tally)
-            except Exception as error:
-                failure = classify(error)
-                if failure is None:
-                    raise
-            else:
-                self._reached, self._failed_in_a_row = True, 0
-                return text
-            if failure.kind == "temperature" and tally.with_temperature:
-                self._reached, self._send_temperature = True, False
-                continue
-            failures += 1
-            self._give_up(failure, failures)
-            await asyncio.sleep(self.retry.wait(failures, jitter, failure.asked_wait))
-
-    def _give_up(self, failure: Failure, failures: int) -> None:
-        """Raise where another try is pointless: for this question, or for the judge as a whole."""
-        where = f"judge openai:{self.model} at {_public(self.endpoint.base_url or DEFAULT_BASE_URL)}"
-        reason = self._without_key(failure.reason)
-        if not failure.reached and not self._reached:
-            raise JudgeError(f"{where}: cannot be reached: {reason}; check --base-url and that the server runs")
-        self._reached = self._reached or failure.reached
-        if failure.kind == "fatal":
-            raise JudgeError(f"{where}: {reason}")
-        if failure.kind == "again" and failures < self.settings.attempts:
-            return
-        self._failed_in_a_row += 1
-        if self._failed_in_a_row >= _FAILURES_IN_A_ROW:
-            raise JudgeError(
-                f"{where}: {self._failed_in_a_row} questions in a row got no reply, the last: {reason}"
-            )
-        raise _NoReplyError(reason)
-
-    async def _request(self, messages: list[dict[str, str]], tally: _Tally) -> str:
-        """Send one request; return the reply's text, count its tokens."""
-        body: dict[str, Any] = {"model": self.model, "messages": messages}
-        if tally.with_temperature:
-            body["temperature"] = self.settings.temperature
-        async with asyncio.timeout(self.settings.timeout):
-            # The typed `chat.completions.create` spends half of the client's time on walking through the messages
-            # and building a model of the reply; this is the same request, read by hand.
-            text = await self._connected().post("/chat/completions", body=body, cast_to=str)
-        return _read(text, tally)
-
-    def _connected(self) -> AsyncOpenAI:
-        """Return one of the clients in turn, opening all of them at first use."""
-        if not self._clients:
-            # A pool looks through all its connections at every request, so a few small pools cost less than one.
-            self._clients = [self._open() for _ in range(math.ceil(self.concurrency / _CONNECTIONS_PER_POOL))]
-        self._turn = (self._turn + 1) % len(self._clients)
-        return self._clients[self._turn]
-
-    def _open(self) -> AsyncOpenAI:
-        import openai
-
-        base_url = self.endpoint.base_url or DEFAULT_BASE_URL
-        target = urlsplit(base_url)
-        limits = type(openai.DEFAULT_CONNECTION_LIMITS)(
-            max_connections=self.concurrency, max_keepalive_connections=self.concurrency, keepalive_expiry=60.0
-        )
-        timeout = openai.Timeout(self.settings.timeout, connect=min(_CONNECT_SECONDS, self.settings.timeout))
-        http_client = openai.DefaultAsyncHttpxClient(
-            limits=limits,
-            timeout=timeout,
-            # A proxy meant for the internet would swallow calls to a server on this machine.
-            trust_env=target.hostname not in _LOOPBACK,
-            # Without TLS there is no need to load the certificates; this context trusts nobody.
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if target.scheme == "http" else True,
-        )
-        return openai.AsyncOpenAI(
-            base_url=base_url,
-            api_key=self.endpoint.api_key or _PLACEHOLDER_KEY,
-            max_retries=0,
-            timeout=timeout,
-            http_client=http_client,
-        )
-
-    def _without_key(self, text: str) -> str:
-        key = self.endpoint.api_key
-        return text.replace(key, "***") if key else text
-
     async def close(self) -> None:
         """Close the connections."""
-        clients, self._clients = self._clients, []
-        for client in clients:
-            await client.close()
-
-
-def _read(text: str, tally: _Tally) -> str:
-    """Take content, tokens and model name out of a completion's JSON; a body without choices is a cut one.
-
-    Raises:
-        ValueError: (as `json.JSONDecodeError`) what came is no chat completion.
-    """
-    completion = json.loads(text)
-    try:
-        message = completion["choices"][0]["message"]
-        content = message["content"]
-    except (KeyError, IndexError, TypeError) as error:
-        raise json.JSONDecodeError("no chat completion", text[:80], 0) from error
-    usage = completion.get("usage") or {}
-    tally.prompt_tokens += usage.get("prompt_tokens") or 0
-    tally.completion_tokens += usage.get("completion_tokens") or 0
-    tally.served = str(completion.get("model") or "")
-    return content if isinstance(content, str) else ""
-
-
-def _public(url: str) -> str:
-    """Return a URL without user name, password and query."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path, "", ""))
+        await self._client.close()

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from evalkit.errors import UsageError
 from evalkit.judge.contract import Decision, Judge, Question, verdict_key
 from evalkit.judge.pairs import ORDERS, Order, Pair, decide_by_rule, vote_for, winner_of
+from evalkit.judge.pool import work_through
 from evalkit.judge.store import VerdictStore
 from evalkit.records.schema import VerdictRecord
 
@@ -109,21 +110,15 @@ async def _ask_all(
     jobs: Sequence[_Job], judge: Judge, recorder: _Recorder, verdicts: dict[int, VerdictRecord], bar: tqdm[Never]
 ) -> None:
     """Put all jobs to the judge; the first error that ends judging cancels the rest."""
-    queue = iter(jobs)
 
-    async def work() -> None:
-        for job in queue:
-            first, second = job.pair.slots(job.order)
-            decision = await judge.decide(Question(job.key, job.pair.reference, first, second))
-            verdicts[job.place] = recorder.decided(job, decision)
-            bar.update()
+    async def work(job: _Job) -> None:
+        first, second = job.pair.slots(job.order)
+        decision = await judge.decide(Question(job.key, job.pair.reference, first, second))
+        verdicts[job.place] = recorder.decided(job, decision)
+        bar.update()
 
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(judge.concurrency, len(jobs))):
-                group.create_task(work())
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        await work_through(jobs, work, judge.concurrency)
     finally:
         await judge.close()
 

@@ -48,6 +48,11 @@ class JudgePrompt:
         parts = json.dumps([self.system, self.template, self.max_chars], ensure_ascii=False)
         return hashlib.sha256(parts.encode()).hexdigest()
 
+    @property
+    def label(self) -> str:
+        """Name and beginning of the digest, as a judge's identity shows them."""
+        return f"{self.name} {self.digest[:8]}"
+
     def messages(self, reference: str, first: str, second: str) -> list[dict[str, str]]:
         """Return the chat messages of one question.
 

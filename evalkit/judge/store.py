@@ -1,71 +1,80 @@
-"""Verdicts on disk: appended as they come, found again by their key."""
+"""What a judge decided, on disk: appended as it comes, found again by its key."""
 
 from __future__ import annotations
 
-__all__ = ["VerdictStore"]
+__all__ = ["FallbackStore", "RecordStore", "VerdictStore"]
 
 import contextlib
 import fcntl
 import os
+from collections.abc import Hashable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from evalkit.errors import UsageError
 from evalkit.records.jsonl import JsonlWriter, read_jsonl
-from evalkit.records.schema import VerdictRecord
+from evalkit.records.schema import FallbackRecord, VerdictRecord
+
+R = TypeVar("R", VerdictRecord, FallbackRecord)
 
 
-class VerdictStore:
-    """A ``verdicts.jsonl``.
+class RecordStore(Generic[R]):
+    """A JSONL file of decisions.
 
-    A verdict that failed for want of a reply is not found again, so a re-run asks once more.
+    One that failed for want of a reply is not found again, so a re-run asks once more.
 
     Args:
         path: The file; made if missing, its torn last line is cut off and named in `warnings`.
+        model: Schema of a line.
+        called: What the file holds, for messages.
 
     Raises:
-        DataError: A complete line is no verdict, or is of a newer version.
+        DataError: A complete line is no such record, or is of a newer version.
         UsageError: The file cannot be written, or another run is writing it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, model: type[R], called: str) -> None:
         self.path = path
-        self._lock = self._take_lock(path)
+        self._called = called
+        self._lock = self._take_lock()
         try:
-            records, self.warnings = read_jsonl(path, VerdictRecord)
-            self._writer: JsonlWriter[VerdictRecord] = JsonlWriter(path)
+            records, self.warnings = read_jsonl(path, model)
+            self._writer: JsonlWriter[R] = JsonlWriter(path)
         except BaseException:
             self._lock.close()
             raise
-        self._by_key = {record.key: record for record in records if record.error is None}
-        self._written = {(record.pair, record.order, record.key) for record in records if record.error is None}
+        self._by_key: dict[str, R] = {record.key: record for record in records if record.error is None}
+        self._written = {self._place(record) for record in records if record.error is None}
 
-    @staticmethod
-    def _take_lock(path: Path) -> contextlib.ExitStack:
+    def _place(self, record: R) -> Hashable:
+        """Return what tells a record from one that lies there already."""
+        return record.key
+
+    def _take_lock(self) -> contextlib.ExitStack:
         stack = contextlib.ExitStack()
         try:
-            file = stack.enter_context(path.open("ab"))
+            file = stack.enter_context(self.path.open("ab"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             stack.close()
-            raise UsageError(f"{path}: another run is writing verdicts there; wait for it") from error
+            raise UsageError(f"{self.path}: another run is writing {self._called} there; wait for it") from error
         except OSError as error:
             stack.close()
-            raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+            raise UsageError(f"{self.path}: cannot be written ({error.strerror})") from error
         return stack
 
-    def find(self, key: str) -> VerdictRecord | None:
-        """Return the verdict with this key, if one was recorded."""
+    def find(self, key: str) -> R | None:
+        """Return the record with this key, if one was recorded."""
         return self._by_key.get(key)
 
-    def append(self, record: VerdictRecord) -> None:
-        """Write one verdict and flush it; one that lies there already is not written twice.
+    def append(self, record: R) -> None:
+        """Write one record and flush it; one that lies there already is not written twice.
 
         Raises:
             UsageError: The disk is full or the file went away; what was written before stays whole.
         """
-        place = (record.pair, record.order, record.key)
+        place = self._place(record)
         if place in self._written:
             return
         end = self._writer.offset()
@@ -73,9 +82,8 @@ class VerdictStore:
             self._writer.append(record)
         except OSError as error:
             self._cut_back(end)
-            raise UsageError(
-                f"{self.path}: cannot write ({error.strerror}); earlier verdicts are kept, run again to go on"
-            ) from error
+            kept = f"earlier {self._called} are kept, run again to go on"
+            raise UsageError(f"{self.path}: cannot write ({error.strerror}); {kept}") from error
         if record.error is None:
             self._written.add(place)
             self._by_key[record.key] = record
@@ -102,3 +110,28 @@ class VerdictStore:
     ) -> None:
         """Close the file."""
         self.close()
+
+
+class VerdictStore(RecordStore[VerdictRecord]):
+    """A ``verdicts.jsonl``; the same texts may stand there under several pairs.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, VerdictRecord, "verdicts")
+
+    def _place(self, record: VerdictRecord) -> Hashable:
+        return record.pair, record.order, record.key
+
+
+class FallbackStore(RecordStore[FallbackRecord]):
+    """A ``fallback.jsonl``.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, FallbackRecord, "readings")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.errors import UsageError
 from evalkit.judge.pairs import EMPTY_RULES
 from evalkit.judge.votes import RecordedPair, RecordedVotes
-from evalkit.records.schema import VerdictRecord
+from evalkit.records.schema import FallbackRecord, VerdictRecord
 
 if TYPE_CHECKING:
     from evalkit.stats import PairwiseSummary
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What judging has cost; reused verdicts were paid for by an earlier run.
+    """What judging has cost; reused decisions were paid for by an earlier run.
 
     Args:
         calls: Requests sent.
         prompt_tokens: Tokens read by the judge.
         completion_tokens: Tokens written by it.
         cost: Price of them; ``None`` where no price was given.
-        reused: Verdicts taken from the record.
+        reused: Decisions taken from the record.
     """
 
     calls: int = 0
@@ -37,17 +37,17 @@ class Usage:
     reused: int = 0
 
     @classmethod
-    def of(cls, verdicts: Sequence[VerdictRecord]) -> Usage:
-        """Add up what these verdicts have cost."""
-        fresh = [verdict for verdict in verdicts if not verdict.cached]
-        asked = [verdict for verdict in fresh if verdict.attempts]
-        costs = [verdict.cost for verdict in asked if verdict.cost is not None]
+    def of(cls, records: Sequence[VerdictRecord] | Sequence[FallbackRecord]) -> Usage:
+        """Add up what these decisions have cost."""
+        fresh = [record for record in records if not record.cached]
+        asked = [record for record in fresh if record.attempts]
+        costs = [record.cost for record in asked if record.cost is not None]
         return cls(
-            calls=sum(verdict.attempts for verdict in asked),
-            prompt_tokens=sum(verdict.prompt_tokens for verdict in asked),
-            completion_tokens=sum(verdict.completion_tokens for verdict in asked),
+            calls=sum(record.attempts for record in asked),
+            prompt_tokens=sum(record.prompt_tokens for record in asked),
+            completion_tokens=sum(record.completion_tokens for record in asked),
             cost=sum(costs) if costs and len(costs) == len(asked) else None,
-            reused=len(verdicts) - len(fresh),
+            reused=len(records) - len(fresh),
         )
 
 

@@ -76,6 +76,11 @@ class RunFolder:
         return self.path / "verdicts.jsonl"
 
     @property
+    def fallback_path(self) -> Path:
+        """``fallback.jsonl``, where a chat model read replies that the strict parser could not."""
+        return self.path / "fallback.jsonl"
+
+    @property
     def metrics_path(self) -> Path:
         """``metrics.json``."""
         return self.path / "metrics.json"

@@ -11,6 +11,7 @@ __all__ = [
     "AnswerRecord",
     "CompressorReport",
     "FailedSample",
+    "FallbackRecord",
     "Metric",
     "MetricsFile",
     "RunManifest",
@@ -130,6 +131,31 @@ class VerdictRecord(_Record):
     judge: str
     model_name: str
     baseline_name: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+    seconds: float = 0.0
+    cached: bool = False
+    error: str | None = None
+
+
+class FallbackRecord(_Record):
+    """What a chat model read in one reply that the strict parser could not (``fallback.jsonl``).
+
+    ``said`` is what it replied when asked, ``value`` what the strict parser reads in that; where it reads nothing,
+    ``unparsed`` names the reason. ``question`` is the first question with this reply; ``key`` identifies judge,
+    prompt, answer kind, options and reply.
+    """
+
+    v: int = SCHEMA_VERSION
+    key: str
+    question: str
+    kind: str
+    said: str
+    value: str | None = None
+    unparsed: str | None = None
+    judge: str
+    attempts: int
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None

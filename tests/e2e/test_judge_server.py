@@ -266,7 +266,7 @@ def test_a_rough_server_changes_no_verdict() -> None:
     with JudgeServer(prefers("test")) as server:
         smooth = run(judge_for(server), 60)
     with JudgeServer(script) as server:
-        bumpy = run(judge_for(server), 60)
+        bumpy = run(judge_for(server, reasks=6), 60)  # no question meets "hm" so often
     assert [(v.pair, v.order, v.winner) for v in bumpy] == [(v.pair, v.order, v.winner) for v in smooth]
     assert sum(v.attempts for v in bumpy) == len(server.calls) > 120
 
