@@ -110,21 +110,21 @@ class CachedSession:
     @torch.inference_mode()
     def observe(self, chunk: Chunk, subtitles: tuple[str, ...] = ()) -> StepReport:
         """Take in one second of frames, as part of one long user turn."""
-        before = self._begin(chunk)
+        self._begin(chunk)
         second = chunk.tick.index
         evicted = self._forget(second)
         spans = self._opening() if not self._ledger else []
         spans += self._see(chunk, second)
         spans += [self._layout.subtitle(text, second) for text in subtitles]
-        self._add(spans)
+        self._ledger.extend(spans)
         if spans and not self._policy.recompute:
             self._prefill()
-        return self._report(before, spans, evicted)
+        return self._report(spans, evicted)
 
     @torch.inference_mode()
     def speak(self, chunk: Chunk) -> Spoken:
         """Take in one second of frames in a turn of its own and say something about it."""
-        before = self._begin(chunk)
+        self._begin(chunk)
         second = chunk.tick.index
         evicted = self._forget(second)
         spans = self._opening() if not self._ledger else []
@@ -136,7 +136,7 @@ class CachedSession:
             spans.append(self._layout.query(self._request.narration.instruction, second))
             self._instruct = False
         spans += self._layout.reply_open(second)
-        self._add(spans)
+        self._ledger.extend(spans)
         logits = self._first_logits()
         limit = self._generation.max_new_tokens
         ids, first_token = self._generate(logits, limit, self._generation, seed=self._seed(second))
@@ -144,7 +144,7 @@ class CachedSession:
         if self._trace is not None:
             self._trace.replied(ids, self._cache.length)
         text = self._layout.text.decode([i for i in ids if i != self._layout.tokens.turn_close])
-        step = self._report(before, spans, evicted, generated=len(ids), first_token=first_token)
+        step = self._report(spans, evicted, generated=len(ids), first_token=first_token)
         return Spoken(text, ids, step)
 
     @torch.inference_mode()
@@ -152,7 +152,7 @@ class CachedSession:
         """Answer a question from the memory and leave the memory as it was, token for token."""
         self._clock.start()
         if not self._ledger:
-            self._add(self._opening())
+            self._ledger.extend(self._opening())
         mark = _Mark(len(self._ledger), self._cache.length, self._next_position)
         second = max(self._second, 0)
         self._ledger.extend(
@@ -175,10 +175,9 @@ class CachedSession:
     def _seed(self, key: int | str) -> int:
         return seed_of(self._request.seed, self._request.sample, key)
 
-    def _begin(self, chunk: Chunk) -> int:
+    def _begin(self, chunk: Chunk) -> None:
         self._vision.reports()  # What a question had encoded again belongs to no second.
         self._clock.start({"decode": chunk.wait_seconds})
-        return self._ledger.tokens
 
     def _opening(self) -> list[Span]:
         narration = self._request.narration
@@ -234,9 +233,6 @@ class CachedSession:
         number, self._next_block = self._next_block, self._next_block + 1
         self._features[number] = Features(end, (1, 1, 1))
         return self._layout.vision(VisionBlock((1, 1, 1), number=number), second)
-
-    def _add(self, spans: list[Span]) -> None:
-        self._ledger.extend(spans)
 
     def _first_logits(self) -> torch.Tensor:
         """Prefill what is not cached yet and return the logits of the last token, ``(1, vocabulary)``."""
@@ -331,7 +327,6 @@ class CachedSession:
 
     def _report(
         self,
-        before: int,
         added: list[Span],
         evicted: dict[str, int],
         *,
