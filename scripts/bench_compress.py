@@ -11,7 +11,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -187,7 +187,11 @@ def prefill(layers: int, text: str, place: dict[str, Any], time_steps: TimeSteps
         prune_stream,
     ]
     with torch.no_grad():
-        turns = time_steps(steps, place["device"])
+        return prefill_figures(time_steps(steps, place["device"]))
+
+
+def prefill_figures(turns: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Return the ratios of what `prefill` timed: whole, kept, whole and kept frame by frame, pruner; per turn."""
     ratio, streamed_ratio, share, streamed_share = (
         statistics.median(values)
         for values in zip(

@@ -10,7 +10,7 @@ __all__ = ["Comparison", "PairRow", "check_comparable", "compare_runs"]
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import DataError
 from evalkit.leaderboard.answers import STRICT, Aligned, ScoredRun, align, require_finished, score_runs
@@ -135,7 +135,7 @@ def compare_runs(
         DataError: No answers, nothing in common, fields that differ, a run that is not finished.
         UsageError: Different tasks, fewer than two runs.
     """
-    from evalkit.stats import CompareOptions, compare_all
+    from evalkit.stats import CompareOptions
 
     chosen = options or CompareOptions()
     if not allow_mismatch:
@@ -144,26 +144,8 @@ def compare_runs(
     scored = score_runs(runs, baseline=baseline, judge=judge)
     aligned = align(scored)
     mismatches = check_comparable(scored, aligned, allow=allow_mismatch)
-    medians = median_seconds(
-        {run.label: run.records.ticks for run in scored if run.records.ticks}, draws=chosen.draws, seed=chosen.seed
-    )
+    rows = _pair_rows(scored, aligned, mismatches, chosen)
     by_label = {run.label: run for run in scored}
-    rows = []
-    for pair in compare_all(aligned.scores, aligned.clusters, options=chosen):
-        a, b = by_label[pair.a], by_label[pair.b]
-        same = a.records.manifest.fingerprint_digest == b.records.manifest.fingerprint_digest
-        rows.append(
-            PairRow(
-                a=pair.a,
-                b=pair.b,
-                paired=pair.comparison,
-                p_holm=pair.p_holm,
-                same_model=same,
-                flips=_flips(a, b, aligned) if same else None,
-                seconds=_seconds(a, b, medians, chosen.confidence),
-                mismatches=mismatches[pair.a, pair.b],
-            )
-        )
     notes = [note for run in scored for note in (*run.notes, *(f"{run.label}: {w}" for w in run.records.warnings))]
     comparison = Comparison(
         task=scored[0].records.manifest.task,
@@ -180,6 +162,37 @@ def compare_runs(
         warnings=(),
     )
     return replace(comparison, warnings=tuple(dict.fromkeys([*notes, *_warnings(comparison, by_label)])))
+
+
+def _pair_rows(
+    scored: Sequence[ScoredRun],
+    aligned: Aligned,
+    mismatches: Mapping[tuple[str, str], Any],
+    options: CompareOptions,
+) -> list[PairRow]:
+    """Return one row per pair of runs."""
+    from evalkit.stats import compare_all
+
+    ticks = {run.label: run.records.ticks for run in scored if run.records.ticks}
+    medians = median_seconds(ticks, draws=options.draws, seed=options.seed)
+    by_label = {run.label: run for run in scored}
+    rows = []
+    for pair in compare_all(aligned.scores, aligned.clusters, options=options):
+        a, b = by_label[pair.a], by_label[pair.b]
+        same = a.records.manifest.fingerprint_digest == b.records.manifest.fingerprint_digest
+        rows.append(
+            PairRow(
+                a=pair.a,
+                b=pair.b,
+                paired=pair.comparison,
+                p_holm=pair.p_holm,
+                same_model=same,
+                flips=_flips(a, b, aligned) if same else None,
+                seconds=_seconds(a, b, medians, options.confidence),
+                mismatches=mismatches[pair.a, pair.b],
+            )
+        )
+    return rows
 
 
 def _flips(a: ScoredRun, b: ScoredRun, aligned: Aligned) -> Estimate:
