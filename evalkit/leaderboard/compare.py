@@ -10,7 +10,7 @@ __all__ = ["Comparison", "PairRow", "check_comparable", "compare_runs"]
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evalkit.errors import DataError
 from evalkit.leaderboard.answers import STRICT, Aligned, ScoredRun, align, require_finished, score_runs
@@ -167,7 +167,7 @@ def compare_runs(
 def _pair_rows(
     scored: Sequence[ScoredRun],
     aligned: Aligned,
-    mismatches: Mapping[tuple[str, str], Any],
+    mismatches: Mapping[tuple[str, str], tuple[Mismatch, ...]],
     options: CompareOptions,
 ) -> list[PairRow]:
     """Return one row per pair of runs."""
