@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["check_against", "configure", "judge_endpoint", "run"]
+__all__ = ["add_chat_options", "chat_settings", "check_against", "configure", "judge_endpoint", "run"]
 
 import argparse
 import math
@@ -14,7 +14,7 @@ from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.judge import Endpoint, JudgeSummary
+    from evalkit.judge import Endpoint, JudgeSettings, JudgeSummary
     from evalkit.run.judging import JudgeRequest
 
 
@@ -27,18 +27,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="openai:MODEL, or overlap (built in, not an LLM); with --from-votes: whose votes count",
     )
-    parser.add_argument("--base-url", metavar="URL", help="server of the judge (OPENAI_BASE_URL otherwise)")
-    parser.add_argument("--concurrency", type=int, default=64, metavar="N", help="questions under way at once")
-    parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="longest wait for a reply")
+    add_chat_options(parser)
     parser.add_argument(
         "--allow-mismatch", action="store_true", help="judge what should not be compared, and mark the result"
     )
-    parser.add_argument("--price-in", type=_price, metavar="P", help="price of a million prompt tokens")
-    parser.add_argument("--price-out", type=_price, metavar="P", help="price of a million completion tokens")
     parser.add_argument("--from-votes", metavar="FILE", help="analyse recorded votes instead of judging")
     parser.add_argument("--format", choices=("livecc", "evalkit"), help="layout of --from-votes")
     parser.add_argument("--model", metavar="NAME", help="model under test of --from-votes")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+
+
+def add_chat_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a chat model: where it is, how it is asked, what it costs."""
+    parser.add_argument("--base-url", metavar="URL", help="server of the judge (OPENAI_BASE_URL otherwise)")
+    parser.add_argument("--concurrency", type=int, default=64, metavar="N", help="questions under way at once")
+    parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="longest wait for a reply")
+    parser.add_argument("--price-in", type=_price, metavar="P", help="price of a million prompt tokens")
+    parser.add_argument("--price-out", type=_price, metavar="P", help="price of a million completion tokens")
+
+
+def chat_settings(args: argparse.Namespace) -> JudgeSettings:
+    """Return how a chat model is asked, from the options that `add_chat_options` adds."""
+    from evalkit.judge import JudgeSettings
+
+    return JudgeSettings(
+        concurrency=args.concurrency, timeout=args.timeout, price_in=args.price_in, price_out=args.price_out
+    )
 
 
 def judge_endpoint(base_url: str | None) -> Endpoint:
@@ -127,13 +141,9 @@ def _judge(args: argparse.Namespace) -> JudgeSummary:
 
 
 def _request(args: argparse.Namespace) -> JudgeRequest:
-    from evalkit.judge import JudgeSettings
     from evalkit.run.judging import JudgeRequest
 
-    settings = JudgeSettings(
-        concurrency=args.concurrency, timeout=args.timeout, price_in=args.price_in, price_out=args.price_out
-    )
-    endpoint = judge_endpoint(args.base_url)
+    endpoint, settings = judge_endpoint(args.base_url), chat_settings(args)
     return JudgeRequest(
         Path(args.run), Path(args.against), args.judge, endpoint, settings, allow_mismatch=args.allow_mismatch
     )

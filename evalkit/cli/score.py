@@ -8,11 +8,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evalkit.cli.judge import add_chat_options, chat_settings, judge_endpoint
 from evalkit.cli.main import EXIT_DONE
 from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import UsageError, suggest
 
 if TYPE_CHECKING:
+    from evalkit.judge.fallback import FallbackReader
     from evalkit.tasks import ScoreSheet
 
 
@@ -23,6 +25,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", default="official", help="layout and rule (default official)")
     parser.add_argument("--data", metavar="DIR|demo", help="the benchmark's files, where the layout needs them")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+    parser.add_argument(
+        "--fallback",
+        metavar="openai:MODEL",
+        help="let a chat model read what the strict parser cannot; strict score only, its share is printed",
+    )
+    add_chat_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,9 +47,15 @@ def run(args: argparse.Namespace) -> int:
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path} does not exist")
+    reader = _fallback_reader(args)
     data = data_folder(task, args.data) if args.data else None
     predictions, problems = task.read_predictions(args.format, paths, data)
-    sheet = task.score(predictions, args.format)
+    if reader is None:
+        sheet = task.score(predictions, args.format)
+    else:
+        from evalkit.judge.fallback import fallback_path, score_with_fallback
+
+        sheet = score_with_fallback(task, predictions, args.format, reader, fallback_path(paths[0]), note)
     values = sheet_to_json(sheet)
     found = [_as_json(problem) for problem in problems]
     values["problems"] = found + [problem for problem in values["problems"] if problem not in found]
@@ -52,6 +66,21 @@ def run(args: argparse.Namespace) -> int:
         for problem in values["problems"]:
             note(f"{problem['kind']}: {problem['message']}")
     return EXIT_DONE
+
+
+def _fallback_reader(args: argparse.Namespace) -> FallbackReader | None:
+    """Return who reads what the strict parser cannot, if anyone does.
+
+    Raises:
+        UsageError: It could not be asked, or its server is named and it is not.
+    """
+    if not args.fallback:
+        if args.base_url:
+            raise UsageError("--base-url is the server of a --fallback openai:MODEL: name that too")
+        return None
+    from evalkit.judge.fallback import make_fallback_reader
+
+    return make_fallback_reader(args.fallback, judge_endpoint(args.base_url), chat_settings(args))
 
 
 def _as_json(problem: object) -> dict[str, object]:
@@ -72,8 +101,25 @@ def sheet_text(sheet: ScoreSheet) -> str:
         Column("Official", "%", digits=2),
         Column("Strict", "%", digits=2),
     )
-    notes = (
+    notes = [
         f"{sheet.answered} of {sheet.n} questions answered (coverage {100 * sheet.coverage:.2f} %).",
         "Official: the benchmark's own rule and denominator. Strict: unparsed, failed and missing are wrong.",
-    )
-    return to_text(Table(f"{sheet.task}, format {sheet.format}", columns, tuple(rows), notes, "scores"))
+        *_fallback_notes(sheet),
+    ]
+    return to_text(Table(f"{sheet.task}, format {sheet.format}", columns, tuple(rows), tuple(notes), "scores"))
+
+
+def _fallback_notes(sheet: ScoreSheet) -> list[str]:
+    """Say how much of the strict score rests on a judge's reading, and what that has cost."""
+    facts = sheet.facts.get("fallback")
+    if facts is None:
+        return []
+    usage, total = facts["usage"], facts["total_without"]
+    cost = "" if usage["cost"] is None else f", cost {usage['cost']:.4f}"
+    without = "none" if total is None else f"{total:.2f} %"
+    return [
+        f"Fallback: {facts['read']} questions ({100 * facts['share']:.2f} % of all) count as answered because a "
+        f"judge read the reply; {facts['asked']} were put to it. Strict total without it: {without}.",
+        f"Fallback judge: {facts['judge']}; {usage['calls']} calls, {usage['prompt_tokens']} + "
+        f"{usage['completion_tokens']} tokens{cost}; {usage['reused']} readings reused.",
+    ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 
 from pydantic import BaseModel, ConfigDict
 
+from evalkit.parse import Parsed
 from evalkit.records import AnswerRecord, Metric
 from evalkit.stream import QueryKind, StreamSample
 
@@ -101,6 +102,8 @@ class Prediction:
         choices: Option texts in letter order.
         cluster: Video id.
         tags: What the official rule needs besides (``probe``, ``duration`` ...).
+        fallback: What a judge found in the reply, where one was asked; counts in the strict score alone, and there
+            only where the strict parser reads nothing.
     """
 
     id: str
@@ -111,6 +114,7 @@ class Prediction:
     choices: tuple[str, ...] = ()
     cluster: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    fallback: Parsed | None = None
 
 
 @dataclass(frozen=True, slots=True)

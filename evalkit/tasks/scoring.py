@@ -2,7 +2,7 @@
 
 Strict means: every question of the sub-tasks present counts, and only a reply that a strict parser reads as the
 gold is correct. Missing, failed and unparsed replies are wrong. Two replies to one question count once, and only
-where both say the same.
+where both say the same. Where a judge was asked about an unparsed reply, what it found stands in for the parser's.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Mark:
         answered: A parser read the reply.
         correct: It read the gold.
         reason: Why nothing was read; empty where something was.
+        rule: What read it, ``fallback:<judge>`` where that was a judge; empty where nothing was read.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Mark:
     answered: bool
     correct: bool
     reason: str = ""
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +156,16 @@ def _mark_one(rows: Sequence[Prediction]) -> Mark:
         return Mark(first.id, first.task, first.cluster, False, False, failed.reason.split(":", 1)[0])
     value = next(iter(values))
     correct = value.casefold() == first.gold.casefold() if first.kind == "open" else value == first.gold
-    return Mark(first.id, first.task, first.cluster, True, correct)
+    rules = [found.rule for found in read if isinstance(found, Parsed)]
+    judged = (rule for rule, row in zip(rules, rows, strict=True) if row.fallback and rule == row.fallback.rule)
+    return Mark(first.id, first.task, first.cluster, True, correct, rule=next(judged, rules[0]))
 
 
 def _read(row: Prediction) -> Parsed | Unparsed:
     if row.response is None:
         return Unparsed("missing: no reply")
-    return parse(row.kind, row.response, row.choices)
+    found = parse(row.kind, row.response, row.choices)
+    return row.fallback if row.fallback is not None and isinstance(found, Unparsed) else found
 
 
 def tally(marks: Iterable[Mark], expected: Mapping[str, int]) -> dict[str, Tally]:
