@@ -111,7 +111,7 @@ def _bench_compression(args: argparse.Namespace, out: Path) -> int:
 
 
 def _bench_models(args: argparse.Namespace, out: Path) -> int:
-    from evalkit.cli.run import terminal_report
+    from evalkit.cli.run import latency_report
     from evalkit.report import plot_runs
     from evalkit.run.bench import BenchRequest, bench_json, bench_models
 
@@ -134,7 +134,7 @@ def _bench_models(args: argparse.Namespace, out: Path) -> int:
     if args.json:
         emit_json(figures | {"figures": [str(path) for path in drawn]})
     else:
-        say(terminal_report(folders))
+        say(latency_report(folders))
         say("figures: " + ", ".join(str(path) for path in drawn))
     failed = [name for name, model in figures["models"].items() if model["failed"]]
     for name in failed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["configure", "options_of", "run", "terminal_report"]
+__all__ = ["configure", "latency_report", "options_of", "run", "terminal_report"]
 
 import argparse
 import typing
@@ -99,6 +99,15 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         note(f"{failed} of {len(finished.manifest.planned)} samples failed; reasons are in {path / 'run.json'}")
     return EXIT_FAILED_SAMPLES if failed else EXIT_DONE
+
+
+def latency_report(paths: Sequence[Path]) -> str:
+    """Return latency, stages and memory of runs, as text."""
+    from evalkit.report.runs import load_runs
+    from evalkit.report.summary import latency_tables
+    from evalkit.report.tables import to_text
+
+    return "\n".join(to_text(table) for table in latency_tables(load_runs(paths))[:3])
 
 
 def terminal_report(paths: Sequence[Path]) -> str:

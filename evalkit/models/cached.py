@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["CachedModel"]
 
-import resource
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from evalkit.models.session import CachedSession
 from evalkit.models.settings import GenerationSettings
 from evalkit.models.views import ViewedSession
 from evalkit.models.vision import VisionSide
+from evalkit.timing import process_peak_mib
 
 
 class CachedModel:
@@ -74,7 +74,7 @@ class CachedModel:
         """Return the peak memory since the last call, MiB: of the GPU, or of the process where there is none."""
         device = self.backbone.device
         if device.type != "cuda":
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            return process_peak_mib()
         peak = torch.cuda.max_memory_allocated(device) / 2**20
         torch.cuda.reset_peak_memory_stats(device)
         return peak

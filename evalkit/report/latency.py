@@ -245,8 +245,8 @@ def memory_table(summaries: Sequence[LatencySummary]) -> Table:
         Column("Model", text=True),
         Column("Cache median", "tokens", digits=0),
         Column("Cache max", "tokens", digits=0),
-        Column("Peak device", "MiB", digits=1),
-        Column("Peak process", "MiB", digits=1),
+        Column("Peak", "MiB", digits=1),
+        Column("Resident", "MiB", digits=1),
         Column("Growth", "MiB/min", digits=2, interval=True),
     )
     rows: list[tuple[Cell, ...]] = []
@@ -262,7 +262,10 @@ def memory_table(summaries: Sequence[LatencySummary]) -> Table:
                 Estimate(slope.slope, slope.low, slope.high) if slope else Estimate(None),
             )
         )
-    note = "Growth: Theil-Sen slope of the peaks of each minute after the first, with its 95 % interval."
+    note = (
+        "Peak: of the GPU, or of the process where there is none. Resident: of the process. "
+        "Growth: Theil-Sen slope of the peaks of each minute after the first, with its 95 % interval."
+    )
     return Table("Cache and memory", columns, tuple(rows), (note,), "memory")
 
 
