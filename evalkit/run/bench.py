@@ -31,6 +31,7 @@ from evalkit.records import (
     TickRecord,
 )
 from evalkit.run.fingerprint import fingerprint_digest, git_revision, host_facts, versions
+from evalkit.run.sample import tick_record
 from evalkit.stream import FrameBatch, FrameFeed, FrameSchedule, Narration, Tick
 
 _INSTRUCTION = "Describe what happens."
@@ -144,25 +145,7 @@ def _bench(model: CachedModel, spec: CompressionSpec, request: BenchRequest, pat
         try:
             for chunk in feed:
                 step = session.speak(chunk).step
-                stages = StageTimes(**step.stages, total=sum(step.stages.values()))
-                ticks.append(
-                    TickRecord(
-                        sample="synthetic",
-                        second=chunk.tick.index,
-                        start=chunk.tick.start_seconds,
-                        end=chunk.tick.end_seconds,
-                        frames=len(chunk.frames),
-                        stages=stages,
-                        tokens_in=step.tokens_in,
-                        kept=step.kept,
-                        evicted=step.evicted,
-                        generated=step.generated,
-                        cache_tokens=step.cache_tokens,
-                        peak_mib=model.peak_mib(),
-                        first_token=step.first_token,
-                        compressors=step.compressors,
-                    )
-                )
+                ticks.append(tick_record("synthetic", chunk, step, model.peak_mib()))
                 bar.update()
         except (MemoryError, RuntimeError, EvalkitError) as error:
             reason = " ".join(str(error).split())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Interrupted", "SampleRunner", "failed_narration"]
+__all__ = ["Interrupted", "SampleRunner", "failed_narration", "tick_record"]
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -246,26 +246,38 @@ class SampleRunner:
         return reply.text
 
     def _record_tick(self, sample: StreamSample, chunk: Chunk, step: StepReport) -> TickRecord:
-        stages = dict(step.stages)
-        record = TickRecord(
-            sample=sample.id,
-            second=chunk.tick.index,
-            start=chunk.tick.start_seconds,
-            end=chunk.tick.end_seconds,
-            frames=len(chunk.frames),
-            stages=StageTimes(**stages, total=sum(stages.values())),
-            tokens_in=step.tokens_in,
-            kept=step.kept,
-            evicted=step.evicted,
-            generated=step.generated,
-            cache_tokens=step.cache_tokens,
-            peak_mib=self.peak_mib(),
-            rss_mib=_PROCESS.memory_info().rss / 2**20,
-            first_token=step.first_token,
-            compressors=step.compressors,
-        )
+        record = tick_record(sample.id, chunk, step, self.peak_mib())
         self.recorder.tick(record)
         return record
+
+
+def tick_record(sample: str, chunk: Chunk, step: StepReport, peak_mib: float) -> TickRecord:
+    """Return the record of a second.
+
+    Args:
+        sample: Sample id.
+        chunk: What was shown.
+        step: What it cost and left.
+        peak_mib: Peak memory of the second.
+    """
+    stages = dict(step.stages)
+    return TickRecord(
+        sample=sample,
+        second=chunk.tick.index,
+        start=chunk.tick.start_seconds,
+        end=chunk.tick.end_seconds,
+        frames=len(chunk.frames),
+        stages=StageTimes(**stages, total=sum(stages.values())),
+        tokens_in=step.tokens_in,
+        kept=step.kept,
+        evicted=step.evicted,
+        generated=step.generated,
+        cache_tokens=step.cache_tokens,
+        peak_mib=peak_mib,
+        rss_mib=_PROCESS.memory_info().rss / 2**20,
+        first_token=step.first_token,
+        compressors=step.compressors,
+    )
 
 
 def failed_narration(sample: StreamSample, since: float, reason: str) -> AnswerRecord:
