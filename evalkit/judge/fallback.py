@@ -27,7 +27,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Never
@@ -38,7 +38,6 @@ from evalkit.errors import UsageError
 from evalkit.judge.chat import ChatClient, ChatTally, NoReplyError
 from evalkit.judge.contract import Endpoint, JudgeSettings
 from evalkit.judge.pool import work_through
-from evalkit.judge.retry import RetryPolicy
 from evalkit.judge.spec import check_chat
 from evalkit.judge.store import FallbackStore
 from evalkit.judge.summary import Usage
@@ -149,37 +148,27 @@ def read_said(kind: str, said: str, choices: Sequence[str]) -> Parsed | Unparsed
     return parse(kind, said, choices)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class FallbackReader:
     """Asks a chat model which answer a reply states.
 
     Args:
-        model: Model name, as the server knows it.
-        endpoint: Server and key.
-        settings: How it is asked; nothing is asked twice, so ``reasks`` is not used.
-        retry: How long to wait after a failure.
+        client: Model, server and how it is asked; nothing is asked twice, so ``reasks`` is not used.
         prompt: What is asked.
     """
 
-    model: str
-    endpoint: Endpoint
-    settings: JudgeSettings = field(default_factory=JudgeSettings)
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    client: ChatClient
     prompt: FallbackPrompt = FALLBACK_PROMPT
-    _client: ChatClient = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._client = ChatClient(self.model, self.endpoint, self.settings, self.retry)
 
     @property
     def identity(self) -> str:
         """Name, prompt and temperature in one line."""
-        return self._client.identity(self.prompt.label)
+        return self.client.identity(self.prompt.label)
 
     @property
     def rule(self) -> str:
         """Name of the rule by which its readings enter the strict score."""
-        return f"fallback:openai:{self.model}"
+        return f"fallback:openai:{self.client.model}"
 
     def key(self, question: Prediction) -> str:
         """Return the SHA-256 (hex) under which a reading is reused.
@@ -187,7 +176,7 @@ class FallbackReader:
         It covers model, prompt and temperature, answer kind, options and reply; not the question's id, nor the
         server's address.
         """
-        judge = ["openai", self.model, self.prompt.digest, self.settings.temperature]
+        judge = ["openai", self.client.model, self.prompt.digest, self.client.settings.temperature]
         content = [*judge, question.kind, list(question.choices), question.response]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -201,8 +190,8 @@ class FallbackReader:
         messages = self.prompt.messages(question.kind, question.choices, question.response or "")
         said, error = "", None
         try:
-            jitter = random.Random(f"{self.settings.seed}:{key}")
-            said = _encodable(await self._client.reply(messages, tally, jitter))
+            jitter = random.Random(f"{self.client.settings.seed}:{key}")
+            said = _encodable(await self.client.reply(messages, tally, jitter))
             found = read_said(question.kind, said, question.choices)
         except NoReplyError as lost:
             found, error = Unparsed("no-reply: the judge gave none"), str(lost)
@@ -213,18 +202,18 @@ class FallbackReader:
             said=said,
             value=found.value if isinstance(found, Parsed) else None,
             unparsed=found.reason if isinstance(found, Unparsed) else None,
-            judge=self._client.identity(self.prompt.label, tally),
+            judge=self.client.identity(self.prompt.label, tally),
             attempts=tally.attempts,
             prompt_tokens=tally.prompt_tokens,
             completion_tokens=tally.completion_tokens,
-            cost=self.settings.cost(tally.prompt_tokens, tally.completion_tokens),
+            cost=self.client.settings.cost(tally.prompt_tokens, tally.completion_tokens),
             seconds=time.perf_counter() - began,
             error=error,
         )
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self.client.close()
 
 
 def make_fallback_reader(spec: str, endpoint: Endpoint, settings: JudgeSettings | None = None) -> FallbackReader:
@@ -242,7 +231,7 @@ def make_fallback_reader(spec: str, endpoint: Endpoint, settings: JudgeSettings 
     if name != "openai" or not model:
         raise UsageError(f"--fallback {spec!r}: only a chat model can read replies; use --fallback openai:MODEL")
     check_chat(model, endpoint)
-    return FallbackReader(model, endpoint, settings or JudgeSettings())
+    return FallbackReader(ChatClient(model, endpoint, settings or JudgeSettings()))
 
 
 def fallback_path(predictions: Path) -> Path:
@@ -393,7 +382,7 @@ async def _ask_all(
 
     with bar:
         try:
-            await work_through(questions, work, reader.settings.concurrency)
+            await work_through(questions, work, reader.client.settings.concurrency)
         finally:
             await reader.close()
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.errors import UsageError
+from evalkit.judge.chat import ChatClient
 from evalkit.judge.contract import Endpoint, JudgeSettings
 from evalkit.judge.fallback import (
     FALLBACK_PROMPT,
@@ -146,11 +147,13 @@ def test_a_reading_leaves_the_official_score_as_it_is() -> None:
 
 
 def test_a_key_is_of_model_prompt_temperature_kind_options_and_reply_alone() -> None:
-    reader = FallbackReader("m", HERE)
+    reader = FallbackReader(ChatClient("m", HERE))
     same = reader.key(said_by("x"))
     assert reader.key(Prediction("other", "Y", "x", "B", "choice", OPTIONS, "v9", {"a": "b"})) == same
     assert (
-        FallbackReader("m", Endpoint("http://elsewhere/v1"), JudgeSettings(concurrency=1)).key(said_by("x"))
+        FallbackReader(ChatClient("m", Endpoint("http://elsewhere/v1"), JudgeSettings(concurrency=1))).key(
+            said_by("x")
+        )
         == same
     )
     other = [
@@ -158,8 +161,8 @@ def test_a_key_is_of_model_prompt_temperature_kind_options_and_reply_alone() -> 
         reader.key(said_by("x", "count")),
         reader.key(Prediction("1", "X", "x", "A", "choice", OPTIONS[:2])),
         reader.key(said_by("x \ud800")),
-        FallbackReader("n", HERE).key(said_by("x")),
-        FallbackReader("m", HERE, JudgeSettings(temperature=0.5)).key(said_by("x")),
+        FallbackReader(ChatClient("n", HERE)).key(said_by("x")),
+        FallbackReader(ChatClient("m", HERE, JudgeSettings(temperature=0.5))).key(said_by("x")),
     ]
     assert len({same, *other}) == 7
 
