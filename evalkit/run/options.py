@@ -28,7 +28,9 @@ class RunOptions(BaseModel):
 
     task: str = Field(description="benchmark to run (evalkit list tasks)")
     model: str = Field(description="model under test (evalkit list models)")
-    data: str = Field(default="demo", description="folder with the benchmark's files, or demo for made-up ones")
+    data: str | None = Field(
+        default=None, description="folder with the benchmark's files (default data/TASK), or demo: made-up ones"
+    )
     checkpoint: str | None = Field(default=None, description="hub id or folder of the weights, or tiny (built in)")
     limit: int | None = Field(default=None, ge=1, description="run the first N samples only")
     sample: tuple[str, ...] = Field(default=(), description="run these samples only (repeatable)")
