@@ -1,0 +1,50 @@
+"""On a GPU the session says what it says on the CPU, and its memory stays flat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from evalkit.memory import StreamingVLM
+from evalkit.models.cached import CachedModel
+from evalkit.models.load import LoadRequest, load_backbone
+from evalkit.models.protocol import SessionRequest
+from evalkit.models.settings import GenerationSettings
+from evalkit.stream import Narration
+
+if TYPE_CHECKING:
+    from evalkit.stream import Chunk
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
+GREEDY = GenerationSettings(temperature=0, max_new_tokens=8, exact_tokens=True)
+
+
+def model_on(device: str, checkpoint: str, dtype: str = "float32") -> CachedModel:
+    backbone = load_backbone(LoadRequest(checkpoint, device=device, dtype=dtype))
+    return CachedModel("streamingvlm", backbone, StreamingVLM(4, 4, 16, 16), GREEDY, "test")
+
+
+def narrate(model: CachedModel, chunks: Iterator[Chunk]) -> list[tuple[int, ...]]:
+    session = model.open(SessionRequest("stream", 2.0, narration=Narration("Say what happens.", "Welcome back.")))
+    return [session.speak(chunk).ids for chunk in chunks]
+
+
+def test_a_session_on_the_gpu_says_what_it_says_on_the_cpu(seconds: Callable[..., Iterator[Chunk]]) -> None:
+    there = narrate(model_on("cuda", "tiny"), seconds(12))
+    assert there == narrate(model_on("cpu", "tiny"), seconds(12))
+
+
+def test_gpu_memory_is_flat_once_the_windows_are_full(seconds: Callable[..., Iterator[Chunk]]) -> None:
+    model = model_on("cuda", "tiny", "bfloat16")
+    session = model.open(SessionRequest("stream", 2.0, narration=Narration("Say what happens.")))
+    held: list[int] = []
+    for chunk in seconds(60):
+        session.speak(chunk)
+        held.append(torch.cuda.memory_allocated())
+    assert max(held[30:]) <= max(held[8:30]) * 1.01
