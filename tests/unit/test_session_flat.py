@@ -71,4 +71,5 @@ def test_two_hours_are_flat_in_time_and_memory(tiny: Any, seconds: Callable[...,
     )
     assert last <= 1.05 * beside
     assert cached[-LAST:].max() <= cached[FILLED : FILLED + LAST].max()
-    assert slope.low_slope <= 0, "nothing grows, within the error"
+    # Flat means that the interval lies within a hundredth of a MiB a minute: allocators settle for a long time.
+    assert slope.high_slope < 0.01
