@@ -44,9 +44,9 @@ class StageTimes(_Record):
 class CompressorReport(_Record):
     """What one compressor did in one second.
 
-    ``reused_share`` is the share of token computations taken from the reference frame (cacher);
-    ``claimed_share`` is what the settings promise for this second, ``None`` where it cannot hold
-    (``note`` then says why).
+    ``reused_share`` is the share of token computations taken from the reference frame (cacher; ``None`` for a
+    pruner). ``claimed_share`` is what the settings promise for this second, of reuse or, for a pruner, of tokens
+    kept; ``None`` where it cannot hold (``note`` then says why).
     """
 
     name: str
