@@ -156,9 +156,11 @@ class VideoFrames:
         turns = quarter_turns(picture.rotation)
         width, height = self.size[::-1] if turns % 2 else self.size
         # By way of RGBA: libswscale scales to it with vector code, to RGB24 without, at half the speed and
-        # with a darker rounding.
-        rgba = self._scaler.reformat(picture, width=width, height=height, format="rgba", interpolation="BICUBIC")
-        rgb = self._packer.reformat(rgba, format="rgb24")
+        # with a darker rounding. On one thread: sliced over several, it gives other pixels from run to run.
+        rgba = self._scaler.reformat(
+            picture, width=width, height=height, format="rgba", interpolation="BICUBIC", threads=1
+        )
+        rgb = self._packer.reformat(rgba, format="rgb24", threads=1)
         return np.rot90(rgb.to_ndarray(), turns)
 
     def _take_losses(self, gaps: list[Gap], clock: _Clock) -> tuple[SecondsLost, ...]:
