@@ -20,12 +20,15 @@ from numpy.typing import NDArray
 
 from evalkit.errors import UsageError
 from evalkit.stream import FrameBatch, SecondsLost, Tick
-from evalkit.video.container import VideoError, open_video, video_stream
+from evalkit.video.container import VideoError
 from evalkit.video.presentation import Gap, Screen, WantedTimes
-from evalkit.video.probe import probe, quarter_turns
+from evalkit.video.probe import OpenVideo, quarter_turns
 
 SizeRule = Callable[[int, int], tuple[int, int]]
 """From (width, height) as displayed to the (width, height) of the frames."""
+
+# What video files hold as a rule: colour at half the resolution. Scaled to twice the lines of it, nothing is lost.
+_SUBSAMPLED = frozenset({"yuv420p", "yuvj420p", "nv12", "yuv422p", "yuvj422p", "yuv420p10le"})
 
 
 class VideoFrames:
@@ -57,7 +60,8 @@ class VideoFrames:
         if ahead < 1:
             raise UsageError(f"ahead must be at least 1 tick, not {ahead}")
         self.path = Path(path)
-        self.info = probe(self.path)
+        self._opened: OpenVideo | None = OpenVideo(self.path)
+        self.info = self._opened.info
         displayed = (self.info.width, self.info.height)
         self.size = displayed if size is None else size(*displayed) if callable(size) else size
         if min(self.size) < 1:
@@ -76,7 +80,10 @@ class VideoFrames:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Nothing is held between calls of `frames`, which closes its file itself."""
+        """Close the file where `frames` has not been called, which closes it itself."""
+        if self._opened is not None:
+            self._opened.__exit__(*exc)
+            self._opened = None
 
     def frames(self, ticks: Iterable[Tick]) -> Iterator[FrameBatch]:
         """Yield the frames of each tick, in order; see `FrameSource.frames`.
@@ -99,16 +106,16 @@ class VideoFrames:
             work.close()
 
     def _decode(self, ticks: Iterable[Tick], scaler: ThreadPoolExecutor) -> Generator[_Work, None, None]:
-        with open_video(self.path) as container:
-            stream = video_stream(container, self.path)
-            stream.thread_type = "AUTO"
+        opened, self._opened = self._opened or OpenVideo(self.path), None
+        with opened:
+            stream = opened.stream
             clock = _Clock(stream.start_time or 0, stream.time_base or Fraction(1, av.time_base))
             wanted = WantedTimes(ticks, clock.pts)
             tick = wanted.next_tick()
             if tick is None:
                 return
             began = time.perf_counter()
-            screen = Screen(container, stream, clock.pts(tick.start), wanted)
+            screen = Screen(opened, clock.pts(tick.start), wanted)
             while tick is not None:
                 work = self._batch(tick, screen, clock, scaler)
                 work = replace(work, seconds=time.perf_counter() - began)
@@ -155,12 +162,17 @@ class VideoFrames:
     def _convert(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
         turns = quarter_turns(picture.rotation)
         width, height = self.size[::-1] if turns % 2 else self.size
-        # By way of RGBA: libswscale scales to it with vector code, to RGB24 without, at half the speed and
-        # with a darker rounding. On one thread: sliced over several, it gives other pixels from run to run.
-        rgba = self._scaler.reformat(
-            picture, width=width, height=height, format="rgba", interpolation="BICUBIC", threads=1
+        # In two steps, since libswscale has vector code for scaling and for packing, but not for both at once to
+        # RGB24. On one thread: sliced over several, the scaler gives other pixels from run to run.
+        scaled = self._scaler.reformat(
+            picture,
+            width=width,
+            height=height,
+            format="yuv422p" if picture.format.name in _SUBSAMPLED else "rgba",
+            interpolation="BICUBIC",
+            threads=1,
         )
-        rgb = self._packer.reformat(rgba, format="rgb24", threads=1)
+        rgb = self._packer.reformat(scaled, format="rgb24", threads=1)
         return np.rot90(rgb.to_ndarray(), turns)
 
     def _take_losses(self, gaps: list[Gap], clock: _Clock) -> tuple[SecondsLost, ...]:

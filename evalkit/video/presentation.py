@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 
 from evalkit.stream import Tick
 from evalkit.video.container import read_packets
+from evalkit.video.probe import OpenVideo, ReadPacket
 
 # How far before the target to try again where a seek lands on a key frame past it, seconds.
 _SEEK_BACK = (0, 2, 10, 60)
@@ -89,17 +90,16 @@ class Screen:
     comparing the PTS of the packets with those of the pictures that came out.
 
     Args:
-        container: The open file, at its start.
-        stream: Its video stream, not decoded from before.
+        opened: The file, read as far as its first frame.
         first: PTS from which pictures will be asked for; decoding starts at the key frame before it.
         wanted: What will be asked for.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, first: int, wanted: WantedTimes) -> None:
+    def __init__(self, opened: OpenVideo, first: int, wanted: WantedTimes) -> None:
+        stream = opened.stream
         self.gaps: list[Gap] = []
         self.end = stream.start_time or 0
         self.decoded_any = False
-        self._stream = stream
         self._first = first
         self._wanted = wanted
         self._expected: list[int] = []
@@ -109,7 +109,7 @@ class Screen:
         rate = stream.average_rate or stream.guessed_rate
         self._step = max(1, round(1 / (rate * base))) if rate else 1
         self._late = int(1 / base)
-        self._pictures = self._decode(_packets_from(container, stream, first, base))
+        self._pictures = self._decode(_packets_from(opened, first, base))
         self._held: av.VideoFrame | None = None
         self._next: av.VideoFrame | None = next(self._pictures, None)
 
@@ -135,15 +135,17 @@ class Screen:
         """The very first picture while it is still to come."""
         return self._next if self._held is None else None
 
-    def _decode(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[av.VideoFrame]:
+    def _decode(self, packets: Iterator[ReadPacket]) -> Iterator[av.VideoFrame]:
         last: int | None = None
-        for packet in packets:
-            if packet.pts is not None and not self._note(packet, packet.pts):
-                continue
-            try:
-                frames = packet.decode()
-            except av.error.FFmpegError:
-                continue  # what did not come out shows in the gaps
+        for packet, frames in packets:
+            needed = packet.pts is None or self._note(packet, packet.pts)
+            if frames is None:
+                if not needed:
+                    continue
+                try:
+                    frames = packet.decode()
+                except av.error.FFmpegError:
+                    continue  # what did not come out shows in the gaps
             for frame in frames:
                 pts = _pts(frame)
                 if frame.is_corrupt or (last is not None and pts <= last):
@@ -193,24 +195,27 @@ def _pts(frame: av.VideoFrame) -> int:
     return frame.pts if frame.pts is not None else 0
 
 
-def _packets_from(
-    container: InputContainer, stream: VideoStream, first: int, base: Fraction
-) -> Iterator[Packet[VideoStream]]:
+def _packets_from(opened: OpenVideo, first: int, base: Fraction) -> Iterator[ReadPacket]:
     """Yield the packets from the last key frame not after ``first`` on."""
+    container, stream = opened.container, opened.stream
     zero = stream.start_time or 0
     if first <= zero:
-        return read_packets(container, stream)
+        return chain(opened.read, _unread(opened))
     for back in _SEEK_BACK:
         if not _seek(container, stream, first - int(back / base)):
-            return read_packets(container, stream)  # not seekable: decode from the start
-        packets = read_packets(container, stream)
-        for packet in packets:
+            return chain(opened.read, _unread(opened))  # not seekable: decode from the start
+        packets = _unread(opened)
+        for packet, _ in packets:
             if packet.pts is None or packet.pts > first:
                 break
             if packet.is_keyframe:
-                return chain([packet], packets)
+                return chain([ReadPacket(packet)], packets)
     _seek(container, stream, zero - int(_SEEK_BACK[-1] / base))
-    return read_packets(container, stream)
+    return _unread(opened)
+
+
+def _unread(opened: OpenVideo) -> Iterator[ReadPacket]:
+    return (ReadPacket(packet) for packet in read_packets(opened.container, opened.stream))
 
 
 def _seek(container: InputContainer, stream: VideoStream, pts: int) -> bool:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-__all__ = ["VideoInfo", "probe", "quarter_turns"]
+__all__ = ["OpenVideo", "ReadPacket", "VideoInfo", "probe", "quarter_turns"]
 
+import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from evalkit.video.container import VideoError, open_video, read_packets, video_stream
+
+# FFmpeg's limit. Left to choose, it takes one thread more than there are processors; where those are two, a file
+# then takes a quarter longer to decode.
+_MOST_THREADS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +58,71 @@ class VideoInfo:
     has_audio: bool
 
 
+class ReadPacket(NamedTuple):
+    """A packet and, where it has been decoded already, the frames that came out of the decoder for it."""
+
+    packet: Packet[VideoStream]
+    frames: list[av.VideoFrame] | None = None
+
+
+class OpenVideo:
+    """A video file opened for decoding, read as far as its first frame; closes it as a context manager.
+
+    Args:
+        path: The file.
+
+    Raises:
+        VideoError: The file is missing, empty, truncated, no video, or no frame of it decodes; in the ``with``
+            block, errors of FFmpeg too.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        with ExitStack() as opening:
+            self.container: InputContainer = opening.enter_context(open_video(path))
+            self.stream = video_stream(self.container, path)
+            self.stream.thread_type = "AUTO"
+            self.stream.codec_context.thread_count = min(_processors(), _MOST_THREADS)
+            #: The packets read so far, in order.
+            self.read: list[ReadPacket] = []
+            first = self._first_frame(Path(path))
+            self.info = _describe(self.container, self.stream, first, Path(path))
+            self._closing = opening.pop_all()
+
+    def __enter__(self) -> OpenVideo:
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._closing.__exit__(*exc)
+
+    def _first_frame(self, path: Path) -> av.VideoFrame:
+        trouble = "it holds no frame"
+        for packet in read_packets(self.container, self.stream):
+            frames: list[av.VideoFrame] = []
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError as error:
+                trouble = f"no frame of it decodes ({error.strerror})"
+            self.read.append(ReadPacket(packet, frames))
+            if frames:
+                return frames[0]
+        raise VideoError("unreadable", f"{path}: {trouble}", path=path)
+
+
 def probe(path: Path | str) -> VideoInfo:
     """Read a file's properties and decode its first frame.
 
     Raises:
         VideoError: The file is missing, empty, truncated, no video, or no frame of it decodes.
     """
-    with open_video(path) as container:
-        return stream_info(container, video_stream(container, path), Path(path))
+    with OpenVideo(path) as opened:
+        return opened.info
 
 
-def stream_info(container: InputContainer, stream: VideoStream, path: Path) -> VideoInfo:
-    """Describe an open stream; reads on to its first frame, so seek afterwards.
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    Raises:
-        VideoError: No frame decodes.
-    """
-    first = _first_frame(container, stream, path)
+
+def _describe(container: InputContainer, stream: VideoStream, first: av.VideoFrame, path: Path) -> VideoInfo:
     turns = quarter_turns(first.rotation)
     width, height = (first.height, first.width) if turns % 2 else (first.width, first.height)
     base = stream.time_base or Fraction(1, av.time_base)
@@ -105,15 +161,3 @@ def _duration(container: InputContainer, stream: VideoStream, base: Fraction) ->
     # Matroska states where the file ends, counted from time stamp 0.
     ends_at = "matroska" in container.format.name
     return seconds - float((stream.start_time or 0) * base) if ends_at else seconds
-
-
-def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> av.VideoFrame:
-    stream.thread_type = "SLICE"  # frame threads would decode ahead of the one frame wanted
-    trouble = "it holds no frame"
-    for packet in read_packets(container, stream):
-        try:
-            for frame in packet.decode():
-                return frame
-        except av.error.FFmpegError as error:
-            trouble = f"no frame of it decodes ({error.strerror})"
-    raise VideoError("unreadable", f"{path}: {trouble}", path=path)
