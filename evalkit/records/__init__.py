@@ -1,5 +1,6 @@
 """What a run leaves on disk: schemas, JSONL files and the run folder (no torch)."""
 
+from evalkit.records.collector import collector_paused
 from evalkit.records.folder import RunFolder, RunRecords, read_run, write_atomic
 from evalkit.records.jsonl import JsonlWriter, read_jsonl
 from evalkit.records.schema import (
@@ -31,6 +32,7 @@ __all__ = [
     "StageTimes",
     "TickRecord",
     "VerdictRecord",
+    "collector_paused",
     "read_jsonl",
     "read_run",
     "write_atomic",

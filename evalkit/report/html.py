@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from evalkit import __version__
-from evalkit.records import Metric, write_atomic
+from evalkit.records import Metric, collector_paused, write_atomic
 from evalkit.report import summary
 from evalkit.report.charts import run_charts
 from evalkit.report.media import (
@@ -29,7 +29,7 @@ from evalkit.report.media import (
     thumbnails_of,
 )
 from evalkit.report.payload import build_payload, embed_json, seconds_of
-from evalkit.report.runs import Run, collector_paused, load_runs
+from evalkit.report.runs import Run, load_runs
 from evalkit.report.scores import headline, percent, scaled, score_name
 from evalkit.report.verdicts import contests
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["Run", "collector_paused", "differing_fields", "load_runs", "mismatch_notice"]
+__all__ = ["Run", "differing_fields", "load_runs", "mismatch_notice"]
 
-import gc
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,22 +66,6 @@ class Run:
         if digest != manifest.fingerprint_digest:
             lines.append(f"{self.label}: metrics.json belongs to another run (fingerprint {digest[:8]}).")
         return [*lines, *(f"{self.label}: {line}" for line in (*records.warnings, *manifest.warnings))]
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Pause the cyclic garbage collector.
-
-    Records are many, small, live to the end and hold no cycles: scanning them again and again took half of the
-    time of a page with 200,000 seconds.
-    """
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
 
 
 def load_runs(paths: Iterable[Path], *, ticks: bool = True) -> list[Run]:

@@ -16,9 +16,10 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from evalkit.errors import EvalkitError, UsageError
+from evalkit.records import collector_paused
 from evalkit.report.html import Page, render_page
 from evalkit.report.media import Thumbnails, local_videos, thumbnail_reader
-from evalkit.report.runs import collector_paused, load_runs
+from evalkit.report.runs import load_runs
 
 _MEDIA = "/media/"
 _TYPES = {

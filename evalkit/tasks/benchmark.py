@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from evalkit.errors import UsageError
-from evalkit.records import Metric
+from evalkit.records import Metric, collector_paused
 from evalkit.tasks.contract import CheckReport, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
 from evalkit.tasks.metrics import sheet_metrics
 
@@ -68,11 +68,13 @@ class QuestionBenchmark:
         self, format: str, paths: Sequence[Path], data: Path | None
     ) -> tuple[list[Prediction], list[Problem]]:
         """Read prediction files of a layout in ``formats``."""
-        return self.functions.read(format, paths, data)
+        with collector_paused():
+            return self.functions.read(format, paths, data)
 
     def score(self, predictions: Sequence[Prediction], format: str) -> ScoreSheet:
         """Score by the benchmark's own rule and strictly."""
-        return self.functions.score(predictions, format)
+        with collector_paused():
+            return self.functions.score(predictions, format)
 
     def metrics(self, sheet: ScoreSheet) -> list[Metric]:
         """Turn a score sheet into the rows of ``metrics.json``."""
