@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evalkit.models.session import PrefillTrace
 
 
@@ -15,5 +17,5 @@ class PrefillWatch:
         """Keep a prefill."""
         self.traces.append(trace)
 
-    def replied(self, ids: tuple[int, ...], cached: int) -> None:
+    def replied(self, ids: Sequence[int], cached: int) -> None:
         """Take no note of replies."""

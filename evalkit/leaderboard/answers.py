@@ -101,7 +101,8 @@ def score_runs(
     Args:
         runs: Label to records.
         baseline: For judged runs, whom they were judged against; needed where several are common to all.
-        judge: For judged runs, who judged; needed where several are common to all.
+        judge: For judged runs, who judged, with or without the settings in parentheses; needed where several are
+            common to all.
 
     Raises:
         DataError: A run has no answers or no verdicts, or judged runs share no baseline and judge.
@@ -177,7 +178,9 @@ def common_judging(runs: Mapping[str, RunRecords], baseline: str | None, judge: 
             )
     common = set.intersection(*(set(judgings) for judgings in found.values()))
     common = {
-        one for one in common if (baseline is None or one[0] == baseline) and (judge is None or one[1] == judge)
+        one
+        for one in common
+        if (baseline is None or one[0] == baseline) and judge in (None, one[1], one[1].partition(" (")[0])
     }
     if len(common) == 1:
         return common.pop()

@@ -88,7 +88,7 @@ class SpanCache(Cache):
         device: torch.device,
         dtype: torch.dtype,
         rebases: bool,
-        capacity: int = 1024,
+        capacity: int = 4096,
     ) -> None:
         super().__init__(layers=[_SpanLayer(self, index) for index in range(layers)])
         self._rotary = rotary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Answer", "SessionRequest", "Spoken", "StepReport", "StreamSession", "StreamingModel"]
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -71,7 +72,7 @@ class Spoken:
     """
 
     text: str
-    ids: tuple[int, ...]
+    ids: Sequence[int]
     step: StepReport
 
 

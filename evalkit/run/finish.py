@@ -13,6 +13,7 @@ from evalkit.records import AnswerRecord, Metric, MetricsFile, RunRecords, TickR
 from evalkit.report import build_report, markdown_report, plot_runs, summarize_ticks, write_captions
 from evalkit.run.judging import judge_metrics
 from evalkit.run.plan import task_named
+from evalkit.run.speech import count_words
 from evalkit.tasks import NarrationTask, ScoreSheet, SubmissionTask
 from evalkit.tasks.scoring import HIDDEN_GOLD, from_records
 from evalkit.timing import Percentiles
@@ -81,20 +82,20 @@ def score_metrics(run: RunRecords) -> list[Metric]:
 
 
 def coverage_metrics(answers: Sequence[AnswerRecord]) -> list[Metric]:
-    """Return how much of what was narrated came out."""
+    """Return how much of what was narrated came out; a second without a word (``...``) is silent."""
     spoken = [answer for answer in answers if answer.kind == "narration"]
     if not spoken:
         return []
     seconds = sum(answer.end - answer.start for answer in spoken)
     said = [answer for answer in spoken if answer.status == "ok"]
     done = sum(answer.end - answer.start for answer in said)
-    silent = sum(1 for answer in said if not answer.text.strip())
-    words = sum(len(answer.text.split()) for answer in said)
+    words = [count_words(answer.text) for answer in said]
+    silent = words.count(0)
     covered = done / seconds if seconds else None
     return [
         Metric(name="coverage", value=covered, unit="share", n=len(spoken), answered=len(said), coverage=covered),
         Metric(name="silent_seconds", value=silent / len(said) if said else None, unit="share", n=len(said)),
-        Metric(name="words_per_second", value=words / done if done else None, unit="words/s", n=len(said)),
+        Metric(name="words_per_second", value=sum(words) / done if done else None, unit="words/s", n=len(said)),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,12 @@ def policy_of(meta: dict[str, Any]) -> MemoryPolicy:
 class Watch:
     def __init__(self) -> None:
         self.prefill: PrefillTrace | None = None
-        self.reply: tuple[tuple[int, ...], int] = ((), 0)
+        self.reply: tuple[Sequence[int], int] = ((), 0)
 
     def prefilled(self, trace: PrefillTrace) -> None:
         self.prefill = trace
 
-    def replied(self, ids: tuple[int, ...], cached: int) -> None:
+    def replied(self, ids: Sequence[int], cached: int) -> None:
         self.reply = (ids, cached)
 
 

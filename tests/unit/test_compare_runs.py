@@ -267,6 +267,7 @@ def test_runs_judged_twice_ask_which_judging_is_meant(tmp_path):
     with pytest.raises(UsageError, match="--judge"):
         compared(*folders)
     assert compared(*folders, judge="another").metric.endswith("judged by another")
+    assert compared(*folders, judge="overlap").metric.endswith("judged by overlap (not an LLM)")
 
 
 def test_runs_judged_against_different_baselines_are_refused(tmp_path):

@@ -132,4 +132,4 @@ def test_a_session_decodes_as_transformers_own_generate_does(tiny: Any, seconds:
             eos_token_id=tiny.layout.tokens.turn_close,
             pad_token_id=0,
         )
-    assert tuple(out[0, len(trace.ids) :].tolist()) == ids
+    assert out[0, len(trace.ids) :].tolist() == ids
