@@ -68,7 +68,8 @@ def test_two_hours_are_flat_in_time_and_memory(tiny: Any, seconds: Callable[...,
     print(
         f"median second: {first * 1e3:.2f} ms at first, {last * 1e3:.2f} ms at last, {last / beside:.3f} times "
         "that of a young session beside it; "
-        f"memory: {slope.low_slope:.5f} to {slope.high_slope:.5f} MiB a minute, {minutes[-1] - minutes[0]:.2f} MiB in all, in {np.count_nonzero(np.diff(minutes))} steps"
+        f"memory: {slope.low_slope:.5f} to {slope.high_slope:.5f} MiB a minute, "
+        f"{minutes[-1] - minutes[0]:.2f} MiB in all, in {np.count_nonzero(np.diff(minutes))} steps"
     )
     assert last <= 1.05 * beside
     assert cached[-LAST:].max() <= cached[FILLED : FILLED + LAST].max()
