@@ -201,12 +201,15 @@ def test_a_block_is_rotated_on_all_three_axes(tiny) -> None:  # type: ignore[no-
     far, _ = assign([grid], PositionRule(), 40)
     near, _ = assign([grid], PositionRule(), 7)
     network = tiny.network.model.language_model
+    # Which of time, row and column turns each pair of a key's halves.
+    axes = torch.arange(3).repeat_interleave(torch.tensor(network.config.rope_parameters["mrope_section"]))
     raw = torch.randn(1, 2, 12, 16, generator=torch.Generator().manual_seed(0))
 
     def placed(positions: np.ndarray) -> torch.Tensor:
-        cos, sin = network.rotary_emb(raw, torch.from_numpy(positions)[:, None])
+        angles = torch.from_numpy(positions)[axes].T * network.rotary_emb.inv_freq
         low, high = raw.chunk(2, dim=-1)
-        return raw * cos[:, None] + torch.cat([-high, low], dim=-1) * sin[:, None]
+        turned = (low * angles.cos() - high * angles.sin(), high * angles.cos() + low * angles.sin())
+        return torch.cat(turned, dim=-1)
 
     cache = tiny.new_cache(rebases=True)
     cache.expect(far)
