@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -137,3 +139,28 @@ def test_a_tokenizer_without_the_chat_tokens_is_refused(tiny: Any) -> None:
 
     with pytest.raises(ModelError, match="is it a Qwen chat tokenizer"):
         QwenVL(tiny.network, Letters(), name="wrong")
+
+
+@pytest.mark.parametrize("checkpoint", ["tiny", "tiny-llava"])
+def test_in_bfloat16_the_weights_are_rounded_and_the_rotary_frequencies_are_not(checkpoint: str) -> None:
+    exact = load_backbone(LoadRequest(checkpoint, device="cpu")).network
+    rounded = load_backbone(LoadRequest(checkpoint, device="cpu", dtype="bfloat16")).network
+    assert {parameter.dtype for parameter in rounded.parameters()} == {torch.bfloat16}
+    want, got = dict(exact.named_buffers()), dict(rounded.named_buffers())
+    frequencies = [name for name in want if "inv_freq" in name]
+    assert frequencies
+    assert all(torch.equal(got[name], want[name]) for name in want)
+    rotary = rounded.model.language_model.rotary_emb
+    dim, base = 2 * len(rotary.inv_freq), rounded.config.get_text_config().rope_parameters["rope_theta"]
+    torch.testing.assert_close(rotary.inv_freq, base ** -(torch.arange(0, dim, 2) / dim))
+
+
+def test_the_digest_of_a_folder_sees_a_change_anywhere_in_its_weights(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(bytes(3 << 20))
+    before = checkpoint_revision(str(tmp_path), SimpleNamespace(config=None))
+    changed = bytearray(3 << 20)
+    changed[5 << 18] = 1
+    weights.write_bytes(changed)
+    assert checkpoint_revision(str(tmp_path), SimpleNamespace(config=None)) != before
