@@ -44,6 +44,7 @@ class Reply:
         cut: Send only so many bytes of the body, then close.
         reset: Reset the connection instead of answering.
         model: Model name in the completion; None repeats the one asked for.
+        usage: What the completion says of its tokens.
     """
 
     text: str | None = "A"
@@ -55,6 +56,7 @@ class Reply:
     cut: int | None = None
     reset: bool = False
     model: str | None = None
+    usage: Any = field(default_factory=lambda: {"prompt_tokens": 100, "completion_tokens": 2, "total_tokens": 102})
 
 
 Script = Callable[[Call], Reply]
@@ -78,7 +80,7 @@ def _body(call: Call, reply: Reply) -> bytes:
                     "message": {"role": "assistant", "content": reply.text},
                 }
             ],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 2, "total_tokens": 102},
+            "usage": reply.usage,
         }
     ).encode()
 

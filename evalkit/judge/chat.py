@@ -28,6 +28,7 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _CONNECT_SECONDS: Final = 10.0
 _CONNECTIONS_PER_POOL: Final = 8
 _FAILURES_IN_A_ROW: Final = 20
+_MOST_TOKENS: Final = 2**40
 """So many questions without any reply, none answered between them, and the judge is given up."""
 
 
@@ -39,6 +40,7 @@ class ChatTally:
         attempts: Requests sent.
         prompt_tokens: Tokens read, over all of them.
         completion_tokens: Tokens written, over all of them.
+        uncounted: Replies that did not say how many tokens they took.
         served: Model name in the last reply.
         with_temperature: Whether the last request named a temperature.
     """
@@ -46,8 +48,13 @@ class ChatTally:
     attempts: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    uncounted: int = 0
     served: str = ""
     with_temperature: bool = True
+
+    def cost(self, settings: JudgeSettings) -> float | None:
+        """Return the price of the tokens, or ``None`` where no prices are given or not all tokens are known."""
+        return None if self.uncounted else settings.cost(self.prompt_tokens, self.completion_tokens)
 
 
 class NoReplyError(Exception):
@@ -207,17 +214,25 @@ def _read(text: str, tally: ChatTally) -> str:
     Raises:
         ValueError: (as `json.JSONDecodeError`) what came is no chat completion.
     """
-    completion = json.loads(text)
     try:
+        completion = json.loads(text)
         message = completion["choices"][0]["message"]
         content = message["content"]
-    except (KeyError, IndexError, TypeError) as error:
+    except (KeyError, IndexError, TypeError, RecursionError) as error:
         raise json.JSONDecodeError("no chat completion", text[:80], 0) from error
-    usage = completion.get("usage") or {}
-    tally.prompt_tokens += usage.get("prompt_tokens") or 0
-    tally.completion_tokens += usage.get("completion_tokens") or 0
+    usage = completion.get("usage")
+    counts = [_count(usage, name) for name in ("prompt_tokens", "completion_tokens")]
+    tally.prompt_tokens += counts[0] or 0
+    tally.completion_tokens += counts[1] or 0
+    tally.uncounted += None in counts
     tally.served = str(completion.get("model") or "")
     return content if isinstance(content, str) else ""
+
+
+def _count(usage: Any, name: str) -> int | None:
+    """Return a number of tokens; ``None`` where the server gives none or something else."""
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if type(count) is int and 0 <= count < _MOST_TOKENS else None
 
 
 def _public(url: str) -> str:

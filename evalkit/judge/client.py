@@ -93,7 +93,7 @@ class ChatJudge:
             attempts=tally.attempts,
             prompt_tokens=tally.prompt_tokens,
             completion_tokens=tally.completion_tokens,
-            cost=self.settings.cost(tally.prompt_tokens, tally.completion_tokens),
+            cost=tally.cost(self.settings),
             seconds=time.perf_counter() - began,
             error=error,
         )

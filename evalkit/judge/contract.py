@@ -58,6 +58,8 @@ class JudgeSettings:
             raise UsageError(
                 "a judge needs concurrency and attempts of at least 1, reasks >= 0 and a timeout > 0 s"
             )
+        if (self.price_in is None) != (self.price_out is None):
+            raise UsageError("a cost needs two prices: name both --price-in and --price-out")
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         """Return the price of so many tokens, or ``None`` where a price is missing."""

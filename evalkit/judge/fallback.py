@@ -206,7 +206,7 @@ class FallbackReader:
             attempts=tally.attempts,
             prompt_tokens=tally.prompt_tokens,
             completion_tokens=tally.completion_tokens,
-            cost=self.client.settings.cost(tally.prompt_tokens, tally.completion_tokens),
+            cost=tally.cost(self.client.settings),
             seconds=time.perf_counter() - began,
             error=error,
         )

@@ -15,7 +15,7 @@ from textwrap import dedent
 import pytest
 from judge_server import Call, JudgeServer, Reply, Script
 
-from evalkit.errors import JudgeError
+from evalkit.errors import JudgeError, UsageError
 from evalkit.judge import (
     INF_STREAMS_PROMPT,
     ChatJudge,
@@ -103,6 +103,7 @@ def test_tokens_are_counted_and_priced() -> None:
         Reply(raw=b"<html>a proxy says hello</html>"),
         Reply(raw=b'{"choices": []}'),
         Reply(raw=b"[]"),
+        Reply(raw=b"[" * 100_000),
         Reply(delay=0.5),
     ],
     ids=[
@@ -116,6 +117,7 @@ def test_tokens_are_counted_and_priced() -> None:
         "html-200",
         "no-choices",
         "list",
+        "nested",
         "slow",
     ],
 )
@@ -124,6 +126,18 @@ def test_a_passing_trouble_costs_one_more_attempt_and_no_vote(trouble: Reply) ->
         verdicts = run(judge_for(server, concurrency=1, timeout=0.25))
     assert [(v.vote, v.error) for v in verdicts] == [("first", None)] * 2
     assert [v.attempts for v in verdicts] == [2, 1]
+
+
+@pytest.mark.parametrize("usage", [None, [], "100", {}, {"prompt_tokens": "1", "completion_tokens": 1.5}])
+def test_a_vote_counts_whatever_the_server_says_of_its_tokens(usage: object) -> None:
+    with JudgeServer(lambda call: Reply(usage=usage)) as server:
+        verdicts = run(judge_for(server, price_in=2.0, price_out=10.0))
+    assert [(v.vote, v.attempts, v.prompt_tokens, v.cost) for v in verdicts] == [("first", 1, 0, None)] * 2
+
+
+def test_one_price_alone_is_no_cost() -> None:
+    with pytest.raises(UsageError, match="--price-in and --price-out"):
+        JudgeSettings(price_in=2.0)
 
 
 @pytest.mark.parametrize("header", [("Retry-After", "1"), ("retry-after-ms", "1000")])
