@@ -26,6 +26,7 @@ from evalkit_tasks.inf_streams import (
     spoken_from_records,
     write_merged,
 )
+from evalkit_tasks.inf_streams.merged import records_from_file
 from evalkit_tasks.inf_streams.rows import ContentRow
 from evalkit_tasks.inf_streams.windows import candidate_text, cut_windows, join_spans
 
@@ -182,8 +183,8 @@ def test_a_run_exported_and_imported_said_the_same(entries: list[tuple[str, int,
 
 def test_an_export_has_one_line_a_video_as_the_original_merges() -> None:
     records = [
-        record(20, "b ...", sample="a@20-30"),
-        record(10, "a ...", sample="a@10-20"),
+        record(11, "b ...", sample="a@11-12"),
+        record(10, "a ...", sample="a@10-11"),
         record(3, "c", video="0.mp4"),
     ]
     first, second = merged_rows(records)
@@ -191,12 +192,41 @@ def test_an_export_has_one_line_a_video_as_the_original_merges() -> None:
     assert second.raw == {
         "video": "a.mp4",
         "chunk_start": 10,
-        "chunk_end": 21,
+        "chunk_end": 12,
         "items": [
             {"response": "a", "start_time": 10.0, "end_time": 11.0},
-            {"response": "b", "start_time": 20.0, "end_time": 21.0},
+            {"response": "b", "start_time": 11.0, "end_time": 12.0},
         ],
     }
+
+
+def test_a_chunk_that_failed_is_no_silence_in_an_export() -> None:
+    records = [record(10, "a", sample="a@10-11"), record(30, "b", sample="a@30-31")]
+    rows = merged_rows(records)
+    assert [(row.start, row.end, len(row.said)) for row in rows] == [(10, 11, 1), (30, 31, 1)]
+    assert spoken_from_merged(rows, "merged_result.jsonl")[0].covered == spoken_from_records(records).covered
+
+
+def test_a_file_imported_as_a_run_says_and_covers_what_the_file_does(tmp_path: Path) -> None:
+    """Items of the GPT baseline have no start; an ending that the original left is not cut on the way."""
+    rows = [
+        {"video": "a.mp4", "chunk_start": 10, "chunk_end": 40,
+         "items": [{"end_time": 20, "response": "one"}, {"end_time": 30, "response": "they wait ..."}]},
+        {"video": "a.mp4", "chunk_start": 50, "chunk_end": 60, "items": []},
+        {"video": "b.mp4", "chunk_start": 0, "chunk_end": 9,
+         "items": [{"response": "late", "start_time": 4.0, "end_time": 5.0}]},
+    ]  # fmt: skip
+    path = tmp_path / "merged_result.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    records, _ = records_from_file(path)
+    given, imported = spoken_from_file(path)[0], spoken_from_records(records)
+    assert imported.covered == given.covered == {"a.mp4": ((10, 40), (50, 60)), "b.mp4": ((0, 9),)}
+    assert [(one.video, one.end, one.text) for one in imported.said if one.text] == [
+        (one.video, one.end, one.text) for one in given.said
+    ]
+    assert [(one.start, one.end, one.text) for one in records if one.sample == "a@10"] == [
+        (10, 20, "one"), (20, 30, "they wait ... ..."), (30, 40, "")
+    ]  # fmt: skip
 
 
 def test_text_doubled_by_a_second_merge_counts_once_and_is_named() -> None:
@@ -235,6 +265,7 @@ def test_two_texts_for_one_second_are_kept_and_named() -> None:
         ('{"video": "a", "chunk_start": 0, "chunk_end": 1, "items": [{"response": "x"}]}', "end_time"),
         ('{"video": "a", "chunk_start": 0, "chunk_end": 1, "items": [{"end_time": 1}]}', "no response"),
         ('{"video": "a", "chunk_start": 0, "chunk_end": NaN, "items": []}', "'chunk_end'"),
+        ('{"video": "a", "chunk_start": 0, "chunk_end": 1' + "0" * 400 + ', "items": []}', "'chunk_end'"),
     ],
 )
 def test_a_line_that_is_no_merged_result_is_named(tmp_path: Path, line: str, fault: str) -> None:

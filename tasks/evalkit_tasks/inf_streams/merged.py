@@ -13,7 +13,7 @@ __all__ = [
 ]
 
 import json
-import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,9 @@ from typing import Any
 from evalkit.errors import DataError
 from evalkit.records import AnswerRecord, write_atomic
 from evalkit.tasks import Problem
-from evalkit_tasks.inf_streams.windows import Said, Spoken, cut_ending, join_spans
+from evalkit_tasks.inf_streams.prompts import ENDING
+from evalkit_tasks.inf_streams.rows import LATEST
+from evalkit_tasks.inf_streams.windows import Said, Spoken, cut_ending, join_spans, spoken_from_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +88,16 @@ def write_merged(path: Path, rows: Iterable[MergedRow]) -> None:
 
 
 def merged_rows(records: Iterable[AnswerRecord]) -> list[MergedRow]:
-    """Return a run's narration as the original would have merged it: one row a video, sorted by its name.
+    """Return a run's narration as the original would have merged it, sorted by the videos' names.
 
-    Seconds that failed have no item. The ending `` ...`` is cut from each response; nothing else is changed.
+    A video has one row, or several where a part of it was not narrated. Seconds that failed have no item. The
+    ending `` ...`` is cut from each response; nothing else is changed.
     """
     by_video: defaultdict[str, list[AnswerRecord]] = defaultdict(list)
     for record in records:
         if record.kind == "narration" and record.status == "ok":
             by_video[record.cluster].append(record)
-    return [_merged(video, seconds) for video, seconds in sorted(by_video.items())]
+    return [row for video, seconds in sorted(by_video.items()) for row in _merged(video, seconds)]
 
 
 def spoken_from_merged(rows: Sequence[MergedRow], file: str) -> tuple[Spoken, list[Problem]]:
@@ -126,29 +129,54 @@ def spoken_from_file(path: Path) -> tuple[Spoken, list[Problem]]:
 def records_from_file(path: Path) -> tuple[list[AnswerRecord], list[Problem]]:
     """Read a ``merged_result.jsonl`` as records, so that it can be judged like a run.
 
+    A stretch that was narrated without a break is a sample. What a chunk covers beyond its items, and an item of
+    the GPT baseline, which tells only when it ends, are filled up: from the end of the item before, or from the
+    chunk's start.
+
     Args:
         path: The file.
 
     Returns:
-        One record per item, each video's from its chunk's start to its end, and what was doubled.
+        One record per item and per silent stretch of a chunk, and what was doubled.
     """
     spoken, problems = spoken_from_file(path)
+    said: defaultdict[tuple[str, int], list[Said]] = defaultdict(list)
+    for item in spoken.said:
+        starts = [start for start, _ in spoken.covered[item.video]]
+        said[item.video, max(bisect_left(starts, item.end) - 1, 0)].append(item)
     records: list[AnswerRecord] = []
-    for number, said in enumerate(spoken.said):
-        start = said.end if said.start is None else said.start
+    for video, spans in spoken.covered.items():
+        stem = PurePath(video).stem
+        for place, (start, end) in enumerate(spans):
+            sample = stem if len(spans) == 1 else f"{stem}@{start:g}"
+            records += _filled(sample, video, said[video, place], start, end)
+    return records, problems
+
+
+def _filled(sample: str, video: str, said: Sequence[Said], start: float, end: float) -> list[AnswerRecord]:
+    """Return the records of one stretch, without a gap at its ends."""
+    items = [(item.start, item.end, item.text) for item in said]
+    if items and items[0][0] is not None and items[0][0] > start:
+        items.insert(0, (start, items[0][0], ""))
+    if not items or items[-1][1] < end:
+        items.append((None, end, ""))
+    records: list[AnswerRecord] = []
+    for number, (begin, finish, text) in enumerate(items):
         records.append(
             AnswerRecord(
-                sample=PurePath(said.video).stem,
-                query=f"{PurePath(said.video).stem}@{number}",
+                sample=sample,
+                query=f"{sample}@{number}",
                 kind="narration",
-                at=said.end,
-                start=start,
-                end=said.end,
-                text=said.text,
-                cluster=PurePath(said.video).name,
+                at=finish,
+                start=min(start, finish) if begin is None else begin,
+                end=finish,
+                # A record is as the model gave it, and its ending is cut when it is read; here it is cut already.
+                text=text + ENDING if text.endswith(ENDING) else text,
+                cluster=PurePath(video).name,
             )
         )
-    return records, problems
+        start = finish
+    return records
 
 
 def _row(path: Path, number: int, line: bytes) -> MergedRow:
@@ -183,7 +211,7 @@ def _fault(raw: Any) -> str | None:
 
 
 def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LATEST
 
 
 def _said(video: str, item: Mapping[str, Any]) -> Said:
@@ -192,19 +220,24 @@ def _said(video: str, item: Mapping[str, Any]) -> Said:
     return Said(video, None if start is None else float(start), float(item["end_time"]), text)
 
 
-def _merged(video: str, seconds: Sequence[AnswerRecord]) -> MergedRow:
+def _merged(video: str, seconds: Sequence[AnswerRecord]) -> list[MergedRow]:
+    """Return a row for each stretch that was narrated without a break: between two rows nothing was said."""
     ordered = sorted(seconds, key=lambda record: record.end)
-    return MergedRow(
-        {
-            "video": video,
-            "chunk_start": int(min(record.start for record in ordered)),
-            "chunk_end": int(ordered[-1].end),
-            "items": [
-                {"response": cut_ending(record.text), "start_time": record.start, "end_time": record.end}
-                for record in ordered
-            ],
-        }
-    )
+    return [
+        MergedRow(
+            {
+                "video": video,
+                "chunk_start": int(start),
+                "chunk_end": int(end),
+                "items": [
+                    {"response": cut_ending(record.text), "start_time": record.start, "end_time": record.end}
+                    for record in ordered
+                    if start <= record.start and record.end <= end
+                ],
+            }
+        )
+        for start, end in spoken_from_records(seconds).covered[video]
+    ]
 
 
 def _one_row_a_chunk(rows: Iterable[MergedRow], file: str) -> tuple[list[MergedRow], list[Problem]]:

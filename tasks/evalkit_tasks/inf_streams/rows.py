@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["AnnotationFile", "ContentRow", "VideoRow", "phrase_before", "read_annotations"]
+__all__ = ["LATEST", "AnnotationFile", "ContentRow", "VideoRow", "phrase_before", "read_annotations"]
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from evalkit.tasks import Problem
+
+LATEST = 1e9
+"""No time in a file is as late, seconds (31 years)."""
 
 
 class ContentRow(NamedTuple):
@@ -164,12 +166,7 @@ def _content_row(index: int, entry: Any) -> ContentRow:
         raise _BadRowError(field, f"{field} is not [start, end, text]")
     start, end, text = entry[:3]
     for second in (start, end):
-        if (
-            isinstance(second, bool)
-            or not isinstance(second, int | float)
-            or not math.isfinite(second)
-            or second < 0
-        ):
+        if isinstance(second, bool) or not isinstance(second, int | float) or not 0 <= second < LATEST:
             raise _BadRowError(field, f"{field} has {second!r} where a time in seconds belongs")
     if not isinstance(text, str):
         raise _BadRowError(field, f"{field} has no text")
