@@ -37,6 +37,7 @@ def judge_pairs(
     *,
     model_name: str,
     baseline_name: str,
+    baseline_id: str = "",
     store: VerdictStore | None = None,
     progress: bool | None = None,
 ) -> list[VerdictRecord]:
@@ -47,6 +48,7 @@ def judge_pairs(
         judge: Who judges.
         model_name: Name of the model under test, for the records.
         baseline_name: Name of the other.
+        baseline_id: What tells it from others of that name.
         store: Where verdicts are appended as they come and found again; none keeps them in memory only.
         progress: Whether a bar is drawn on stderr; by default where stderr is a terminal.
 
@@ -61,7 +63,13 @@ def judge_pairs(
     """
     return asyncio.run(
         judge_pairs_async(
-            pairs, judge, model_name=model_name, baseline_name=baseline_name, store=store, progress=progress
+            pairs,
+            judge,
+            model_name=model_name,
+            baseline_name=baseline_name,
+            baseline_id=baseline_id,
+            store=store,
+            progress=progress,
         )
     )
 
@@ -72,12 +80,13 @@ async def judge_pairs_async(
     *,
     model_name: str,
     baseline_name: str,
+    baseline_id: str = "",
     store: VerdictStore | None = None,
     progress: bool | None = None,
 ) -> list[VerdictRecord]:
     """Do what `judge_pairs` does, inside a running event loop."""
     _check_ids(pairs)
-    recorder = _Recorder(model_name, baseline_name, judge.identity, store)
+    recorder = _Recorder(model_name, baseline_name, baseline_id, judge.identity, store)
     jobs = [
         _Job(2 * index + turn, pair, order, verdict_key(judge.provenance, pair, order))
         for index, pair in enumerate(pairs)
@@ -129,6 +138,7 @@ class _Recorder:
 
     model_name: str
     baseline_name: str
+    baseline_id: str
     judge: str
     store: VerdictStore | None
 
@@ -149,6 +159,7 @@ class _Recorder:
                 "end": job.pair.end,
                 "model_name": self.model_name,
                 "baseline_name": self.baseline_name,
+                "baseline_id": self.baseline_id,
                 "cached": True,
             }
         )
@@ -172,6 +183,7 @@ class _Recorder:
             judge=decision.judge,
             model_name=self.model_name,
             baseline_name=self.baseline_name,
+            baseline_id=self.baseline_id,
             prompt_tokens=decision.prompt_tokens,
             completion_tokens=decision.completion_tokens,
             cost=decision.cost,

@@ -7,19 +7,21 @@ __all__ = ["FallbackStore", "RecordStore", "VerdictStore"]
 import contextlib
 import fcntl
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar
 
 from evalkit.errors import UsageError
 from evalkit.records.jsonl import JsonlWriter, read_jsonl
 from evalkit.records.schema import FallbackRecord, VerdictRecord
 
 R = TypeVar("R", VerdictRecord, FallbackRecord)
+P = TypeVar("P", bound=Hashable)
 
 
-class RecordStore(Generic[R]):
+class RecordStore(ABC, Generic[R, P]):
     """A JSONL file of decisions.
 
     One that failed for want of a reply is not found again, so a re-run asks once more.
@@ -47,9 +49,9 @@ class RecordStore(Generic[R]):
         self._by_key: dict[str, R] = {record.key: record for record in records if record.error is None}
         self._written = {self._place(record) for record in records if record.error is None}
 
-    def _place(self, record: R) -> Hashable:
+    @abstractmethod
+    def _place(self, record: R) -> P:
         """Return what tells a record from one that lies there already."""
-        return record.key
 
     def _take_lock(self) -> contextlib.ExitStack:
         stack = contextlib.ExitStack()
@@ -112,8 +114,17 @@ class RecordStore(Generic[R]):
         self.close()
 
 
-class VerdictStore(RecordStore[VerdictRecord]):
-    """A ``verdicts.jsonl``; the same texts may stand there under several pairs.
+class _Place(NamedTuple):
+    model_name: str
+    baseline_name: str
+    baseline_id: str
+    pair: str
+    order: str
+    key: str
+
+
+class VerdictStore(RecordStore[VerdictRecord, _Place]):
+    """A ``verdicts.jsonl``; the same texts may stand there under several pairs and baselines.
 
     Args:
         path: The file.
@@ -122,11 +133,23 @@ class VerdictStore(RecordStore[VerdictRecord]):
     def __init__(self, path: Path) -> None:
         super().__init__(path, VerdictRecord, "verdicts")
 
-    def _place(self, record: VerdictRecord) -> Hashable:
-        return record.pair, record.order, record.key
+    def name_of_baseline(self, name: str, id_: str) -> str:
+        """Return what a baseline is called here: its name, with its id where another one bears the name already.
+
+        Args:
+            name: Its name.
+            id_: What tells it from others of that name.
+        """
+        known = {place.baseline_id for place in self._written if place.baseline_name == name}
+        return name if not known or id_ in known else f"{name}-{id_}"
+
+    def _place(self, record: VerdictRecord) -> _Place:
+        return _Place(
+            record.model_name, record.baseline_name, record.baseline_id, record.pair, record.order, record.key
+        )
 
 
-class FallbackStore(RecordStore[FallbackRecord]):
+class FallbackStore(RecordStore[FallbackRecord, str]):
     """A ``fallback.jsonl``.
 
     Args:
@@ -135,3 +158,6 @@ class FallbackStore(RecordStore[FallbackRecord]):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, FallbackRecord, "readings")
+
+    def _place(self, record: FallbackRecord) -> str:
+        return record.key

@@ -183,6 +183,7 @@ def common_judging(runs: Mapping[str, RunRecords], baseline: str | None, judge: 
         if (baseline is None or one[0] == baseline) and judge in (None, one[1], one[1].partition(" (")[0])
     }
     if len(common) == 1:
+        _require_one_baseline(runs, next(iter(common)))
         return common.pop()
     each = "; ".join(
         f"{label}: " + ", ".join(f"{base} by {by}" for base, by in sorted(judgings))
@@ -193,6 +194,19 @@ def common_judging(runs: Mapping[str, RunRecords], baseline: str | None, judge: 
             f"the runs were not judged against one baseline by one judge ({each}): judge them against the same"
         )
     raise UsageError(f"the runs were judged more than once ({each}): choose with --baseline and --judge")
+
+
+def _require_one_baseline(runs: Mapping[str, RunRecords], judging: tuple[str, str]) -> None:
+    ids = {
+        label: {one.baseline_id for one in records.verdicts if (one.baseline_name, one.judge) == judging}
+        for label, records in runs.items()
+    }
+    if len(set.union(*ids.values())) > 1:
+        each = "; ".join(f"{label}: {', '.join(sorted(found))}" for label, found in ids.items())
+        raise DataError(
+            f"the runs were judged against different baselines of the name {judging[0]} ({each}): judge them "
+            "against the same"
+        )
 
 
 def judged_windows(records: RunRecords, baseline: str, judge: str) -> list[PairOutcome]:

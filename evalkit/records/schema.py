@@ -113,7 +113,8 @@ class VerdictRecord(_Record):
     """One judgement of one pair in one order (``verdicts.jsonl``).
 
     ``order`` is ``ab`` where the model under test stood first. ``vote`` is the slot the judge chose;
-    ``winner`` the side. ``key`` identifies judge, prompt, texts, order and settings.
+    ``winner`` the side. ``key`` identifies judge, prompt, texts, order and settings; ``baseline_id`` the run or
+    file of the other side, which shares its name with others.
     """
 
     v: int = SCHEMA_VERSION
@@ -131,6 +132,7 @@ class VerdictRecord(_Record):
     judge: str
     model_name: str
     baseline_name: str
+    baseline_id: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None

@@ -57,6 +57,11 @@ class Contest:
     pairs: tuple[JudgedPair, ...]
 
     @property
+    def baseline_id(self) -> str:
+        """What tells the baseline from others of its name; empty where the records do not say."""
+        return next((vote.baseline_id for pair in self.pairs for vote in pair.votes), "")
+
+    @property
     def offline(self) -> bool:
         """Whether the judge is the built-in word overlap, which is no language model."""
         return self.judge.startswith("overlap")

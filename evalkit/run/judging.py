@@ -144,9 +144,17 @@ def judge_run(request: JudgeRequest, notify: Callable[[str], None]) -> JudgeSumm
     store = VerdictStore(folder.verdicts_path)
     for warning in store.warnings:
         notify(f"warning: {warning}")
+    baseline = store.name_of_baseline(paired.baseline_name, paired.baseline_id)
+    if baseline != paired.baseline_name:
+        notify(f"{folder.path} was judged against another {paired.baseline_name} before: this one is {baseline}")
     try:
         verdicts = judge_pairs(
-            paired.pairs, judge, model_name=manifest.model, baseline_name=paired.baseline_name, store=store
+            paired.pairs,
+            judge,
+            model_name=manifest.model,
+            baseline_name=baseline,
+            baseline_id=paired.baseline_id,
+            store=store,
         )
     except KeyboardInterrupt:
         notify(f"verdicts so far are kept in {folder.verdicts_path}: the same evalkit judge goes on from there")
@@ -157,7 +165,7 @@ def judge_run(request: JudgeRequest, notify: Callable[[str], None]) -> JudgeSumm
     if not mismatches:
         return summary
     mark = _NOT_COMPARABLE + describe_mismatches(mismatches)
-    _warn_in_manifest(folder, f"against {paired.baseline_name}: {mark}")
+    _warn_in_manifest(folder, f"against {baseline}: {mark}")
     return replace(summary, notes=(mark, *summary.notes))
 
 

@@ -216,18 +216,22 @@ def _contests_of(run: Run, runs: Sequence[Run]) -> list[Contest]:
     """Return a run's contests, both sides named by the labels of the runs given."""
     found = contests(run.records.verdicts, run.label)
     return [
-        Contest(run.label, _baseline_label(run, contest.baseline, runs), contest.judge, contest.pairs)
-        for contest in found
+        Contest(run.label, _baseline_label(run, contest, runs), contest.judge, contest.pairs) for contest in found
     ]
 
 
-def _baseline_label(run: Run, baseline: str, runs: Sequence[Run]) -> str:
-    """Return what a baseline is called here.
+def _baseline_label(run: Run, contest: Contest, runs: Sequence[Run]) -> str:
+    """Return what a baseline is called here: as the run given that it is, else so that no other bears its name.
 
     Raises:
         UsageError: Two of the runs given bear its name, or only the run that was judged against it does.
     """
-    namesakes = [other for other in runs if other.records.name == baseline and other is not run]
+    id_ = contest.baseline_id
+    baseline = contest.baseline.removesuffix(f"-{id_}") if id_ else contest.baseline
+    named = [other for other in runs if other.records.name == baseline and other is not run]
+    namesakes = [other for other in named if other.records.manifest.fingerprint_digest.startswith(id_)]
+    if named and not namesakes:
+        return f"{baseline}-{id_}"
     if len(namesakes) > 1:
         names = ", ".join(other.label for other in namesakes)
         raise UsageError(

@@ -248,12 +248,14 @@ class Pairing:
     Args:
         pairs: What a judge compares.
         baseline_name: What the other side is called.
+        baseline_id: What tells it from others of that name: the start of a fingerprint or of a file's digest.
         uncovered: Windows that one side does not cover, by name; they are counted, not dropped.
         notes: What a reader should know, one line each.
     """
 
     pairs: tuple[Pair, ...]
     baseline_name: str
+    baseline_id: str
     uncovered: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -164,7 +164,7 @@ def test_a_file_as_the_other_side_is_judged_with_a_word_on_what_was_not_checked(
     code, out, err = evalkit("judge", runs[0], "--against", file, "--judge", "overlap", "--json")
     assert code == 0, err
     assert "names no settings" in err
-    assert json.loads(out)["baseline"] == "merged_result"
+    assert json.loads(out)["baseline"] == tmp_path.name
 
 
 def test_a_run_against_itself_ties_throughout_and_is_named_as_such(runs: tuple[Path, Path], evalkit: Call) -> None:

@@ -278,6 +278,15 @@ def test_runs_judged_against_different_baselines_are_refused(tmp_path):
         compared(*folders)
 
 
+def test_runs_judged_against_two_baselines_of_one_name_are_refused(tmp_path):
+    folders = [narration_run(tmp_path / name, name, fingerprint=SAME) for name in ("a", "b")]
+    for folder, id_ in zip(folders, ("11111111", "22222222"), strict=True):
+        path = folder / "verdicts.jsonl"
+        path.write_text(path.read_text().replace('"baseline_id":""', f'"baseline_id":"{id_}"'))
+    with pytest.raises(DataError, match="different baselines of the name baseline"):
+        compared(*folders)
+
+
 def test_windows_that_tie_in_all_runs_are_no_difference(tmp_path):
     folders = [narration_run(tmp_path / name, name, fingerprint=SAME) for name in ("a", "b")]
     for folder in folders:

@@ -346,3 +346,21 @@ def test_a_missing_or_empty_file_of_labels_says_so(three, tmp_path, capsys):
 @pytest.mark.parametrize("words", [("--draws", "0"), ("--seed", "-1"), ("--draws", "many"), ("--anchr", "C")])
 def test_options_out_of_range_are_one_line(three, capsys, words):
     refused(capsys, *three, *words)
+
+
+def test_the_fingerprint_says_which_of_two_namesakes_was_the_baseline(tmp_path, capsys):
+    named = [judged(tmp_path / f"c{k}", "C", fingerprint={"policy": "one", "model": k}) for k in (1, 2)]
+    digest = json.loads((named[1] / "run.json").read_text())["fingerprint_digest"]
+    verdicts = [
+        one.model_copy(update={"baseline_id": digest[:8]}) for one in votes("A", "C", [WIN, LOSS, WIN, TIE])
+    ]
+    a = judged(tmp_path / "a", "A", verdicts)
+    b = judged(tmp_path / "b", "B", [one.model_copy(update={"baseline_id": "00000000"}) for one in verdicts])
+    baselines = []
+    for run in (a, b):
+        (ranking,) = ranked(capsys, run, *named, "--allow-mismatch")["rankings"]
+        baselines += [contest["baseline"] for contest in ranking["contests"]]
+    known, stranger = baselines
+    assert known.startswith("C ")
+    assert digest[:8] in known
+    assert stranger == "C-00000000"

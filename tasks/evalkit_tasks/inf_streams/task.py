@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["InfStreams"]
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -63,13 +64,16 @@ class InfStreams:
         if (baseline / "run.json").exists() or baseline.is_dir():
             other = read_run(baseline, ticks=False)
             name, said = other.name, spoken_from_records(other.answers)
+            digest = other.manifest.fingerprint_digest
         else:
             said, found = spoken_from_file(baseline)
-            name, problems = baseline.stem, (*problems, *found)
+            name, problems = _name_of_file(baseline), (*problems, *found)
+            digest = hashlib.sha256(baseline.read_bytes()).hexdigest()
         judged, uncovered = pairs(spoken_from_records(read_run(test, ticks=False).answers), said, windows)
         notes = [problem.message for problem in problems]
         notes += [f"window {missing.window.id} is not judged: {missing.reason}" for missing in uncovered]
-        return Pairing(tuple(judged), name, tuple(missing.window.id for missing in uncovered), tuple(notes))
+        missing = tuple(one.window.id for one in uncovered)
+        return Pairing(tuple(judged), name, digest[:8], missing, tuple(notes))
 
     def read_predictions(
         self, format: str, paths: Sequence[Path], data: Path | None
@@ -96,6 +100,12 @@ class InfStreams:
             UsageError: Always.
         """
         _judged_not_scored()
+
+
+def _name_of_file(path: Path) -> str:
+    """Return the file's name, or its folder's where it has the name that the original gives to all of them."""
+    folder = path.resolve().parent.name
+    return folder if path.name == InfStreams.output_name and folder else path.stem
 
 
 def _judged_not_scored() -> NoReturn:
