@@ -6,6 +6,7 @@ __all__ = ["LoadRequest", "checkpoint_revision", "load_backbone", "resolve_devic
 
 import hashlib
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,10 @@ _ARCHITECTURES: dict[str, tuple[str, Callable[[Any, TextCodec, LoadRequest], Bac
 
 def _from_transformers(request: LoadRequest) -> tuple[Any, Any]:
     import transformers
+    from safetensors import SafetensorError
 
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
     for library in ("transformers", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.ERROR)
     name = request.checkpoint
@@ -152,11 +156,24 @@ def _from_transformers(request: LoadRequest) -> tuple[Any, Any]:
         raise ModelError(f"checkpoint {name} is a {config.model_type!r} model; evalkit runs {known}")
     try:
         network_class = getattr(transformers, _ARCHITECTURES[config.model_type][0])
-        network = network_class.from_pretrained(name, dtype="auto", attn_implementation=request.attention)
+        network, found = network_class.from_pretrained(
+            name,
+            dtype="auto",
+            attn_implementation=request.attention,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"checkpoint {name} cannot be loaded: {reason}") from error
+    # What the files do not hold, or in another shape, transformers draws at random and reports in a log line.
+    missing = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
+    if missing:
+        raise ModelError(
+            f"checkpoint {name} lacks {len(missing)} of its weights, such as {missing[0]}: "
+            "it is damaged, downloaded in part, or another model's"
+        )
     return network.eval(), tokenizer
 
 
