@@ -50,8 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print and draw."""
-    if min(args.seconds, args.tokens, args.repeats) < 1:
-        raise UsageError("bench needs --seconds, --tokens and --repeats of at least 1")
+    _check_numbers(args)
     out = _folder(args.out)
     if args.compress is not None:
         return _bench_compression(args, out)
@@ -60,17 +59,34 @@ def run(args: argparse.Namespace) -> int:
     return _bench_models(args, out)
 
 
+def _check_numbers(args: argparse.Namespace) -> None:
+    """Refuse what no stream can be made of, before anything is loaded or written."""
+    from evalkit.stream import FrameSchedule
+
+    if min(args.seconds, args.tokens, args.repeats) < 1:
+        raise UsageError("bench needs --seconds, --tokens and --repeats of at least 1")
+    for option, value in (("--seed", args.seed), ("--previous-words", args.previous_words)):
+        if value < 0:
+            raise UsageError(f"{option} must be 0 or more, not {value}")
+    try:
+        FrameSchedule(0, args.seconds, args.fps)
+    except UsageError as error:
+        raise UsageError(f"--fps {args.fps:g}: {error}") from error
+
+
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if not names:
         raise UsageError("--models names no model")
+    if len(set(names)) < len(names):
+        raise UsageError("--models names a model twice: each has one folder of records")
     return names
 
 
 def _folder(named: str | None) -> Path:
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     out = Path(named) if named else Path("runs") / "bench" / stamp
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out} exists and is not an empty folder")
     return out
 
@@ -146,7 +162,7 @@ def _bench_models(args: argparse.Namespace, out: Path) -> int:
 
 def _size(text: str) -> tuple[int, int]:
     width, cross, height = text.partition("x")
-    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
+    if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise UsageError(f"--size wants WIDTHxHEIGHT in pixels, such as 504x280, not {text!r}")
     if int(width) % 28 or int(height) % 28:
         raise UsageError(f"--size {text}: both sides must be multiples of 28 pixels")

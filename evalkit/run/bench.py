@@ -133,14 +133,15 @@ def bench_models(request: BenchRequest, out: Path) -> list[Path]:
 
 
 def _bench(model: CachedModel, spec: CompressionSpec, request: BenchRequest, path: Path) -> Path:
+    # What can refuse the request comes before the folder: a refused one leaves nothing behind.
+    schedule = FrameSchedule(0, request.seconds, request.fps)
+    source = SyntheticFrames(model.frame_size(*request.size), request.seed)
+    session = model.open(_session_request(request))
+    manifest = _manifest(model, spec, request)
     path.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(path)
-    manifest = _manifest(model, spec, request)
     folder.write_manifest(manifest)
-    session = model.open(_session_request(request))
-    schedule = FrameSchedule(0, request.seconds, request.fps)
     bar: tqdm[Never] = tqdm(total=len(schedule), desc=model.name, unit="s", disable=not sys.stderr.isatty())
-    source = SyntheticFrames(model.frame_size(*request.size), request.seed)
     with JsonlWriter[TickRecord](folder.ticks_path) as ticks, FrameFeed(schedule, source) as feed, bar:
         try:
             for chunk in feed:
@@ -194,7 +195,9 @@ def _manifest(model: CachedModel, spec: CompressionSpec, request: BenchRequest) 
 
 
 def bench_json(folders: Sequence[Path]) -> dict[str, Any]:
-    """Return the figures of bench runs, seconds and MiB.
+    """Return the figures of bench runs, times in seconds and memory in MiB.
+
+    ``seconds`` beside ``models`` is the length of the stream asked for; that of a model is how far it came.
 
     Args:
         folders: What `bench_models` returned.
@@ -203,8 +206,10 @@ def bench_json(folders: Sequence[Path]) -> dict[str, Any]:
     from evalkit.report import summarize_ticks
 
     models: dict[str, Any] = {}
+    asked = 0
     for path in folders:
         run = read_run(path)
+        asked = max(asked, run.manifest.fingerprint["seconds"])
         summary = summarize_ticks(run.manifest.model, run.ticks)
         stages = {
             stage: sum(getattr(tick.stages, stage) for tick in run.ticks) / len(run.ticks) if run.ticks else None
@@ -222,4 +227,4 @@ def bench_json(folders: Sequence[Path]) -> dict[str, Any]:
             "failed": [failure.reason for failure in run.manifest.failed],
             "records": str(path),
         }
-    return {"models": models}
+    return {"models": models, "seconds": asked}

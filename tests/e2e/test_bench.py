@@ -1,0 +1,74 @@
+"""`evalkit bench`: figures of every model on the same frames, and nothing left behind by a refused request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from evalkit.errors import UsageError
+from evalkit.run.bench import BenchRequest, bench_models
+
+Call = Callable[..., tuple[int, str, str]]
+BENCH = ("bench", "--models", "full", "--checkpoint", "tiny", "--seconds", "2", "--size", "84x56", "--tokens", "3")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--seed", "-1"], "--seed must be 0 or more, not -1"),
+        (["--previous-words", "-1"], "--previous-words must be 0 or more, not -1"),
+        (["--fps", "0"], "--fps 0: fps must lie in 0.1 to 30, not 0"),
+        (["--fps", "100"], "--fps 100: fps must lie in 0.1 to 30, not 100"),
+        (["--fps", "nan"], "--fps nan"),
+        (["--seconds", "0"], "bench needs --seconds, --tokens and --repeats of at least 1"),
+        (["--size", "84x57"], "--size 84x57: both sides must be multiples of 28 pixels"),
+        (["--size", "8²x56"], "--size wants WIDTHxHEIGHT"),
+        (["--models", "full,sliding,full"], "--models names a model twice"),
+        (["--models", "full,slidin"], "did you mean 'sliding'?"),
+        (["--compress", "stc", "--seed", "-1"], "--seed must be 0 or more, not -1"),
+        (["--compress", "stc", "--fps", "0"], "--fps 0: fps must lie in 0.1 to 30, not 0"),
+    ],
+)
+def test_a_request_no_stream_can_be_made_of_is_one_line_and_leaves_nothing(
+    words: list[str], said: str, tmp_path: Path, evalkit: Call
+) -> None:
+    code, out, err = evalkit(*BENCH, *words)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert said in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path, evalkit: Call) -> None:
+    (tmp_path / "taken").write_text("mine")
+    code, _, err = evalkit(*BENCH, "--out", "taken")
+    assert (code, err) == (2, "evalkit: --out taken exists and is not an empty folder\n")
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_call_with_an_impossible_rate_leaves_no_folder_either(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="fps must lie in"):
+        bench_models(BenchRequest(("full",), "tiny", 2, (84, 56), fps=0), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_json_has_the_promised_figures_of_each_model_and_the_length_of_the_stream(
+    evalkit: Call, tmp_path: Path
+) -> None:
+    code, out, _ = evalkit(*BENCH, "--out", "bench", "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert result["seconds"] == 2
+    assert result["models"].keys() == {"full"}
+    full = result["models"]["full"]
+    assert full["seconds"] == 2
+    assert full["per_second"].keys() >= {"p50", "p95", "p99", "max"}
+    assert full["per_token"] > 0
+    assert full["stages"]["prefill"] > 0
+    assert full["cache_tokens"] > 1100
+    assert full["peak_memory_mib"] > 0
+    manifest = json.loads((tmp_path / "bench" / "full" / "run.json").read_text())
+    assert manifest["status"] == "done"
