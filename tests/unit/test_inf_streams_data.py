@@ -128,6 +128,7 @@ def test_times_the_wrong_way_round_are_swapped_and_listed_with_their_line(tmp_pa
         (row(content=[[0, True, "b"]]), "content[0]"),
         (row(content=[[0, -1, "b"]]), "content[0]"),
         (row(content=[[0, 1, 5]]), "content[0]"),
+        (row(content=[[0, 10**400, "b"]]), "content[0]"),
         (row(content=[[0, 1]]), "content[0]"),
         ('{"video": "a.mp4", "content": [[0, NaN, "b"]]}', "content[0]"),
         (row(title=3), "title"),
@@ -146,6 +147,15 @@ def test_a_second_row_of_a_video_is_refused(tmp_path: Path) -> None:
     loaded = task.load(data, settings())
     assert len(loaded.samples) == 1
     assert [(problem.kind, problem.line) for problem in loaded.problems] == [("duplicate", 2)]
+
+
+def test_videos_that_differ_in_their_suffix_alone_are_samples_and_windows_of_their_own(tmp_path: Path) -> None:
+    names = ("a.mp4", "a.mkv", "b.mp4")
+    path = folder(tmp_path, [row(name) for name in names], [clip(10, 20, name) for name in names], names)
+    assert [sample.id for sample in task.load(path, settings()).samples] == ["a.mp4", "a.mkv", "b"]
+    windows, problems = load_windows(path)
+    assert [window.id for window in windows] == ["a.mp4:10-20", "a.mkv:10-20", "b:10-20"]
+    assert problems == ()
 
 
 def test_missing_files_are_named_with_the_way_to_get_them(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ __all__ = [
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field
@@ -27,7 +27,7 @@ from evalkit.errors import DataError, UsageError
 from evalkit.stream import Narration, StreamSample
 from evalkit.tasks import Problem, TaskData, TaskSettings
 from evalkit_tasks.inf_streams.prompts import QUERY
-from evalkit_tasks.inf_streams.rows import AnnotationFile, VideoRow, phrase_before, read_annotations
+from evalkit_tasks.inf_streams.rows import AnnotationFile, VideoRow, phrase_before, read_annotations, short_names
 from evalkit_tasks.inf_streams.windows import Window, windows_from_rows
 
 METADATA_NAME: Final = "eval_all_metadata.jsonl"
@@ -155,9 +155,13 @@ def load_samples(data: Path, settings: InfStreamsSettings) -> TaskData:
         raise DataError(f"Inf-Streams-Eval: {data} has none of its videos ({names}); {HOW_TO_GET}", path=data)
     samples: list[StreamSample] = []
     problems = [*contents.problems, *(_missing_video(row) for row in absent)]
+    called = short_names(row.name for row in contents.metadata)
     for row in contents.metadata:
         spans = _spans(row.end, settings)
-        samples += [_sample(data, row, span, settings, alone=len(spans) == 1) for span in spans]
+        whole = settings.chunk_seconds is None and len(spans) == 1
+        for start, end in spans:
+            id_ = called[row.name] if whole else f"{called[row.name]}@{start}-{end}"
+            samples.append(_sample(id_, video_path(data, row.video), row, (start, end), settings))
         if not spans:
             problems.append(_too_short(row, settings.start_seconds))
     if not samples:
@@ -215,14 +219,12 @@ def _spans(end: int, settings: InfStreamsSettings) -> list[tuple[int, int]]:
 
 
 def _sample(
-    data: Path, row: VideoRow, span: tuple[int, int], settings: InfStreamsSettings, *, alone: bool
+    id_: str, video: Path, row: VideoRow, span: tuple[int, int], settings: InfStreamsSettings
 ) -> StreamSample:
     start, end = span
-    stem = PurePosixPath(row.name).stem
-    infinite = settings.chunk_seconds is None
     return StreamSample(
-        id=stem if infinite and alone else f"{stem}@{start}-{end}",
-        video=video_path(data, row.video),
+        id=id_,
+        video=video,
         start=float(start),
         end=float(end),
         fps=settings.fps,
@@ -232,7 +234,11 @@ def _sample(
             reference=tuple((word.start, word.end, word.text) for word in row.content if start < word.end <= end),
         ),
         cluster=row.name,
-        tags={"task": "inf-streams", "title": row.title, "mode": "infinite" if infinite else "chunk"},
+        tags={
+            "task": "inf-streams",
+            "title": row.title,
+            "mode": "chunk" if settings.chunk_seconds else "infinite",
+        },
     )
 
 

@@ -24,7 +24,7 @@ from evalkit.errors import DataError
 from evalkit.records import AnswerRecord, write_atomic
 from evalkit.tasks import Problem
 from evalkit_tasks.inf_streams.prompts import ENDING
-from evalkit_tasks.inf_streams.rows import LATEST
+from evalkit_tasks.inf_streams.rows import LATEST, short_names
 from evalkit_tasks.inf_streams.windows import Said, Spoken, cut_ending, join_spans, spoken_from_records
 
 
@@ -144,9 +144,10 @@ def records_from_file(path: Path) -> tuple[list[AnswerRecord], list[Problem]]:
     for item in spoken.said:
         starts = [start for start, _ in spoken.covered[item.video]]
         said[item.video, max(bisect_left(starts, item.end) - 1, 0)].append(item)
+    called = short_names(PurePath(video).name for video in spoken.covered)
     records: list[AnswerRecord] = []
     for video, spans in spoken.covered.items():
-        stem = PurePath(video).stem
+        stem = called[PurePath(video).name]
         for place, (start, end) in enumerate(spans):
             sample = stem if len(spans) == 1 else f"{stem}@{start:g}"
             records += _filled(sample, video, said[video, place], start, end)

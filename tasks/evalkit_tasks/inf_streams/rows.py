@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["LATEST", "AnnotationFile", "ContentRow", "VideoRow", "phrase_before", "read_annotations"]
+__all__ = [
+    "LATEST",
+    "AnnotationFile",
+    "ContentRow",
+    "VideoRow",
+    "phrase_before",
+    "read_annotations",
+    "short_names",
+]
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -200,3 +209,10 @@ def _mended(file: str, row: VideoRow, index: int) -> Problem:
         field=f"content[{index}]",
         item=row.name,
     )
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Return what each video file is called: without its suffix, unless another one is called so too."""
+    stems = {name: PurePosixPath(name).stem for name in names}
+    alike = Counter(stems.values())
+    return {name: stem if alike[stem] == 1 else name for name, stem in stems.items()}

@@ -21,14 +21,13 @@ __all__ = [
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Final, Literal
 
 from evalkit.judge.pairs import Pair
 from evalkit.records import AnswerRecord
 from evalkit.tasks import Problem
 from evalkit_tasks.inf_streams.prompts import ENDING
-from evalkit_tasks.inf_streams.rows import ContentRow, VideoRow
+from evalkit_tasks.inf_streams.rows import ContentRow, VideoRow, short_names
 
 WINDOW_SECONDS: Final = 100
 MIN_WORDS: Final = 200
@@ -123,13 +122,20 @@ def windows_from_rows(rows: Iterable[VideoRow], file: str) -> tuple[tuple[Window
     Returns:
         The windows in file order, and the rows refused: no length, or a window that stands there twice.
     """
+    rows = list(rows)
+    called = short_names(row.name for row in rows)
     windows: dict[str, Window] = {}
     problems: list[Problem] = []
     for row in rows:
-        stem = PurePosixPath(row.name).stem
         reference = "\n".join(entry.text for entry in row.content)
         window = Window(
-            f"{stem}:{row.start}-{row.end}", row.name, row.start, row.end, reference, row.title, row.line
+            f"{called[row.name]}:{row.start}-{row.end}",
+            row.name,
+            row.start,
+            row.end,
+            reference,
+            row.title,
+            row.line,
         )
         if window.end <= window.start:
             message = f"window refused: it goes from {window.start} s to {window.end} s"
