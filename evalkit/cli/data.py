@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         from evalkit.run.imported import import_outputs
 
         for problem in import_outputs(task, Path(args.file), args.model, args.data, Path(args.out)):
-            note(f"{problem.kind}: {problem.message}")
+            note(f"{problem.kind}: {problem}")
         say(f"run folder: {args.out}")
         return EXIT_DONE
     if args.action == "demo":

@@ -59,6 +59,11 @@ class Problem:
     field: str | None = None
     item: str | None = None
 
+    def __str__(self) -> str:
+        """Return the message after file and line, where they are known."""
+        place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
+        return f"{place}: {self.message}" if place else self.message
+
 
 @dataclass(frozen=True, slots=True)
 class TaskData:

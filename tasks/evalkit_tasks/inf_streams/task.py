@@ -70,7 +70,7 @@ class InfStreams:
             name, problems = _name_of_file(baseline), (*problems, *found)
             digest = hashlib.sha256(baseline.read_bytes()).hexdigest()
         judged, uncovered = pairs(spoken_from_records(read_run(test, ticks=False).answers), said, windows)
-        notes = [problem.message for problem in problems]
+        notes = [str(problem) for problem in problems]
         notes += [f"window {missing.window.id} is not judged: {missing.reason}" for missing in uncovered]
         missing = tuple(one.window.id for one in uncovered)
         return Pairing(tuple(judged), name, digest[:8], missing, tuple(notes))
