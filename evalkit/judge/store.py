@@ -101,6 +101,8 @@ class RecordStore(ABC, Generic[R, P]):
         """Close the file and let others write it."""
         with contextlib.suppress(OSError):
             self._writer.close()
+            if not self.path.stat().st_size:
+                self.path.unlink()  # nothing was decided: no trace of it is left
         self._lock.close()
 
     def __enter__(self) -> Self:

@@ -149,6 +149,34 @@ def test_a_broken_line_is_named_with_its_number(tmp_path: Path) -> None:
         VerdictStore(path)
 
 
+def test_where_nothing_was_decided_no_file_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.jsonl"
+    VerdictStore(path).close()
+    assert not path.exists()
+    judged([PAIR], FirstSlotJudge(), path)
+    VerdictStore(path).close()
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_another_baseline_of_a_name_is_called_by_its_id_too(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.jsonl"
+    with VerdictStore(path) as store:
+        assert store.name_of_baseline("b", "one") == "b"
+        judge_pairs([PAIR], FirstSlotJudge(), model_name="m", baseline_name="b", baseline_id="one", store=store)
+    with VerdictStore(path) as store:
+        names = [store.name_of_baseline("b", id_) for id_ in ("one", "two")]
+        assert names == ["b", "b-two"]
+        again = FirstSlotJudge()
+        judge_pairs([PAIR], again, model_name="m", baseline_name="b-two", baseline_id="two", store=store)
+    assert again.asked == []
+    assert [json.loads(line)["baseline_name"] for line in path.read_text().splitlines()] == [
+        "b",
+        "b",
+        "b-two",
+        "b-two",
+    ]
+
+
 def test_two_runs_cannot_write_one_file(tmp_path: Path) -> None:
     path = tmp_path / "verdicts.jsonl"
     with VerdictStore(path), pytest.raises(UsageError, match="another run is writing verdicts there"):
