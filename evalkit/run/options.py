@@ -7,6 +7,7 @@ __all__ = ["RunOptions", "SettingGroups", "apply_settings", "merge_options", "pa
 import dataclasses
 import difflib
 import json
+import re
 import tomllib
 import types
 import typing
@@ -145,29 +146,67 @@ def parse_assignment(text: str) -> tuple[str, Setting]:
 def read_config(path: Path, names: Iterable[str]) -> dict[str, Any]:
     """Read options from a TOML file: option names at the top, settings in tables by group.
 
+    ``name`` in the table ``[task]`` is the option ``task``: TOML has no file with both a key and a table ``task``.
+
     Args:
         path: The file.
         names: Option names that exist.
 
     Raises:
-        UsageError: The file cannot be read or names an option that does not exist.
+        UsageError: The file cannot be read, names an option that does not exist, or has a list or table where one
+            value is wanted.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path}: {error}") from error
+    content = _toml(path)
     known = set(names) - {"settings"}
     options: dict[str, Any] = {}
     settings: dict[str, Setting] = {}
     for key, value in content.items():
         name = key.replace("-", "_")
         if isinstance(value, dict):
-            settings |= {f"{key}.{inner}": setting for inner, setting in value.items()}
+            table = dict(value)
+            if key == "task" and "name" in table:
+                options["task"] = table.pop("name")
+            for inner, setting in table.items():
+                settings[f"{key}.{inner}"] = _single(f"--config {path}: [{key}] {inner}", setting)
         elif name not in known:
             raise UsageError(f"--config {path}: unknown option {key!r}{suggest(name, known)}")
         else:
-            options[name] = tuple(value) if isinstance(value, list) else value
+            options[name] = _option(f"--config {path}: {key}", name, value)
     return options | ({"settings": settings} if settings else {})
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--config {path}: not UTF-8 text") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        top = re.split(r"(?m)^\s*\[", text, maxsplit=1)[0]
+        twice = re.search(r"(?m)^\s*task\s*=", top) and re.search(r"(?m)^\s*(\[\s*task\b|task\s*\.)", text)
+        hint = "; task is a table here, so name the task inside it: [task], then name = ..." if twice else ""
+        raise UsageError(f"--config {path}: {error}{hint}") from error
+
+
+def _option(place: str, name: str, value: Any) -> Any:
+    field = RunOptions.model_fields.get(name)
+    if field is None or typing.get_origin(field.annotation) is not tuple:
+        return _single(place, value)
+    if not isinstance(value, list):
+        raise UsageError(f"{place} wants a list, such as {name} = [{json.dumps(str(value))}], not {value!r}")
+    return tuple(value)
+
+
+def _single(place: str, value: Any) -> Setting:
+    if not isinstance(value, Setting):
+        kind = (
+            "a list" if isinstance(value, list | tuple) else "a table" if isinstance(value, dict) else str(value)
+        )
+        raise UsageError(f"{place} wants one number, true, false or text ('a,b' for several), not {kind}")
+    return value
 
 
 def merge_options(layers: Sequence[Mapping[str, Any]]) -> RunOptions:
@@ -180,7 +219,7 @@ def merge_options(layers: Sequence[Mapping[str, Any]]) -> RunOptions:
     settings: dict[str, Setting] = {}
     for layer in layers:
         merged |= {key: value for key, value in layer.items() if key != "settings"}
-        settings |= layer.get("settings", {})
+        settings |= {key: _single(f"setting {key}", value) for key, value in layer.get("settings", {}).items()}
     try:
         return RunOptions(**merged, settings=settings)
     except ValidationError as error:
