@@ -65,7 +65,7 @@ def import_outputs(task: Task, file: Path, model: str, data: str | None, out: Pa
             git=git_revision(),
             data={"path": str(folder_of_data)},
             planned=sorted({record.sample for record in records}),
-            warnings=[problem.message for problem in problems],
+            warnings=[str(problem) for problem in problems],
         )
     )
     return problems
