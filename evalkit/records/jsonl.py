@@ -48,10 +48,18 @@ def read_jsonl(path: Path, model: type[R]) -> tuple[list[R], list[str]]:
             warnings.append(f"{path.name}:{number}: torn last line dropped")
             continue
         try:
-            records.append(model.model_validate_json(line))
+            record = model.model_validate_json(line)
         except ValidationError as error:
             raise DataError(_complaint(path, number, line, error), path=path) from error
+        version: int = getattr(record, "v", SCHEMA_VERSION)
+        if version > SCHEMA_VERSION:
+            raise DataError(_newer(path, number, version), path=path)
+        records.append(record)
     return records, warnings
+
+
+def _newer(path: Path, number: int, version: int) -> str:
+    return f"{path}:{number}: written by a newer evalkit (schema {version}, this one reads {SCHEMA_VERSION})"
 
 
 def _complaint(path: Path, number: int, line: bytes, error: ValidationError) -> str:
@@ -60,7 +68,7 @@ def _complaint(path: Path, number: int, line: bytes, error: ValidationError) -> 
     except (ValueError, AttributeError):
         return f"{path}:{number}: not a JSON object"
     if isinstance(version, int) and version > SCHEMA_VERSION:
-        return f"{path}:{number}: written by a newer evalkit (schema {version}, this one reads {SCHEMA_VERSION})"
+        return _newer(path, number, version)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     return f"{path}:{number}: field {where!r}: {first['msg']}"

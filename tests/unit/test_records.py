@@ -84,6 +84,7 @@ def test_a_file_of_one_torn_line_becomes_empty(tmp_path: Path) -> None:
         ('{"v": 1}', "a.jsonl:2: field 'text': Field required"),
         ('{"v": 1, "text": "a", "more": 1}', "a.jsonl:2: field 'more'"),
         ('{"v": 2, "text": "a", "more": 1}', "written by a newer evalkit (schema 2, this one reads 1)"),
+        ('{"v": 99, "text": "a"}', "a.jsonl:2: written by a newer evalkit (schema 99, this one reads 1)"),
         ("not json", "a.jsonl:2: not a JSON object"),
         ("[1]", "a.jsonl:2"),
     ],
@@ -96,6 +97,14 @@ def test_a_whole_line_that_is_no_record_is_an_error_with_its_place(line: str, sa
     with pytest.raises(DataError) as caught:
         read_jsonl(path, Line)
     assert said in str(caught.value)
+
+
+def test_lines_of_a_schema_without_versions_are_read(tmp_path: Path) -> None:
+    class Bare(BaseModel):
+        text: str
+
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
+    assert read_jsonl(tmp_path / "a.jsonl", Bare) == ([Bare(text="one")], [])
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
