@@ -65,21 +65,23 @@ def run(args: argparse.Namespace) -> int:
     if options.dry_run:
         return _dry_run(plan, as_json=args.json)
     from evalkit.run.finish import finish_run
+    from evalkit.run.lock import hold_folder
     from evalkit.run.runner import execute
 
     for problem in plan.data.problems:
-        note(f"warning: {problem.file or 'data'}: {problem.message}")
+        note(f"warning: {problem}")
     result = execute(plan, note)
     path = result.folder.path
     if result.interrupted:
         note(f"interrupted: go on with the same options and --resume --out {path}")
         return EXIT_INTERRUPTED
     judged: list[JudgeSummary] = []
-    try:
-        if options.judge:
-            judged.append(_judge(options, path))
-    finally:  # a judge that cannot go on takes nothing from what was generated
-        finished = finish_run(path, judged)
+    with hold_folder(path):  # a --resume meanwhile would take what is not reported yet for unfinished
+        try:
+            if options.judge:
+                judged.append(_judge(options, path))
+        finally:  # a judge that cannot go on takes nothing from what was generated
+            finished = finish_run(path, judged)
     failed = len(finished.manifest.failed)
     if args.json:
         metrics = [] if finished.metrics is None else [m.model_dump() for m in finished.metrics.metrics]
@@ -168,7 +170,7 @@ def _dry_run(plan: Any, *, as_json: bool) -> int:
         "record_mib": round(plan.stream_seconds * 1.6e-3, 1),
         "free_disk_gib": round(free, 1),
         "fingerprint": plan.setting_fingerprint() | plan.model_fingerprint(),
-        "problems": [problem.message for problem in plan.data.problems] + problems,
+        "problems": [str(problem) for problem in plan.data.problems] + problems,
     }
     if as_json:
         emit_json(facts)

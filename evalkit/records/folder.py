@@ -95,6 +95,19 @@ class RunFolder:
         """``state/``: checkpoints of unfinished samples, and which samples are finished."""
         return self.path / "state"
 
+    @property
+    def reported(self) -> bool:
+        """Whether what is computed from the records of a run that is done lies beside them.
+
+        A run is ``done`` when every sample is on record; figures, page and plots come after that, in this order,
+        and the caption is the last file of a plot.
+        """
+        wanted = [self.metrics_path, self.path / "report.html"]
+        for records, plot in ((self.ticks_path, "latency"), (self.verdicts_path, "winrate")):
+            if records.exists() and records.stat().st_size:
+                wanted.append(self.path / "plots" / f"{plot}.caption.txt")
+        return all(path.exists() for path in wanted)
+
     def write_manifest(self, manifest: RunManifest) -> None:
         """Replace ``run.json`` atomically."""
         write_atomic(self.manifest_path, manifest.model_dump_json(indent=2) + "\n")

@@ -243,7 +243,7 @@ def _open_folder(
         media=_media(plan.samples),
         media_digests=media_digests(plan.samples),
         planned=[sample.id for sample in plan.samples],
-        warnings=[_problem_line(problem.file, problem.line, problem.message) for problem in plan.data.problems],
+        warnings=[str(problem) for problem in plan.data.problems],
     )
     folder.write_manifest(manifest)
     return folder, manifest
@@ -253,21 +253,21 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _problem_line(file: str | None, line: int | None, message: str) -> str:
-    place = ":".join(str(part) for part in (file, line) if part is not None)
-    return f"{place}: {message}" if place else message
-
-
 def _media(samples: tuple[StreamSample, ...]) -> dict[str, str]:
     return {sample.cluster or sample.id: str(sample.video.resolve()) for sample in samples}
 
 
 def _latest_unfinished(parent: Path, digest: str) -> Path:
     found = sorted(path for path in parent.glob(f"*-{digest[:8]}") if (path / "run.json").exists())
-    unfinished = [path for path in found if RunFolder(path).read_manifest().status != "done"]
+    unfinished = [folder for folder in map(RunFolder, found) if not _is_finished(folder)]
     if not unfinished:
         raise UsageError(f"there is no unfinished run of these options below {parent}; name one with --out")
-    return unfinished[-1]
+    return unfinished[-1].path
+
+
+def _is_finished(folder: RunFolder) -> bool:
+    """Whether a run has all its records and was reported; it can be killed between the two."""
+    return folder.read_manifest().status == "done" and folder.reported
 
 
 def _check_resumable(folder: RunFolder, manifest: RunManifest, fingerprint: dict[str, object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -78,3 +79,73 @@ def test_a_run_killed_at_random_moments_ends_as_the_unbroken_one(
     assert broken["fingerprint_digest"] == whole["fingerprint_digest"]
     assert not list((tmp_path / "broken" / "state").glob("*.safetensors"))
     assert not list((tmp_path / "broken").rglob("*.part"))
+
+
+def chosen_folder(data: Path, *more: str) -> list[str | Path]:
+    """Options of a run that chooses its folder itself."""
+    words = ["run", "--task", "inf-streams", "--model", "streamingvlm", "--checkpoint", "tiny", "--data", data]
+    return [*words, "--set", "start_seconds=20", *more]
+
+
+def test_a_run_killed_before_its_report_is_found_again_by_its_options(
+    small_data: Path, tmp_path: Path, start: Callable[..., Started], evalkit: Callable[..., tuple[int, str, str]]
+) -> None:
+    run = start(*chosen_folder(small_data))
+    parent = tmp_path / "runs" / "inf-streams" / "streamingvlm"
+    while run.process.is_alive() and not any(
+        '"status": "done"' in p.read_text() for p in parent.glob("*/run.json")
+    ):
+        time.sleep(0.001)
+    run.process.kill()
+    assert run.wait()[0] == -signal.SIGKILL
+    (folder,) = parent.iterdir()
+    said = (folder / "answers.jsonl").read_bytes()
+    assert not (folder / "plots" / "latency.caption.txt").exists(), "it was killed too late"
+    assert evalkit(*chosen_folder(small_data, "--resume"))[0] == 0
+    assert list(parent.iterdir()) == [folder]
+    assert (folder / "answers.jsonl").read_bytes() == said
+    assert (folder / "report.html").exists()
+    assert list((folder / "captions").glob("*.vtt"))
+    assert list((folder / "plots").glob("latency.*"))
+    code, _, err = evalkit(*chosen_folder(small_data, "--resume"))
+    assert code == 2
+    assert "there is no unfinished run of these options" in err
+
+
+@pytest.mark.parametrize("missing", ["metrics.json", "report.html", "plots"])
+def test_whatever_a_report_lacks_resuming_makes_it(
+    missing: str, small_data: Path, tmp_path: Path, evalkit: Callable[..., tuple[int, str, str]]
+) -> None:
+    assert evalkit(*chosen_folder(small_data))[0] == 0
+    (folder,) = (tmp_path / "runs" / "inf-streams" / "streamingvlm").iterdir()
+    gone = folder / missing
+    before = sorted(path.name for path in folder.rglob("*"))
+    if gone.is_dir():
+        shutil.rmtree(gone)
+    else:
+        gone.unlink()
+    assert evalkit(*chosen_folder(small_data, "--resume"))[0] == 0
+    assert sorted(path.name for path in folder.rglob("*")) == before
+
+
+def test_a_run_that_is_being_reported_is_not_resumed_meanwhile(
+    small_data: Path,
+    tmp_path: Path,
+    start: Callable[..., Started],
+    evalkit: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from evalkit.run import finish
+
+    report = finish.finish_run
+    second: list[tuple[int, str, str]] = []
+
+    def report_slowly(*args: Any) -> Any:
+        second.append(start(*chosen_folder(small_data, "--resume")).wait())
+        return report(*args)
+
+    monkeypatch.setattr(finish, "finish_run", report_slowly)
+    assert evalkit(*chosen_folder(small_data))[0] == 0
+    ((code, _, err),) = second
+    assert code == 2
+    assert "another process is writing into runs/inf-streams/streamingvlm" in err
