@@ -61,7 +61,7 @@ class JudgeSummary:
         judge: Who judged, with its settings; says "not an LLM" where it is none.
         figures: Win rates, bias, consistency and their intervals.
         usage: What it has cost.
-        uncovered: Windows one side does not cover, by name; they were not judged.
+        uncovered: Windows that not both sides cover, by name; they were not judged.
         decided_by_rule: Pairs decided without the judge, by rule.
         invalid_reasons: Verdicts that are no vote, by reason.
         notes: What a reader of the figures must know.
@@ -81,7 +81,7 @@ class JudgeSummary:
         """Return the object that ``evalkit judge --json`` prints; shares lie between 0 and 1.
 
         ``interval`` is ``[low, high]``, or ``null`` with the reason in ``interval_note``. ``skipped`` counts the
-        windows that were not judged in both orders; ``skipped_windows`` names those that one side does not cover.
+        windows that were not judged in both orders; ``skipped_windows`` names those that not both sides cover.
         """
         one = self.figures
         interval = one.interval
@@ -123,14 +123,18 @@ def summarise_verdicts(verdicts: Sequence[VerdictRecord], *, uncovered: Sequence
 
     Args:
         verdicts: Verdicts of one model against one baseline, up to two per pair.
-        uncovered: Names of the windows that one side does not cover and nobody judged.
+        uncovered: Names of the windows that not both sides cover and nobody judged.
 
     Raises:
         UsageError: No verdicts, or two for one pair and order.
     """
     if not verdicts:
-        more = f"; {len(uncovered)} windows are covered by one side only" if uncovered else ""
-        raise UsageError(f"no pairs to judge{more}")
+        if not uncovered:
+            raise UsageError("no pairs to judge")
+        raise UsageError(
+            f"no pairs to judge: none of {len(uncovered)} windows is covered by both sides; "
+            "let both narrate whole windows of the same videos"
+        )
     pairs: dict[str, dict[str, VerdictRecord]] = {}
     for verdict in verdicts:
         orders = pairs.setdefault(verdict.pair, {})
