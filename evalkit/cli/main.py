@@ -6,6 +6,8 @@ __all__ = ["COMMANDS", "EXIT_CHECK_FAILED", "EXIT_DONE", "EXIT_FAILED_SAMPLES", 
 
 import argparse
 import importlib
+import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -74,6 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         130 interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if sys.stderr is None:  # closed by the caller, who wants no word
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stdout is None:
+        return _complain("stdout is closed, so no result can be printed: send it to a file or to /dev/null")
     front = _front_parser()
     head, rest = words[:1], words[1:]
     from evalkit.errors import EvalkitError
@@ -110,7 +116,12 @@ def _dispatch(command: str, rest: list[str]) -> int:
     except OSError as error:
         if error.strerror is None:
             raise
-        return _complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+        return _complain(f"{_meant(error.filename)}: {error.strerror}" if error.filename else error.strerror)
+
+
+def _meant(name: object) -> str:
+    """Return the file somebody asked for, where ``name`` is the part that is written before it is replaced."""
+    return re.sub(r"(^|.*/)\.([^/]+)\.\d+\.part", r"\1\2", str(name))
 
 
 def _run(command: str, rest: list[str]) -> int:

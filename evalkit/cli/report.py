@@ -9,6 +9,7 @@ from pathlib import Path
 
 from evalkit.cli.main import EXIT_DONE
 from evalkit.cli.output import say
+from evalkit.errors import UsageError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,5 +24,17 @@ def run(args: argparse.Namespace) -> int:
 
     runs = [Path(run) for run in args.runs]
     out = Path(args.out) if args.out else runs[0] / "report.html"
-    say(f"report: {build_report(runs, out)}")
+    if out.is_dir():
+        raise UsageError(f"--out {out} is a folder: name the page to write, such as --out {out / 'report.html'}")
+    try:
+        say(f"report: {build_report(runs, out)}")
+    except OSError as error:
+        if error.filename is None or not _is_where(out, Path(error.filename)):
+            raise
+        raise UsageError(f"{out} cannot be written ({error.strerror}): name another place with --out") from error
     return EXIT_DONE
+
+
+def _is_where(out: Path, concerned: Path) -> bool:
+    """Say whether an error concerns the page, the part of it that is written first, or a folder above it."""
+    return concerned in (out, *out.parents) or (concerned.parent == out.parent and concerned.suffix == ".part")
