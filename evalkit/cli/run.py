@@ -64,42 +64,33 @@ def run(args: argparse.Namespace) -> int:
         check_setting(plan.setting_fingerprint(), Path(options.against))
     if options.dry_run:
         return _dry_run(plan, as_json=args.json)
-    from evalkit.run.finish import finish_run
-    from evalkit.run.lock import hold_folder
     from evalkit.run.runner import execute
 
     for problem in plan.data.problems:
         note(f"warning: {problem}")
-    result = execute(plan, note)
+    result = execute(plan, note, done=lambda path: _judge_and_report(options, path))
     path = result.folder.path
     if result.interrupted:
         note(f"interrupted: go on with the same options and --resume --out {path}")
         return EXIT_INTERRUPTED
-    judged: list[JudgeSummary] = []
-    with hold_folder(path):  # a --resume meanwhile would take what is not reported yet for unfinished
-        try:
-            if options.judge:
-                judged.append(_judge(options, path))
-        finally:  # a judge that cannot go on takes nothing from what was generated
-            finished = finish_run(path, judged)
-    failed = len(finished.manifest.failed)
+    manifest, metrics = result.folder.read_manifest(), result.folder.read_metrics()
+    failed = len(manifest.failed)
     if args.json:
-        metrics = [] if finished.metrics is None else [m.model_dump() for m in finished.metrics.metrics]
         emit_json(
             {
                 "folder": str(path),
-                "status": finished.manifest.status,
-                "samples": len(finished.manifest.planned),
-                "failed": [failure.model_dump() for failure in finished.manifest.failed],
-                "fingerprint": finished.manifest.fingerprint_digest,
-                "metrics": metrics,
+                "status": manifest.status,
+                "samples": len(manifest.planned),
+                "failed": [failure.model_dump() for failure in manifest.failed],
+                "fingerprint": manifest.fingerprint_digest,
+                "metrics": [] if metrics is None else [m.model_dump() for m in metrics.metrics],
             }
         )
     else:
         say(terminal_report([path]))
         say(f"run folder: {path}")
     if failed:
-        note(f"{failed} of {len(finished.manifest.planned)} samples failed; reasons are in {path / 'run.json'}")
+        note(f"{failed} of {len(manifest.planned)} samples failed; reasons are in {path / 'run.json'}")
     return EXIT_FAILED_SAMPLES if failed else EXIT_DONE
 
 
@@ -139,6 +130,17 @@ def _check_judge(options: RunOptions) -> None:
         raise UsageError(f"task {options.task} is scored, not judged: leave --judge and --against out")
     check_against(Path(options.against))
     make_judge(options.judge, judge_endpoint(options.base_url))
+
+
+def _judge_and_report(options: RunOptions, path: Path) -> None:
+    from evalkit.run.finish import finish_run
+
+    judged: list[JudgeSummary] = []
+    try:
+        if options.judge:
+            judged.append(_judge(options, path))
+    finally:  # a judge that cannot go on takes nothing from what was generated
+        finish_run(path, judged)
 
 
 def _judge(options: RunOptions, path: Path) -> JudgeSummary:

@@ -80,6 +80,7 @@ def execute(
     plan: RunPlan,
     notify: Callable[[str], None],
     watch: Watch | None = None,
+    done: Callable[[Path], None] | None = None,
 ) -> RunResult:
     """Run a plan and leave its records.
 
@@ -87,6 +88,7 @@ def execute(
         plan: What to run.
         notify: Told warnings and failures, one line each.
         watch: Told each spoken second as it is put on record.
+        done: Given the folder when all samples are on record, to report them while nobody else can go on with it.
 
     Raises:
         EvalkitError: The run cannot start, or cannot go on.
@@ -100,7 +102,10 @@ def execute(
     path = _folder_path(plan, fingerprint_digest(fingerprint))
     with hold_folder(path):
         folder, manifest = _open_folder(plan, path, fingerprint, str(model.backbone.device))
-        return _run_samples(plan, model, _Journal(folder, manifest, notify), watch)
+        result = _run_samples(plan, model, _Journal(folder, manifest, notify), watch)
+        if done is not None and not result.interrupted:
+            done(path)
+        return result
 
 
 def _run_samples(plan: RunPlan, model: CachedModel, journal: _Journal, watch: Watch | None) -> RunResult:
