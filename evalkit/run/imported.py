@@ -63,7 +63,7 @@ def import_outputs(task: Task, file: Path, model: str, data: str | None, out: Pa
             fingerprint_digest=fingerprint_digest(fingerprint),
             versions=versions(),
             git=git_revision(),
-            data={"path": str(folder_of_data)},
+            data={"path": str(folder_of_data.resolve())},
             planned=sorted({record.sample for record in records}),
             warnings=[str(problem) for problem in problems],
         )

@@ -240,7 +240,7 @@ def _open_folder(
         host=host_facts(device),
         seeds={"run": options.seed},
         data={
-            "path": str(plan.data_path),
+            "path": str(plan.data_path.resolve()),
             "revision": plan.data.revision,
             "problems": len(plan.data.problems),
             **plan.data.facts,

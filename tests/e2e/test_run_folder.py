@@ -187,6 +187,32 @@ def test_a_run_folder_of_a_newer_version_is_refused(
     assert "newer evalkit (schema 99" in one_line(err)
 
 
+def test_a_run_on_data_named_from_here_is_judged_from_elsewhere_and_has_the_same_fingerprint(
+    finished: Path, small_data: Path, tmp_path: Path, evalkit: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(small_data.parent)
+    run = tmp_path / "run"
+    assert evalkit(*command(Path(small_data.name), str(run)))[0] == 0
+    here, there = (json.loads((folder / "run.json").read_text()) for folder in (run, finished))
+    assert here["data"]["path"] == str(small_data.resolve())
+    assert here["fingerprint_digest"] == there["fingerprint_digest"]
+    monkeypatch.chdir(tmp_path)
+    code, _, err = evalkit("judge", run, "--against", finished, "--judge", "overlap")
+    assert code == 0, err
+
+
+def test_imported_outputs_of_data_named_from_here_are_judged_from_elsewhere(
+    finished: Path, small_data: Path, tmp_path: Path, evalkit: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(small_data.parent)
+    words = ("data", "import", "--task", "inf-streams", "--data", small_data.name, "--model", "old")
+    code, _, err = evalkit(*words, "--out", tmp_path / "old", finished / "merged_result.jsonl")
+    assert code == 0, err
+    monkeypatch.chdir(tmp_path)
+    code, _, err = evalkit("judge", "old", "--against", finished, "--judge", "overlap", "--allow-mismatch")
+    assert code == 0, err
+
+
 def test_resuming_what_is_no_run_folder_says_so(small_data: Path, tmp_path: Path, evalkit: Call) -> None:
     code, _, err = evalkit(*command(small_data, "nowhere", "--resume"))
     assert code == 2
