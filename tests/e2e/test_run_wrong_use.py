@@ -11,6 +11,8 @@ import pytest
 import torch
 from conftest import write_data
 
+from tests.run_folders import narration_run
+
 Call = Callable[..., tuple[int, str, str]]
 RUN = ("run", "--task", "inf-streams", "--model", "streamingvlm", "--checkpoint", "tiny", "--out", "run")
 
@@ -152,6 +154,31 @@ def test_a_checkpoint_without_weights_says_so(run: tuple[str | Path, ...], tmp_p
     (folder / "config.json").write_text(json.dumps({"model_type": "qwen2_5_vl"}))
     said = complaint(evalkit(*run, "--checkpoint", folder))
     assert f"checkpoint {folder} cannot be loaded" in said
+
+
+@pytest.mark.parametrize("file", ["answers.jsonl", "ticks.jsonl"])
+def test_a_record_of_a_newer_version_is_refused_with_its_line(file: str, tmp_path: Path, evalkit: Call) -> None:
+    path = narration_run(tmp_path / "newer", videos=1, judged=False) / file
+    path.write_text(path.read_text().replace('"v":1', '"v":99', 1))
+    said = f"{path}:1: written by a newer evalkit (schema 99, this one reads 1)"
+    assert said in complaint(evalkit("report", tmp_path / "newer"))
+    assert not (tmp_path / "newer" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('task = "inf-streams"\n[task]\nstart_seconds = 57', "so name the task inside it: [task], then name ="),
+        ("[generation]\ntop_k = [1, 2]", "--config run.toml: [generation] top_k wants one number"),
+        ('sample = "x"', "--config run.toml: sample wants a list"),
+    ],
+)
+def test_a_config_file_that_does_not_fit_is_named_with_its_key(
+    content: str, said: str, tmp_path: Path, evalkit: Call
+) -> None:
+    (tmp_path / "run.toml").write_text(content)
+    assert said in complaint(evalkit(*RUN, "--config", "run.toml"))
+    assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
 
 
 @pytest.fixture
