@@ -35,7 +35,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(flag, metavar=name.upper(), default=None, help=text + default)
     text = RunOptions.model_fields["settings"].description or ""
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", default=[], help=text)
-    parser.add_argument("--config", metavar="FILE.toml", help="options and [memory], [generation], [task] tables")
+    parser.add_argument(
+        "--config",
+        metavar="FILE.toml",
+        help="options and [memory], [generation], [task] tables; the task's name is `name` in [task]",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
 
 
