@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["TASKS", "RunPlan", "data_folder", "make_plan", "task_named"]
+__all__ = ["TASKS", "RunPlan", "check_out", "data_folder", "make_plan", "task_named"]
 
 import hashlib
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ from evalkit.memory.shortcuts import FrameView
 from evalkit.models.catalog import CatalogEntry, catalog
 from evalkit.models.settings import GenerationSettings
 from evalkit.parse import PARSER_VERSION
+from evalkit.records import RunFolder
 from evalkit.registry import Registry
 from evalkit.run.fingerprint import git_revision, sample_digest
 from evalkit.run.options import RunOptions, apply_settings
@@ -145,6 +146,34 @@ def data_folder(task: Task, data: str | None) -> Path:
         hint = "pass --data DIR, or --data demo for made-up data" if data is None else "is it spelled right?"
         raise DataError(f"no data folder {folder}: {hint}", path=folder)
     return folder
+
+
+def check_out(path: Path, *, resume: bool) -> bool:
+    """Refuse a folder that a run cannot be written into, or gone on with.
+
+    A run that was killed, or met a full disk, before its ``run.json`` was whole leaves a folder with nothing in it
+    but a part of that file: it is written into as an empty one, and ``--resume`` begins there at the beginning.
+
+    Args:
+        path: The run folder.
+        resume: Whether a run is to go on there.
+
+    Returns:
+        Whether there is a run to go on with.
+
+    Raises:
+        UsageError: There is a run already, or something else.
+        DataError: There is nothing to go on with.
+    """
+    bare = path.is_dir() and set(path.iterdir()) == set(path.glob(".run.json.*.part"))
+    if resume and not bare:
+        RunFolder(path).read_manifest()
+        return True
+    if (path / "run.json").exists():
+        raise UsageError(f"{path} holds a run already: pass --resume to go on with it, or another --out")
+    if path.exists() and not bare:
+        raise UsageError(f"--out {path} exists and is not an empty folder")
+    return False
 
 
 def make_plan(options: RunOptions) -> RunPlan:

@@ -33,7 +33,7 @@ from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.fingerprint import fingerprint_digest, git_revision, host_facts, sample_digest, versions
 from evalkit.run.lock import hold_folder
 from evalkit.run.media import media_digests
-from evalkit.run.plan import RunPlan
+from evalkit.run.plan import RunPlan, check_out
 from evalkit.run.recorder import Recorder
 from evalkit.run.sample import Interrupted, SampleRunner, failed_narration
 from evalkit.stream import StreamSample
@@ -94,7 +94,7 @@ def execute(
         EvalkitError: The run cannot start, or cannot go on.
     """
     if plan.options.out:
-        _check_folder(Path(plan.options.out), resume=plan.options.resume)
+        check_out(Path(plan.options.out), resume=plan.options.resume)
     model = load_model(plan)
     fingerprint = plan.setting_fingerprint() | plan.model_fingerprint() | model.identity()
     fingerprint["data.media"] = sample_digest(f"{k}={v}" for k, v in media_digests(plan.samples).items())
@@ -203,28 +203,19 @@ def _folder_path(plan: RunPlan, digest: str) -> Path:
     return parent / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}-{digest[:8]}"
 
 
-def _check_folder(path: Path, *, resume: bool) -> None:
-    """Refuse a folder that cannot be written into, or gone on with."""
-    if resume:
-        RunFolder(path).read_manifest()
-    elif (path / "run.json").exists():
-        raise UsageError(f"{path} holds a run already: pass --resume to go on with it, or another --out")
-    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"--out {path} exists and is not an empty folder")
-
-
 def _open_folder(
     plan: RunPlan, path: Path, fingerprint: dict[str, object], device: str
 ) -> tuple[RunFolder, RunManifest]:
     """Return the folder and its ``run.json``, written anew or, on resuming, marked as running again."""
     options = plan.options
     folder = RunFolder(path)
-    _check_folder(path, resume=options.resume)
-    if options.resume:
+    begun = check_out(path, resume=options.resume)
+    if begun:
         manifest = folder.read_manifest()
         _check_resumable(folder, manifest, fingerprint)
-        for part in path.rglob(".*.part"):  # of a process that was killed while it replaced a file
-            part.unlink()
+    for part in path.rglob(".*.part"):  # of a process that was killed while it replaced a file
+        part.unlink()
+    if begun:
         manifest.status, manifest.error, manifest.finished = "running", None, None
         folder.write_manifest(manifest)
         return folder, manifest

@@ -213,6 +213,35 @@ def test_imported_outputs_of_data_named_from_here_are_judged_from_elsewhere(
     assert code == 0, err
 
 
+@pytest.mark.parametrize("again", [(), ("--resume",)], ids=["anew", "resumed"])
+@pytest.mark.parametrize("left", [(), (".run.json.4711.part",)], ids=["nothing", "a part"])
+def test_a_run_killed_before_run_json_was_whole_blocks_its_folder_for_nobody(
+    left: tuple[str, ...], again: tuple[str, ...], small_data: Path, tmp_path: Path, evalkit: Call
+) -> None:
+    (tmp_path / "run").mkdir()
+    for name in left:
+        (tmp_path / "run" / name).write_text('{"v": 1, "task": "inf-')
+    code, _, err = evalkit(*command(small_data, "run", *again))
+    assert code == 0, err
+    assert len((tmp_path / "run" / "answers.jsonl").read_text().splitlines()) == 20
+    assert not list((tmp_path / "run").rglob("*.part"))
+
+
+def test_a_part_beside_other_files_is_not_taken_for_a_run_that_was_killed(
+    small_data: Path, tmp_path: Path, evalkit: Call
+) -> None:
+    (tmp_path / "run").mkdir()
+    for name in (".run.json.4711.part", ".thesis.tex.part"):
+        (tmp_path / "run" / name).write_text("precious")
+    code, _, err = evalkit(*command(small_data, "run"))
+    assert code == 2
+    assert "is not an empty folder" in one_line(err)
+    code, _, err = evalkit(*command(small_data, "run", "--resume"))
+    assert code == 2
+    assert "run is not a run folder" in one_line(err)
+    assert len(list((tmp_path / "run").iterdir())) == 2
+
+
 def test_resuming_what_is_no_run_folder_says_so(small_data: Path, tmp_path: Path, evalkit: Call) -> None:
     code, _, err = evalkit(*command(small_data, "nowhere", "--resume"))
     assert code == 2
