@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["RunResult", "execute", "load_model"]
 
 import datetime
+import errno
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -100,12 +101,41 @@ def execute(
     fingerprint["data.media"] = sample_digest(f"{k}={v}" for k, v in media_digests(plan.samples).items())
     fingerprint["dtype"] = str(model.backbone.dtype).removeprefix("torch.")
     path = _folder_path(plan, fingerprint_digest(fingerprint))
-    with hold_folder(path):
+    with _full_disk_explained(path), hold_folder(path):
         folder, manifest = _open_folder(plan, path, fingerprint, str(model.backbone.device))
         result = _run_samples(plan, model, _Journal(folder, manifest, notify), watch)
         if done is not None and not result.interrupted:
             done(path)
         return result
+
+
+@contextmanager
+def _full_disk_explained(path: Path) -> Iterator[None]:
+    """Name the folder and the way to go on where it cannot be written any more.
+
+    Raises:
+        UsageError: The disk, a quota or the limit on file sizes is full, or the disk gave way.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # nobody reads what is printed: not the folder's fault
+        raise
+    except OSError as error:
+        reason = error.strerror
+        if reason is None or (error.filename is not None and error.errno not in _FULL):
+            raise
+        advice = _FULL.get(error.errno or 0, "see to the disk")
+        again = f"run again with --resume --out {path}" if path.is_dir() else "run again"
+        kept = "what is on record is kept; " if (path / "run.json").exists() else ""
+        raise UsageError(f"{path}: cannot write ({reason}); {kept}{advice}, then {again}") from error
+
+
+_FULL = {
+    errno.ENOSPC: "free space",
+    errno.EDQUOT: "free space in your quota",
+    errno.EFBIG: "lift the limit on file sizes (ulimit -f)",
+}
+"""What to do where nothing more fits, by error number."""
 
 
 def _run_samples(plan: RunPlan, model: CachedModel, journal: _Journal, watch: Watch | None) -> RunResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -115,7 +116,8 @@ def test_a_full_disk_is_one_line_and_what_was_written_stays_readable(
 ) -> None:
     code, _, err = start(*command(small_data, "run"), file_limit=6000).wait()
     assert code == 2
-    assert "File too large" in one_line(err)
+    kept = "what is on record is kept; lift the limit on file sizes (ulimit -f), then run again"
+    assert one_line(err) == f"evalkit: run: cannot write (File too large); {kept} with --resume --out run"
     folder = tmp_path / "run"
     assert not list(folder.rglob("*.part"))
     assert json.loads((folder / "run.json").read_text())["status"] == "failed"
@@ -130,8 +132,55 @@ def test_a_disk_too_full_for_run_json_leaves_an_empty_folder(
 ) -> None:
     code, _, err = start(*command(small_data, "run"), file_limit=500).wait()
     assert code == 2
-    assert "File too large" in one_line(err)
+    again = "lift the limit on file sizes (ulimit -f), then run again with --resume --out run"
+    assert one_line(err) == f"evalkit: run: cannot write (File too large); {again}"
     assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_disk_too_full_for_the_report_says_how_to_get_it(
+    small_data: Path, tmp_path: Path, start: Callable[..., Started], evalkit: Call
+) -> None:
+    """The options find the folder, too: all is on record, nothing is reported."""
+    words = command(small_data, "x")[:-2]
+    code, _, err = start(*words, file_limit=60_000).wait()
+    assert code == 2
+    (folder,) = (tmp_path / "runs" / "inf-streams" / "streamingvlm").iterdir()
+    here = folder.relative_to(tmp_path)
+    assert one_line(err).startswith(f"evalkit: {here}: cannot write (File too large); what is on record is kept; ")
+    assert err.endswith(f"then run again with --resume --out {here}\n")
+    assert json.loads((folder / "run.json").read_text())["status"] == "done"
+    said = (folder / "answers.jsonl").read_bytes()
+    assert not (folder / "report.html").exists()
+    assert evalkit(*words, "--resume")[0] == 0
+    assert (folder / "report.html").exists()
+    assert (folder / "answers.jsonl").read_bytes() == said
+
+
+def test_a_full_disk_in_the_middle_of_a_record_loses_no_record(
+    small_data: Path, finished: Path, tmp_path: Path, evalkit: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evalkit.run import recorder
+
+    append, count = recorder.JsonlWriter.append, iter(range(1000))
+
+    def full(self: object, record: object) -> None:
+        if next(count) == 9:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(self, record)
+
+    monkeypatch.setattr(recorder.JsonlWriter, "append", full)
+    code, _, err = evalkit(*command(small_data, "run"))
+    assert code == 2
+    assert one_line(err) == (
+        "evalkit: run: cannot write (No space left on device); what is on record is kept; free space, "
+        "then run again with --resume --out run"
+    )
+    assert evalkit(*command(small_data, "run", "--resume"))[0] == 0
+    texts = [
+        [(row["query"], row["text"]) for row in map(json.loads, (folder / "answers.jsonl").open())]
+        for folder in (tmp_path / "run", finished)
+    ]
+    assert texts[0] == texts[1]
 
 
 def test_a_folder_with_a_run_is_not_written_over(finished: Path, small_data: Path, evalkit: Call) -> None:
