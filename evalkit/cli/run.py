@@ -155,14 +155,22 @@ def _judge(options: RunOptions, path: Path) -> JudgeSummary:
     return judge_run(JudgeRequest(path, against, judge, judge_endpoint(options.base_url)), note)
 
 
+def _existing(path: Path) -> Path:
+    """Return a path, or the nearest folder above it that exists: where it is going to lie."""
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+
+
 def _dry_run(plan: Any, *, as_json: bool) -> int:
     import shutil
 
     from evalkit.run.media import check_media
+    from evalkit.run.plan import check_out
 
+    if plan.options.out:
+        check_out(Path(plan.options.out), resume=plan.options.resume)
     problems = check_media(plan.samples)
     questions = sum(len(sample.queries) for sample in plan.samples)
-    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    free = shutil.disk_usage(_existing(Path(plan.options.out or "runs"))).free / 2**30
     facts = {
         "task": plan.task.name,
         "model": plan.entry.name,

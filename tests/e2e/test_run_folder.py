@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -303,3 +304,36 @@ def test_resume_finds_the_latest_unfinished_run_of_the_same_options(small_data: 
     code, _, err = evalkit(*words, "--resume")
     assert code == 2
     assert "there is no unfinished run of these options below runs/inf-streams/streamingvlm" in one_line(err)
+
+
+def test_a_dry_run_tells_the_free_disk_of_where_the_run_is_to_lie(
+    small_data: Path, tmp_path: Path, evalkit: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "big").mkdir()
+    sizes = {tmp_path: 1, tmp_path / "big": 9}
+    real = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: real._replace(free=sizes[path] * 2**30))
+    for out, free in (("big/new/run", 9), ("run", 1), (tmp_path / "big", 9)):
+        code, said, err = evalkit(*command(small_data, str(out), "--dry-run", "--json"))
+        assert (code, err) == (0, "")
+        assert json.loads(said)["free_disk_gib"] == free
+    code, said, _ = evalkit(*command(small_data, "x")[:-2], "--dry-run", "--json")
+    assert json.loads(said)["free_disk_gib"] == 1
+
+
+@pytest.mark.parametrize(
+    ("out", "more", "said"),
+    [
+        ("finished", (), "holds a run already"),
+        ("notes.txt", (), "is not an empty folder"),
+        ("nowhere", ("--resume",), "nowhere is not a run folder"),
+    ],
+)
+def test_a_dry_run_refuses_the_folder_that_the_run_would_refuse(
+    out: str, more: tuple[str, ...], said: str, finished: Path, small_data: Path, tmp_path: Path, evalkit: Call
+) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    (tmp_path / "finished").symlink_to(finished)
+    code, _, err = evalkit(*command(small_data, out, *more, "--dry-run"))
+    assert code == 2
+    assert said in one_line(err)
