@@ -20,17 +20,20 @@ from evalkit.errors import UsageError
 _FORMATS = ("text", "markdown", "latex", "csv")
 
 
+_LEAST_POINTS = 1e-6
+
+
 def points(text: str) -> float:
     """Read a positive number of percentage points.
 
     Raises:
-        argparse.ArgumentTypeError: Not a number above 0 and up to 100.
+        argparse.ArgumentTypeError: Not a number from a millionth of a point up to 100.
     """
     try:
         value = float(text.removesuffix("%"))
     except ValueError:
         value = math.nan
-    if not 0 < value <= 100:
+    if not _LEAST_POINTS <= value <= 100:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of points above 0 and up to 100")
     return value
 

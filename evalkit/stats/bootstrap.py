@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "BOOTSTRAP_DRAWS",
     "BOOTSTRAP_T_BELOW",
+    "MOST_DRAWS",
     "Interval",
     "RatioCombination",
     "bootstrap_t_interval",
@@ -24,6 +25,9 @@ from evalkit.stats.clusters import FloatArray
 
 BOOTSTRAP_DRAWS = 2000
 """Resamples per interval: the least for a 95 % percentile interval (Efron & Tibshirani 1993)."""
+
+MOST_DRAWS = 1_000_000
+"""More resamples than that change no digit that is shown, and take hours."""
 
 BOOTSTRAP_T_BELOW = 40
 """Below so many clusters the normal theory is doubtful and a bootstrap-t is shown as well."""
@@ -50,8 +54,8 @@ def resample_clusters(count: int, draws: int, seed: int) -> Iterator[FloatArray]
     Raises:
         UsageError: Fewer than one draw.
     """
-    if draws < 1:
-        raise UsageError(f"a bootstrap needs at least one draw, got {draws}")
+    if not 1 <= draws <= MOST_DRAWS:
+        raise UsageError(f"a bootstrap needs 1 to {MOST_DRAWS:,} draws, got {draws:,}")
     rng = np.random.default_rng(seed)
     block = max(1, _CHUNK_ENTRIES // count)
     for start in range(0, draws, block):

@@ -12,6 +12,7 @@ __all__ = [
     "mcnemar_exact",
     "sign_flip_p",
     "unpaired_difference",
+    "unseen_share",
 ]
 
 from collections.abc import Hashable, Sequence
@@ -25,6 +26,7 @@ from evalkit.errors import UsageError
 from evalkit.stats.bootstrap import (
     BOOTSTRAP_DRAWS,
     BOOTSTRAP_T_BELOW,
+    MOST_DRAWS,
     Interval,
     RatioCombination,
     bootstrap_t_interval,
@@ -134,8 +136,8 @@ class CompareOptions:
             raise UsageError(f"power must lie between 0.5 and 1, got {self.power}")
         if self.margin is not None and not (np.isfinite(self.margin) and self.margin > 0):
             raise UsageError(f"a non-inferiority margin is a positive loss, got {self.margin}")
-        if self.draws < 1:
-            raise UsageError(f"a permutation test needs at least one draw, got {self.draws}")
+        if not 1 <= self.draws <= MOST_DRAWS:
+            raise UsageError(f"a permutation test needs 1 to {MOST_DRAWS:,} draws, got {self.draws:,}")
 
 
 def compare_pair(
@@ -217,7 +219,7 @@ def _student(
     if mean.se is None:
         return None, None, None, None
     if identical:
-        return 0.0, 0.0, 1.0, 0.0
+        return 0.0, 0.0, 1.0, -unseen_share(mean.clusters, confidence)
     if mean.without_spread:
         return None, None, None, None
     freedom = mean.clusters - 1
@@ -227,12 +229,19 @@ def _student(
     return mean.value - half, mean.value + half, p_value, bound
 
 
+def unseen_share(videos: int, confidence: float = 0.95) -> float:
+    """Return the largest share of videos that could show what none of these did (the rule of three, exactly).
+
+    Solves ``(1 - share)**videos = 1 - confidence``.
+    """
+    return float(1 - (1 - confidence) ** (1 / videos))
+
+
 def _comparison_note(mean: ClusteredMean, identical: bool) -> str:
     if mean.se is None:
         return ONE_VIDEO
     if identical:
-        # The rule of three, exactly: (1 - share)**C = 0.05.
-        share = 1 - 0.05 ** (1 / mean.clusters)
+        share = unseen_share(mean.clusters)
         return (
             f"the same score on every question; of other such videos up to {100 * share:.1f} % could still "
             "differ (95 % bound)"

@@ -100,7 +100,9 @@ def test_identical_runs_differ_by_zero_and_say_how_much_that_shows():
     assert (result.difference, result.se, result.low, result.high, result.p_value) == (0.0, 0.0, 0.0, 0.0, 1.0)
     assert result.identical
     assert result.mde is None
-    assert result.non_inferiority.holds is True
+    assert result.non_inferiority.bound == pytest.approx(-(1 - 0.05 ** (1 / 70)))
+    assert result.non_inferiority.holds is False, "70 videos that agree leave room for a loss of 4.2 points"
+    assert compare_pair(A, A, VIDEOS, options=CompareOptions(margin=0.05)).non_inferiority.holds is True
     assert f"{100 * (1 - 0.05 ** (1 / 70)):.1f} %" in result.note
 
 

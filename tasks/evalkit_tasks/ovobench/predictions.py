@@ -271,14 +271,14 @@ def _logit_row(row: Any, seen: Counter[int], file: str, line: int, reading: _Rea
     if record is None:
         return None
     id_, task = record
-    gold = row.get("answer")
-    if not isinstance(gold, str) or not gold:
-        _bad(reading, file, line, "answer", str(id_), "must be the gold as text")
-        return None
     query = str(id_)
-    if task in FORWARD:
+    if task in FORWARD:  # the probes of a record stand in order, a bad one among them
         query = f"{id_}_{seen[id_]}"
         seen[id_] += 1
+    gold = row.get("answer")
+    if not isinstance(gold, str) or not gold:
+        _bad(reading, file, line, "answer", query, "must be the gold as text")
+        return None
     response, tags = _response(row, file, line, query, reading)
     return Prediction(query, task, response, gold, _kind(task), (), str(row.get("video", "")), tags)
 

@@ -71,6 +71,8 @@ class _Reading:
     expected: Mapping[str, int]
     predictions: list[Prediction]
     problems: list[Problem]
+    model: tuple[str, Path] | None = None
+    """The key of the first replies found, and their file."""
 
 
 def read_answers(paths: Sequence[Path], data: Path | None) -> tuple[list[Prediction], list[Problem]]:
@@ -84,7 +86,7 @@ def read_answers(paths: Sequence[Path], data: Path | None) -> tuple[list[Predict
         data: Annotations to check questions and gold against, if given.
 
     Raises:
-        DataError: No file could be read, they are another benchmark's, or one holds several models' answers.
+        DataError: No file could be read, they are another benchmark's, or they hold several models' answers.
     """
     reading = _start(data)
     for file in _files(paths):
@@ -128,6 +130,13 @@ def _wrong_layout(file: Path, reading: _Reading) -> None:
 def _read_file(file: Path, content: list[Any], reading: _Reading) -> None:
     rows = list(flatten(content, file.name, reading.problems))
     key = _model_key(file, rows)
+    if key is not None:
+        known_key, known_file = reading.model = reading.model or (key, file)
+        if key != known_key:
+            raise DataError(
+                f"{file} holds answers of {key}, {known_file} those of {known_key}: name one model's files",
+                path=file,
+            )
     if key is None and rows:
         message = "no question holds a model's answer: this is an annotation file, or nothing was answered"
         reading.problems.append(Problem("no-answers", message, file.name))

@@ -127,7 +127,7 @@ def _source(given: Iterable[Prediction], format: str) -> dict[str, Tally]:
             if not turns:
                 continue
             correct = proactive_time(turns[-1][0], float(found.tags["gold_time"]))
-        elif found.response is None:
+        elif found.response is None or (_skipped_when_empty(found, format) and not found.response):
             continue
         else:
             correct = rule(found.response, gold)
@@ -137,12 +137,17 @@ def _source(given: Iterable[Prediction], format: str) -> dict[str, Tally]:
     return {task: Tally(n, n, correct) for task, (n, correct) in counts.items()}
 
 
+def _skipped_when_empty(found: Prediction, format: str) -> bool:
+    """Say whether the official script passes over an empty reply, as it does for sequential questions alone."""
+    return found.task == "SQA" and format != "stc"
+
+
 def _rule_problems(given: Sequence[Prediction], format: str) -> list[Problem]:
     """Name replies on which the official script stops, and files that the official rule cannot read at all."""
     if format == "stc":
         return []
     problems = []
-    empty = sum(EMPTY in found.tags for found in given)
+    empty = sum(EMPTY in found.tags for found in given if not _skipped_when_empty(found, format))
     if empty:
         message = f"the official script stops on {empty} empty replies; counted as wrong"
         problems.append(Problem("official-stops", message))
