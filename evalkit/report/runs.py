@@ -43,10 +43,14 @@ class Run:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The run's metrics; none while it is unfinished, because they would be of a part of the samples."""
+        """The run's metrics; none while it is unfinished, because they would be of a part of the samples.
+
+        Without answers there are no scores: what metrics.json says of them is of answers that are gone.
+        """
         if self.unfinished or self.records.metrics is None:
             return ()
-        return self.records.metrics.metrics
+        metrics = self.records.metrics.metrics
+        return metrics if self.records.answers else tuple(one for one in metrics if not one.score)
 
     def notices(self) -> list[str]:
         """Return what a reader must know before reading a number, one line each."""

@@ -188,7 +188,7 @@ def read_runs(task: str, paths: Iterable[Path]) -> RunAnswers:
         paths: Run folders.
 
     Raises:
-        DataError: A folder is no run, is another task's, or a record is malformed.
+        DataError: A folder is no run, is another task's, holds no answers, or a record is malformed.
     """
     predictions: list[Prediction] = []
     problems: list[Problem] = []
@@ -200,6 +200,8 @@ def read_runs(task: str, paths: Iterable[Path]) -> RunAnswers:
             raise DataError(
                 f"{path} is a run of {manifest.task}, not {task}; use --task {manifest.task}", path=path
             )
+        if not run.answers:
+            raise DataError(f"{path} has no answers on record: nothing to score", path=path)
         problems += [Problem("torn-line", warning, path.name) for warning in run.warnings]
         done = {record.sample for record in run.answers} | {failed.sample for failed in manifest.failed}
         unanswered = [sample for sample in manifest.planned if sample not in done]

@@ -236,6 +236,16 @@ def test_the_logit_list_is_compared_by_its_first_characters(tmp_path: Path) -> N
     assert sheet.n == 297 + 698 + 240
 
 
+def test_a_bad_row_of_a_logit_list_fails_alone(tmp_path: Path) -> None:
+    golds = ("No", "No", "Yes")
+    rows = [{"id": 1468, "task": "CRR", "question": "?", "answer": gold, "response": gold} for gold in golds]
+    rows[0]["answer"] = None  # type: ignore[assignment]
+    (tmp_path / "x.json").write_text(json.dumps(rows), encoding="utf-8")
+    sheet, problems = scored([tmp_path / "x.json"], "logit")
+    assert problems == ["bad-row"]
+    assert {id_ for id_, _, _, correct in sheet.correct if correct} == {"1468_1", "1468_2"}
+
+
 def test_a_logit_list_with_more_probes_than_the_record_has_is_named(tmp_path: Path) -> None:
     rows = [{"id": 1468, "task": "CRR", "question": "?", "answer": "No", "response": "No"}] * 6
     (tmp_path / "x.json").write_text(json.dumps(rows), encoding="utf-8")

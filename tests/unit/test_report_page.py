@@ -17,6 +17,7 @@ from evalkit.errors import DataError, UsageError
 from evalkit.records import AnswerRecord, JsonlWriter, Metric
 from evalkit.report.html import build_report
 from evalkit.report.payload import embed_json, outcome
+from evalkit.report.runs import load_runs
 from evalkit.report.summary import markdown_report
 from tests.run_folders import HOSTILE, manifest, narration_run, question_run, write_run
 
@@ -153,7 +154,7 @@ def test_a_run_without_answers_says_so(tmp_path: Path) -> None:
 
 
 def test_a_metric_that_is_no_number_is_a_dash_and_a_notice(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", manifest("ovo-bench", "full"))
+    run = question_run(tmp_path / "run", questions=8)
     metrics = [
         {"name": "accuracy", "value": math.nan, "unit": "share", "score": "strict"},
         {"name": "accuracy", "value": 0.5, "unit": "share", "score": "strict", "group": "OCR", "n": 4},
@@ -292,3 +293,11 @@ def test_report_md_has_the_numbers_of_the_page(tmp_path: Path) -> None:
     text = markdown_report([run])
     assert f"{metric.value or 0:.2f}" in text
     assert r"a\|b" in text
+
+
+def test_scores_of_answers_that_are_gone_are_not_shown(tmp_path):
+    folder = question_run(tmp_path / "run")
+    (folder / "answers.jsonl").write_text("")
+    (run,) = load_runs([folder])
+    assert not any(metric.score for metric in run.metrics)
+    assert any("no answers on record" in line for line in run.notices())

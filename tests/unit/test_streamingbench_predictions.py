@@ -103,6 +103,24 @@ def test_the_key_of_the_replies_is_found_whatever_its_name(tmp_path: Path) -> No
     assert scored([file])[0].facts["counts"]["OP"]["correct"] == 1
 
 
+def test_files_of_two_models_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", question(0, "B"))
+    write(tmp_path / "b.json", {**question(1), "other": "A"}, video="sample_2_real")
+    with pytest.raises(DataError, match=r"b\.json holds answers of other, .*a\.json those of MyModel"):
+        scored([tmp_path])
+
+
+def test_an_empty_reply_to_a_sequential_question_is_passed_over_as_the_official_script_does(
+    tmp_path: Path,
+) -> None:
+    name = "Sequential Question Answering"
+    file = write(tmp_path / "x.json", question(0, "B", task_type=name), question(1, "", task_type=name))
+    sheet, problems = scored([file])
+    assert sheet.source.tasks["SQA"] == 100.0
+    assert sheet.strict.tasks["SQA"] == pytest.approx(100 / 250)
+    assert problems == []
+
+
 def test_a_file_with_two_models_answers_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "x.json", {**question(0, "B"), "other": "A"})
     with pytest.raises(DataError, match=r"several models' answers \(MyModel, other\)"):
