@@ -236,3 +236,8 @@ def test_one_pilot_run_takes_an_assumed_rho_and_says_so():
 def test_a_pilot_that_cannot_tell_is_refused(pilot, videos, effect, rho, says):
     with pytest.raises(UsageError, match=says):
         videos_needed(pilot, videos, effect, rho=rho)
+
+
+def test_more_draws_than_any_digit_needs_are_refused():
+    with pytest.raises(UsageError, match=r"1 to 1,000,000 draws, got 10,000,000"):
+        CompareOptions(draws=10_000_000)
