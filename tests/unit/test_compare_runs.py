@@ -312,7 +312,7 @@ def test_one_run_alone_is_no_comparison(tmp_path, capsys):
     assert "two or more" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("margin", ["0", "-1", "nan", "200", "x"])
+@pytest.mark.parametrize("margin", ["0", "-1", "nan", "200", "x", "1e-300"])
 def test_a_margin_that_is_none_is_refused(margin, capsys):
     assert main(["compare", "a", "b", f"--margin={margin}"]) == 2
     assert "points above 0" in capsys.readouterr().err
