@@ -18,8 +18,6 @@ from evalkit.cli.output import emit_json, say
 from evalkit.errors import UsageError
 
 _FORMATS = ("text", "markdown", "latex", "csv")
-
-
 _LEAST_POINTS = 1e-6
 
 

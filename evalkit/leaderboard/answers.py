@@ -198,7 +198,11 @@ def common_judging(runs: Mapping[str, RunRecords], baseline: str | None, judge: 
 
 def _require_one_baseline(runs: Mapping[str, RunRecords], judging: tuple[str, str]) -> None:
     ids = {
-        label: {one.baseline_id for one in records.verdicts if (one.baseline_name, one.judge) == judging}
+        label: {
+            one.baseline_id
+            for one in records.verdicts
+            if one.baseline_id and (one.baseline_name, one.judge) == judging
+        }
         for label, records in runs.items()
     }
     if len(set.union(*ids.values())) > 1:

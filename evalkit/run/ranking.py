@@ -7,7 +7,7 @@ from __future__ import annotations
 
 __all__ = ["ContestFigures", "JudgeRanking", "RankOptions", "RankReport", "rank_runs"]
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -164,7 +164,7 @@ def rank_runs(runs: Sequence[Run], options: RankOptions) -> RankReport:
     notes = [line for run in runs for line in run.notices()]
     if mismatches:
         notes.append(f"NOT comparable, ranked on demand: {describe_mismatches(mismatches)}")
-    seen = [contest for run in runs for contest in _contests_of(run, runs)]
+    seen = _all_contests(runs)
     if not seen:
         folders = ", ".join(str(run.records.folder.path) for run in runs)
         raise DataError(
@@ -212,25 +212,40 @@ def _check_runs(runs: Sequence[Run], allow: bool) -> tuple[Mismatch, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def _contests_of(run: Run, runs: Sequence[Run]) -> list[Contest]:
-    """Return a run's contests, both sides named by the labels of the runs given."""
-    found = contests(run.records.verdicts, run.label)
+def _all_contests(runs: Sequence[Run]) -> list[Contest]:
+    """Return the contests of all runs, both sides named by the labels of the runs given."""
+    found = [(run, contest) for run in runs for contest in contests(run.records.verdicts, run.label)]
+    bearers: defaultdict[str, set[str]] = defaultdict(set)
+    for _, contest in found:
+        bearers[_bare_baseline(contest)].add(contest.baseline_id)
+    shared = {name for name, ids in bearers.items() if len(ids) > 1}
     return [
-        Contest(run.label, _baseline_label(run, contest, runs), contest.judge, contest.pairs) for contest in found
+        Contest(run.label, _baseline_label(run, contest, runs, shared), contest.judge, contest.pairs)
+        for run, contest in found
     ]
 
 
-def _baseline_label(run: Run, contest: Contest, runs: Sequence[Run]) -> str:
+def _bare_baseline(contest: Contest) -> str:
+    """Return the baseline's own name, without the id that tells it from a namesake."""
+    return contest.baseline.removesuffix(f"-{contest.baseline_id}") if contest.baseline_id else contest.baseline
+
+
+def _baseline_label(run: Run, contest: Contest, runs: Sequence[Run], shared: set[str]) -> str:
     """Return what a baseline is called here: as the run given that it is, else so that no other bears its name.
+
+    Args:
+        run: The run that was judged against it.
+        contest: The contest it stands in.
+        runs: All runs given.
+        shared: Names that several baselines bear.
 
     Raises:
         UsageError: Two of the runs given bear its name, or only the run that was judged against it does.
     """
-    id_ = contest.baseline_id
-    baseline = contest.baseline.removesuffix(f"-{id_}") if id_ else contest.baseline
+    id_, baseline = contest.baseline_id, _bare_baseline(contest)
     named = [other for other in runs if other.records.name == baseline and other is not run]
     namesakes = [other for other in named if other.records.manifest.fingerprint_digest.startswith(id_)]
-    if named and not namesakes:
+    if not namesakes and id_ and (named or baseline in shared):
         return f"{baseline}-{id_}"
     if len(namesakes) > 1:
         names = ", ".join(other.label for other in namesakes)

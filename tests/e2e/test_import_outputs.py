@@ -33,20 +33,7 @@ def test_imported_outputs_are_judged_like_a_run(
 ) -> None:
     taken = tmp_path / "old"
     file = str(narrated / "merged_result.jsonl")
-    words = [
-        "data",
-        "import",
-        "--task",
-        "inf-streams",
-        "--data",
-        "demo",
-        "--model",
-        "old",
-        "--out",
-        str(taken),
-        file,
-    ]
-    assert main(words) == 0
+    assert main([*IMPORT, "--model", "old", "--out", str(taken), file]) == 0
     capsys.readouterr()
     judge = ["judge", str(taken), "--against", str(narrated), "--judge", "overlap", "--allow-mismatch", "--json"]
     assert main(judge) == 0
@@ -57,20 +44,7 @@ def test_imported_outputs_are_judged_like_a_run(
 
 def test_outputs_are_not_taken_into_a_folder_in_use(narrated: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = str(narrated / "merged_result.jsonl")
-    words = [
-        "data",
-        "import",
-        "--task",
-        "inf-streams",
-        "--data",
-        "demo",
-        "--model",
-        "x",
-        "--out",
-        str(narrated),
-        file,
-    ]
-    assert main(words) == 2
+    assert main([*IMPORT, "--model", "x", "--out", str(narrated), file]) == 2
     assert "not an empty folder" in capsys.readouterr().err
 
 

@@ -364,3 +364,12 @@ def test_the_fingerprint_says_which_of_two_namesakes_was_the_baseline(tmp_path, 
     assert known.startswith("C ")
     assert digest[:8] in known
     assert stranger == "C-00000000"
+
+
+def test_two_baselines_of_one_name_are_two_models(tmp_path, capsys):
+    """A was held to one C, B to another, and neither C is at hand: they must not link A and B."""
+    runs = []
+    for name, id_ in (("A", "11111111"), ("B", "22222222")):
+        verdicts = [one.model_copy(update={"baseline_id": id_}) for one in votes(name, "C", [WIN, LOSS, WIN, TIE])]
+        runs.append(judged(tmp_path / name, name, verdicts))
+    assert "A, C-11111111 never met B, C-22222222" in refused(capsys, *runs)
