@@ -200,10 +200,10 @@ def _packets_from(opened: OpenVideo, first: int, base: Fraction) -> Iterator[Rea
     container, stream = opened.container, opened.stream
     zero = stream.start_time or 0
     if first <= zero:
-        return chain(opened.read, _unread(opened))
+        return chain(opened.taken(), _unread(opened))
     for back in _SEEK_BACK:
         if not _seek(container, stream, first - int(back / base)):
-            return chain(opened.read, _unread(opened))  # not seekable: decode from the start
+            return chain(opened.taken(), _unread(opened))  # not seekable: decode from the start
         packets = _unread(opened)
         for packet, _ in packets:
             if packet.pts is None or packet.pts > first:

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["OpenVideo", "ReadPacket", "VideoInfo", "probe", "quarter_turns"]
 
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -82,8 +83,7 @@ class OpenVideo:
             self.stream = video_stream(self.container, path)
             self.stream.thread_type = "AUTO"
             self.stream.codec_context.thread_count = min(_processors(), _MOST_THREADS)
-            #: The packets read so far, in order.
-            self.read: list[ReadPacket] = []
+            self._read: list[ReadPacket] = []
             first = self._first_frame(Path(path))
             self.info = _describe(self.container, self.stream, first, Path(path))
             self._closing = opening.pop_all()
@@ -94,6 +94,11 @@ class OpenVideo:
     def __exit__(self, *exc: Any) -> None:
         self._closing.__exit__(*exc)
 
+    def taken(self) -> Iterator[ReadPacket]:
+        """Yield the packets read so far, in order, once; none is held any longer than it is needed."""
+        while self._read:
+            yield self._read.pop(0)
+
     def _first_frame(self, path: Path) -> av.VideoFrame:
         trouble = "it holds no frame"
         for packet in read_packets(self.container, self.stream):
@@ -102,7 +107,7 @@ class OpenVideo:
                 frames = packet.decode()
             except av.error.FFmpegError as error:
                 trouble = f"no frame of it decodes ({error.strerror})"
-            self.read.append(ReadPacket(packet, frames))
+            self._read.append(ReadPacket(packet, frames))
             if frames:
                 return frames[0]
         raise VideoError("unreadable", f"{path}: {trouble}", path=path)
