@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import resource
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from evalkit.stream import Chunk
 
 WORDS = ("the", "ball", "goes", "wide", "and", "number", "seven", "picks", "it", "up", "in", "midfield")
+
+# Started in the background of a shell, the tests would hand on that Ctrl-C is ignored.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
