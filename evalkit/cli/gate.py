@@ -2,7 +2,7 @@
 
 Exit 0: a drop of --max-drop points is ruled out (the lower one-sided 95 % bound of head minus base, paired by
 question and clustered by video, lies above minus the margin). Exit 1: a larger drop is shown (the upper bound
-lies below it). Exit 3: these videos cannot tell; the line names how many are needed. With --max-slowdown a longer
+lies below it). Exit 4: these videos cannot tell; the line names how many are needed. With --max-slowdown a longer
 median second fails in the same way. The smallest drop that could be found is always printed.
 """
 
@@ -12,17 +12,19 @@ __all__ = ["configure", "run"]
 
 import argparse
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.cli.compare import add_judging, points
+from evalkit.cli.main import EXIT_CANNOT_TELL, EXIT_CHECK_FAILED, EXIT_DONE
 from evalkit.cli.output import emit_json, say
 
 if TYPE_CHECKING:
     from evalkit.leaderboard.gate import GateCheck, GateResult
 
-_EXIT = {"pass": 0, "fail": 1, "cannot tell": 3}
+_EXIT = {"pass": EXIT_DONE, "fail": EXIT_CHECK_FAILED, "cannot tell": EXIT_CANNOT_TELL}
 
 
 def _percent(text: str) -> float:
@@ -48,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FIELD",
-        help="fingerprint field that may differ, as code where the code is what changed (repeatable)",
+        help="fingerprint field that may differ, or its group: code where the code is what changed (repeatable)",
     )
     parser.add_argument(
         "--allow-mismatch", action="store_true", help="judge runs that should not be compared, and mark the result"
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """Hold head against base.
 
     Returns:
-        0 passed, 1 failed, 3 cannot tell.
+        0 passed, 1 failed, 4 cannot tell.
 
     Raises:
         DataError: A run cannot be read, has no answers, or may not be compared.
@@ -83,15 +85,26 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         emit_json(_to_json(result, code))
         return code
-    for check in result.checks:
-        say(f"{check.name}: {check.reason}")
-        say(_figures(check))
-    for note in result.notes:
-        say(f"note: {note}")
-    if result.mismatches:
-        say("NOT comparable, judged on demand: " + "; ".join(one.describe() for one in result.mismatches))
-    say(f"gate: {result.outcome} ({result.metric})")
+    for line in _lines(result):
+        say(line)
     return code
+
+
+def _lines(result: GateResult) -> Iterator[str]:
+    from evalkit.leaderboard.fingerprint import describe_mismatches
+
+    for check in result.checks:
+        yield f"{check.name}: {check.reason}"
+        yield _figures(check)
+    yield f"answers: {result.transcripts.sentence()}"
+    yield "under test: " + (describe_mismatches(result.changed) or "no model setting differs")
+    if result.ignored:
+        yield f"allowed to differ: {describe_mismatches(result.ignored)}"
+    for note in result.notes:
+        yield f"note: {note}"
+    if result.mismatches:
+        yield f"NOT comparable, judged on demand: {describe_mismatches(result.mismatches)}"
+    yield f"gate: {result.outcome} ({result.metric})"
 
 
 def _figures(check: GateCheck) -> str:
@@ -118,6 +131,9 @@ def _to_json(result: GateResult, code: int) -> dict[str, Any]:
         "exit_code": code,
         "metric": result.metric,
         "checks": [_check_to_json(check) for check in result.checks],
+        "transcripts": {**asdict(result.transcripts), "identical": result.transcripts.identical},
+        "changed": [asdict(one) for one in result.changed],
+        "ignored": [asdict(one) for one in result.ignored],
         "mismatches": [asdict(one) for one in result.mismatches],
         "notes": list(result.notes),
     }

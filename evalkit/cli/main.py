@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["COMMANDS", "EXIT_CHECK_FAILED", "EXIT_DONE", "EXIT_FAILED_SAMPLES", "EXIT_USAGE", "Parser", "main"]
+__all__ = [
+    "COMMANDS",
+    "EXIT_CANNOT_TELL",
+    "EXIT_CHECK_FAILED",
+    "EXIT_CODES",
+    "EXIT_DONE",
+    "EXIT_FAILED_SAMPLES",
+    "EXIT_INTERRUPTED",
+    "EXIT_USAGE",
+    "Parser",
+    "main",
+]
 
 import argparse
 import importlib
@@ -12,7 +23,18 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-EXIT_DONE, EXIT_CHECK_FAILED, EXIT_USAGE, EXIT_FAILED_SAMPLES, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_DONE, EXIT_CHECK_FAILED, EXIT_USAGE, EXIT_FAILED_SAMPLES, EXIT_CANNOT_TELL = 0, 1, 2, 3, 4
+EXIT_INTERRUPTED = 130
+
+EXIT_CODES: dict[int, str] = {
+    EXIT_DONE: "done; a gate passed",
+    EXIT_CHECK_FAILED: "a gate or a check failed",
+    EXIT_USAGE: "wrong use or bad input; one line says what to do",
+    EXIT_FAILED_SAMPLES: "finished, with failed samples",
+    EXIT_CANNOT_TELL: "a gate cannot tell: too few videos, or too few repeated runs",
+    EXIT_INTERRUPTED: "interrupted; what is on record is kept",
+}
+"""What each exit code means, for every command."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("evalkit.cli.run", "run a model on a task and leave a run folder"),
@@ -50,7 +72,10 @@ class Parser(argparse.ArgumentParser):
 def _overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
-    return "commands:\n" + "\n".join(lines) + "\n\n`evalkit COMMAND --help` explains a command."
+    codes = [f"  {code:>{width}}  {meaning}" for code, meaning in EXIT_CODES.items()]
+    return "\n".join(
+        ["commands:", *lines, "", "`evalkit COMMAND --help` explains a command.", "", "exit codes:", *codes]
+    )
 
 
 def _front_parser() -> argparse.ArgumentParser:
@@ -72,8 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments; those of the process by default.
 
     Returns:
-        Exit code: 0 done, 1 a gate or check failed, 2 wrong use or bad input, 3 finished with failed samples,
-        130 interrupted.
+        Exit code, see `EXIT_CODES`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if sys.stderr is None:  # closed by the caller, who wants no word

@@ -13,6 +13,7 @@ from evalkit.errors import DataError, UsageError
 from evalkit.leaderboard.answers import align, score_runs
 from evalkit.leaderboard.fingerprint import Mismatch, comparable
 from evalkit.leaderboard.schema import Entry, Leaderboard, RunSource
+from evalkit.leaderboard.transcripts import Transcripts, compare_transcripts
 from evalkit.records import RunFolder, RunRecords, read_run
 
 FindRun = Callable[[Entry], Path | None]
@@ -34,6 +35,7 @@ class Difference:
         clusters: Videos they are on.
         reason: Why it is refused, or why it is plain; empty for a paired one.
         mismatches: Fields that forbid it.
+        transcripts: What both runs said, side by side, for a paired difference.
     """
 
     kind: Literal["paired", "plain", "refused"]
@@ -46,6 +48,7 @@ class Difference:
     clusters: int | None = None
     reason: str = ""
     mismatches: tuple[Mismatch, ...] = ()
+    transcripts: Transcripts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,4 +213,5 @@ def _paired(base: Entry, head: Entry, primary: str, runs: tuple[RunRecords, RunR
         n=paired.n,
         clusters=paired.clusters,
         reason=paired.note,
+        transcripts=compare_transcripts(old, new),
     )

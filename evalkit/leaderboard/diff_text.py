@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from evalkit.leaderboard.diff import BoardDiff, ChangedRow
-from evalkit.leaderboard.fingerprint import describe_mismatches
+from evalkit.leaderboard.fingerprint import describe_mismatches, model_changes
 from evalkit.leaderboard.schema import Entry
 from evalkit.report.tables import Column, Estimate, Table, to_markdown
 
@@ -45,7 +45,11 @@ def _said(row: ChangedRow) -> str:
         named = describe_mismatches(difference.mismatches)
         return f"not comparable: {difference.reason}" + (f": {named}" if named else "")
     if difference.kind == "paired":
-        return f"paired over {difference.n} questions on {difference.clusters} videos ({difference.metric})"
+        how = f"paired over {difference.n} questions on {difference.clusters} videos ({difference.metric})"
+        changed = model_changes(row.base.fingerprint or {}, row.head.fingerprint or {})
+        said = [] if difference.transcripts is None else [difference.transcripts.sentence()]
+        said += [f"under test: {describe_mismatches(changed)}"] if changed else []
+        return "; ".join([how, *said])
     return f"plain: {difference.reason}"
 
 

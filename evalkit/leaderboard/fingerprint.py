@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["Mismatch", "comparable", "comparison_digest", "describe_mismatches", "is_model_field"]
+__all__ = [
+    "Mismatch",
+    "comparable",
+    "comparison_digest",
+    "describe_mismatches",
+    "fields_named",
+    "is_model_field",
+    "model_changes",
+]
 
 import hashlib
 import json
@@ -10,12 +18,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evalkit.errors import UsageError, suggest
+
 _SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A fingerprint field in which two runs differ although it is none of the model's own.
+    """A fingerprint field in which two runs differ.
 
     Args:
         field: Name of the field.
@@ -49,8 +59,47 @@ def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Mismatch]:
         a: Fingerprint of the first run, flat.
         b: Fingerprint of the second run.
     """
-    names = sorted(name for name in {*a, *b} if not is_model_field(name))
-    return [Mismatch(name, a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)]
+    return [one for one in _differences(a, b) if not is_model_field(one.field)]
+
+
+def model_changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Mismatch]:
+    """Return the fields of the model under test in which two runs differ.
+
+    Args:
+        a: Fingerprint of the first run, flat.
+        b: Fingerprint of the second run.
+    """
+    return [one for one in _differences(a, b) if is_model_field(one.field)]
+
+
+def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Mismatch]:
+    return [Mismatch(name, a.get(name), b.get(name)) for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
+
+
+def fields_named(names: Sequence[str], *fingerprints: Mapping[str, Any]) -> frozenset[str]:
+    """Return the fingerprint fields that a person names; ``code`` stands for every ``code.*``.
+
+    Args:
+        names: As typed.
+        fingerprints: Of the runs.
+
+    Raises:
+        UsageError: No run has such a field, or the field is the model's own and may differ anyway.
+    """
+    known = {name for fingerprint in fingerprints for name in fingerprint}
+    found: set[str] = set()
+    for name in names:
+        if is_model_field(name):
+            raise UsageError(f"{name} is of the model under test and may differ: leave it out of --ignore-field")
+        members = {field for field in known if field == name or field.startswith(f"{name}.")}
+        if not members:
+            groups = {field.partition(".")[0] for field in known}
+            near = sorted(one for one in known | groups if not is_model_field(one))
+            raise UsageError(
+                f"no run has a fingerprint field {name!r}{suggest(name, near)} (known: {', '.join(near)})"
+            )
+        found |= members
+    return frozenset(found)
 
 
 def describe_mismatches(mismatches: Sequence[Mismatch]) -> str:

@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING, Literal
 from evalkit.errors import DataError, UsageError
 from evalkit.leaderboard.answers import align, require_finished, score_runs
 from evalkit.leaderboard.compare import check_comparable
-from evalkit.leaderboard.fingerprint import Mismatch
+from evalkit.leaderboard.fingerprint import Mismatch, comparable, fields_named, model_changes
 from evalkit.leaderboard.latency import SecondRatio, hardware, median_seconds
+from evalkit.leaderboard.transcripts import Transcripts, compare_transcripts
 from evalkit.records import RunRecords
 
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ class GateResult:
         outcome: ``fail`` if any check failed, else ``cannot tell`` if any could not tell, else ``pass``.
         metric: What the scores are.
         checks: Score, and speed where it was asked for.
+        transcripts: What the two said, side by side.
+        changed: Fields of the model under test that differ.
+        ignored: Other fields that differ and were named as those that may.
         mismatches: What was compared although it should not be.
         notes: What a reader must know.
     """
@@ -95,6 +99,9 @@ class GateResult:
     outcome: Outcome
     metric: str
     checks: tuple[GateCheck, ...]
+    transcripts: Transcripts
+    changed: tuple[Mismatch, ...]
+    ignored: tuple[Mismatch, ...]
     mismatches: tuple[Mismatch, ...]
     notes: tuple[str, ...]
 
@@ -261,21 +268,23 @@ def run_gate(
         max_drop: Largest drop of the score that is accepted, a share, > 0.
         max_slowdown: Largest lengthening of the median second that is accepted, a share; None leaves speed out.
         allow_mismatch: Go on although the runs differ in more than the model under test, and mark it.
-        ignored: Fingerprint fields that may differ, such as ``code`` where the code is what changed.
+        ignored: Fingerprint fields that may differ, ``code`` for every ``code.*`` where the code is what changed.
         judging: For narrated runs, baseline and judge to be read.
 
     Raises:
         DataError: A run has no answers or is not finished, or the two may not be compared.
-        UsageError: Runs of different tasks, or a margin that is not positive.
+        UsageError: Runs of different tasks, a margin that is not positive, or a field that no run has.
     """
     if not 0 < max_drop <= 1 or (max_slowdown is not None and max_slowdown <= 0):
         raise UsageError("the margins of a gate are positive: --max-drop in points up to 100, --max-slowdown in %")
     if not allow_mismatch:
         for run in (base, head):
             require_finished(run)
+    fingerprints = base.manifest.fingerprint, head.manifest.fingerprint
+    may_differ = fields_named(ignored, *fingerprints)
     scored = score_runs({_BASE: base, _HEAD: head}, baseline=judging[0], judge=judging[1])
     aligned = align(scored)
-    mismatches = check_comparable(scored, aligned, allow=allow_mismatch, ignored=ignored)[_BASE, _HEAD]
+    mismatches = check_comparable(scored, aligned, allow=allow_mismatch, ignored=sorted(may_differ))[_BASE, _HEAD]
     checks = [judge_score(aligned.scores[_BASE], aligned.scores[_HEAD], aligned.clusters, max_drop)]
     if max_slowdown is not None:
         machines = hardware(base.manifest), hardware(head.manifest)
@@ -291,6 +300,9 @@ def run_gate(
         outcome=overall(checks),
         metric=scored[0].metric,
         checks=tuple(checks),
+        transcripts=compare_transcripts(*scored),
+        changed=tuple(model_changes(*fingerprints)),
+        ignored=tuple(one for one in comparable(*fingerprints) if one.field in may_differ),
         mismatches=mismatches,
         notes=tuple(note for run in scored for note in run.notes),
     )

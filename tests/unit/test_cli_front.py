@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.cli.main import EXIT_CODES
+
 Call = Callable[..., tuple[int, str, str]]
 HELP = "import sys; from evalkit.cli.main import main; main(['--help']); "
 
@@ -46,6 +48,14 @@ def test_without_a_command_the_overview_is_shown(evalkit: Call) -> None:
     assert (code, err) == (0, "")
     assert "commands:" in out
     assert evalkit("--version")[1].startswith("evalkit ")
+
+
+def test_the_overview_tells_every_exit_code_apart(evalkit: Call) -> None:
+    lines = evalkit("--help")[1].partition("exit codes:")[2].splitlines()
+    codes = {int(code): meaning for code, _, meaning in (line.strip().partition("  ") for line in lines if line)}
+    assert codes == EXIT_CODES
+    assert set(codes) == {0, 1, 2, 3, 4, 130}
+    assert len(set(codes.values())) == 6
 
 
 @pytest.mark.parametrize(

@@ -183,9 +183,9 @@ def test_the_command_exits_0_where_a_drop_is_ruled_out(tmp_path, capsys):
     assert "gate: pass" in capsys.readouterr().out
 
 
-def test_the_command_exits_3_where_it_cannot_tell(tmp_path, capsys):
+def test_the_command_exits_4_where_it_cannot_tell(tmp_path, capsys):
     a, b = questions(tmp_path / "a"), questions(tmp_path / "b", "stc")
-    assert gate(a, b, "--max-drop", "1.0") == 3
+    assert gate(a, b, "--max-drop", "1.0") == 4
     assert "videos needed" in capsys.readouterr().out
 
 
@@ -221,6 +221,39 @@ def test_runs_that_may_not_be_compared_are_refused_unless_asked(tmp_path, capsys
     assert "NOT comparable" not in capsys.readouterr().out
     assert gate(a, b, "--max-drop", "90", "--allow-mismatch") == 0
     assert "NOT comparable, judged on demand: code.revision" in capsys.readouterr().out
+
+
+def test_a_field_that_no_run_has_is_refused_with_a_suggestion(tmp_path, capsys):
+    a = questions(tmp_path / "a", fingerprint={"code.revision": "1"})
+    assert gate(a, a, "--max-drop", "90", "--ignore-field", "code.revison") == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "did you mean 'code.revision'?" in err
+
+
+def test_what_may_differ_is_named_with_both_values(tmp_path, capsys):
+    a = questions(tmp_path / "a", fingerprint={"code.revision": "1", "code.change": None})
+    b = questions(tmp_path / "b", fingerprint={"code.revision": "1", "code.change": "f00"})
+    assert gate(a, b, "--max-drop", "90", "--ignore-field", "code") == 0
+    assert 'allowed to differ: code.change (absent against "f00")' in capsys.readouterr().out
+
+
+def test_the_text_says_whether_the_answers_are_the_same_and_which_way_they_changed(tmp_path, capsys):
+    a, same = questions(tmp_path / "a"), questions(tmp_path / "same")
+    other = questions(tmp_path / "other", "stc", fingerprint={"model.memory.sink": 0})
+    assert gate(a, same, "--max-drop", "90") == 0
+    out = capsys.readouterr().out
+    assert "identical answers (transcripts equal): 200 of 200 replies" in out
+    assert "under test: no model setting differs" in out
+    gate(a, other, "--max-drop", "90", "--json")
+    found = json.loads(capsys.readouterr().out)
+    transcripts = found["transcripts"]
+    score = found["checks"][0]
+    assert not transcripts["identical"]
+    assert 0 < transcripts["lost"] + transcripts["gained"] < transcripts["differing"] < 200
+    assert (transcripts["gained"] - transcripts["lost"]) / 2 == pytest.approx(score["change"])
+    assert {one["field"] for one in found["changed"]} == {"model", "model.memory.sink"}
+    assert all(0.9 < share < 1 for share in transcripts["coverage"])
 
 
 def test_times_of_different_machines_are_refused(tmp_path):

@@ -99,6 +99,11 @@ def test_with_answers_at_hand_the_difference_is_paired(tmp_path):
     assert found.clusters == 25
     assert found.low < found.value < found.high
     assert 10 < found.value < 30
+    assert found.transcripts.replies == 200
+    assert found.transcripts.lost + found.transcripts.gained <= found.transcripts.differing
+    text = diff_to_markdown([diff])
+    assert found.transcripts.sentence() in text
+    assert 'under test: model.revision ("before" against "after")' in text
 
 
 def test_a_run_folder_with_another_fingerprint_is_not_taken_for_the_rows(tmp_path):
