@@ -22,6 +22,7 @@ from evalkit.models.settings import GenerationSettings
 from evalkit.parse import PARSER_VERSION
 from evalkit.records import RunFolder
 from evalkit.registry import Registry
+from evalkit.run.code_change import code_change
 from evalkit.run.fingerprint import git_revision, sample_digest
 from evalkit.run.options import RunOptions, apply_settings
 from evalkit.stream import Elicitation, Query, StreamSample
@@ -95,6 +96,7 @@ class RunPlan:
             "attention": options.attention,
             "seed": options.seed,
             "code.revision": git_revision(),
+            "code.change": code_change(),
         }
 
     def model_fingerprint(self) -> dict[str, Any]:
