@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from evalkit.bench import SyntheticFrames
 from evalkit.memory import Ledger, MemoryPolicy, Plan
 from evalkit.models import SessionRequest
 from evalkit.models.cached import CachedModel
 from evalkit.models.load import LoadRequest, load_backbone
 from evalkit.models.settings import GenerationSettings
-from evalkit.run.bench import SyntheticFrames
 from evalkit.stream import FrameFeed, FrameSchedule, Narration
 
 

@@ -92,10 +92,10 @@ def _folder(named: str | None) -> Path:
 
 
 def _bench_compression(args: argparse.Namespace, out: Path) -> int:
+    from evalkit.bench.compression import CompressionRequest, compare_compression, compression_json
     from evalkit.records import write_atomic
     from evalkit.report import to_text
     from evalkit.report.compression import compression_table, plot_compression
-    from evalkit.run.bench_compression import CompressionRequest, compare_compression, compression_json
 
     names = _names(args.models or "full")
     if len(names) > 1:
@@ -127,9 +127,9 @@ def _bench_compression(args: argparse.Namespace, out: Path) -> int:
 
 
 def _bench_models(args: argparse.Namespace, out: Path) -> int:
+    from evalkit.bench.policies import BenchRequest, bench_json, bench_models
     from evalkit.cli.run import latency_report
     from evalkit.report import plot_runs
-    from evalkit.run.bench import BenchRequest, bench_json, bench_models
 
     request = BenchRequest(
         models=_names(args.models or _MODELS),

@@ -20,8 +20,8 @@ from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
     from evalkit.judge import PanelAgreement
+    from evalkit.ranking.rank import JudgeRanking, RankReport
     from evalkit.report.tables import Cell, Estimate, Table
-    from evalkit.run.ranking import JudgeRanking, RankReport
 
 _FORMATS = ("text", "markdown", "latex", "csv")
 # Where `evalkit.stats.ranking` holds a strength that has no bound.
@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.draws < 1 or args.seed < 0:
         raise UsageError("--draws is 1 or more, --seed 0 or more")
+    from evalkit.ranking.rank import RankOptions, rank_runs
     from evalkit.report import tables
     from evalkit.report.runs import load_runs
-    from evalkit.run.ranking import RankOptions, rank_runs
 
     options = RankOptions(args.judge, args.anchor, args.human, args.allow_mismatch, args.draws, args.seed)
     report = rank_runs(load_runs(args.runs, ticks=False), options)

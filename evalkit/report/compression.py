@@ -16,7 +16,7 @@ def compression_table(figures: Mapping[str, Any]) -> Table:
     """Return one row per specification.
 
     Args:
-        figures: What `evalkit.run.bench_compression.compression_json` returned.
+        figures: What `evalkit.bench.compression.compression_json` returned.
     """
     columns = (
         Column("Compression", text=True),
@@ -56,7 +56,7 @@ def plot_compression(figures: Mapping[str, Any], out: Path) -> list[Path]:
     """Draw time saved against error, one point per specification.
 
     Args:
-        figures: What `evalkit.run.bench_compression.compression_json` returned.
+        figures: What `evalkit.bench.compression.compression_json` returned.
         out: Folder that gets ``compression.pdf``, ``.svg``, ``.png``, ``.csv`` and ``.caption.txt``.
 
     Returns:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.bench.policies import BenchRequest, bench_models
 from evalkit.errors import UsageError
-from evalkit.run.bench import BenchRequest, bench_models
 
 Call = Callable[..., tuple[int, str, str]]
 BENCH = ("bench", "--models", "full", "--checkpoint", "tiny", "--seconds", "2", "--size", "84x56", "--tokens", "3")

@@ -15,7 +15,7 @@ from run_folders import manifest, write_run
 
 from evalkit.cli.main import main
 from evalkit.records import AnswerRecord, VerdictRecord
-from evalkit.run.speech import SpeechOfRun, count_words
+from evalkit.report.speech import SpeechOfRun, count_words
 
 WIN, TIE, LOSS = ("test", "test"), ("test", "baseline"), ("baseline", "baseline")
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["BenchRequest", "SyntheticFrames", "bench_json", "bench_models"]
+__all__ = ["BenchRequest", "bench_json", "bench_models"]
 
 import datetime
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Never
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from evalkit.bench.frames import SyntheticFrames
 from evalkit.compress import CompressionSpec, parse_compression
 from evalkit.errors import EvalkitError
 from evalkit.models.cached import CachedModel
@@ -32,7 +31,7 @@ from evalkit.records import (
 )
 from evalkit.run.fingerprint import fingerprint_digest, git_revision, host_facts, versions
 from evalkit.run.sample import tick_record
-from evalkit.stream import FrameBatch, FrameFeed, FrameSchedule, Narration, Tick
+from evalkit.stream import FrameFeed, FrameSchedule, Narration
 
 _INSTRUCTION = "Describe what happens."
 _PREVIOUS_WORD = " and"
@@ -67,36 +66,6 @@ class BenchRequest:
     dtype: str = "auto"
     attention: str = "sdpa"
     seed: int = 42
-
-
-class SyntheticFrames:
-    """Frames of moving noise, made ahead of time so that making them costs nothing; a `FrameSource`.
-
-    Args:
-        size: ``(width, height)``.
-        seed: Seed of the noise.
-    """
-
-    def __init__(self, size: tuple[int, int], seed: int) -> None:
-        width, height = size
-        rng = np.random.default_rng(seed)
-        self._pool: NDArray[np.uint8] = rng.integers(0, 256, (16, height, width, 3), dtype=np.uint8)
-
-    def frames(self, ticks: Iterable[Tick]) -> Iterator[FrameBatch]:
-        """Yield frames from a pool of sixteen, in turn."""
-        shown = 0
-        for tick in ticks:
-            count = len(tick.frame_times)
-            chosen = np.arange(shown, shown + count) % len(self._pool)
-            shown += count
-            yield FrameBatch(self._pool[chosen], tick.frame_times)
-
-    def __enter__(self) -> SyntheticFrames:
-        """Return the source itself."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Hold nothing."""
 
 
 def bench_models(request: BenchRequest, out: Path) -> list[Path]:

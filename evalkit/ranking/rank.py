@@ -18,11 +18,11 @@ from evalkit.errors import DataError, UsageError, suggest
 from evalkit.judge import PanelAgreement, agreement_of_judges
 from evalkit.leaderboard.answers import require_finished
 from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches
+from evalkit.ranking.human_labels import HumanWinRate, LabelsByContest, assign_labels, human_win_rate, read_labels
 from evalkit.records import VerdictRecord
 from evalkit.report.runs import Run
+from evalkit.report.speech import SpeechOfRun
 from evalkit.report.verdicts import Contest, JudgedPair, contests
-from evalkit.run.human_labels import HumanWinRate, LabelsByContest, assign_labels, human_win_rate, read_labels
-from evalkit.run.speech import SpeechOfRun
 from evalkit.stats.bootstrap import BOOTSTRAP_DRAWS
 
 if TYPE_CHECKING:

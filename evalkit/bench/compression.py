@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = [
     "CompressionRequest",
     "CompressionResult",
-    "DriftingFrames",
     "SecondResult",
     "SpecResult",
     "compare_compression",
@@ -14,16 +13,15 @@ __all__ = [
 
 import statistics
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Never
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from evalkit.bench.frames import DriftingFrames
 from evalkit.compress import CompressionSpec, parse_compression
 from evalkit.errors import UsageError
 from evalkit.memory.policies import MemoryPolicy
@@ -35,7 +33,7 @@ from evalkit.models.session import CachedSession
 from evalkit.models.settings import GenerationSettings
 from evalkit.models.vision import VisionSide
 from evalkit.records import CompressorReport
-from evalkit.stream import Chunk, Elicitation, FrameBatch, FrameFeed, FrameSchedule, Tick
+from evalkit.stream import Chunk, Elicitation, FrameFeed, FrameSchedule
 from evalkit.video import VideoFrames
 
 NONE = "none"
@@ -153,46 +151,6 @@ class CompressionResult:
     def saved(self, result: SpecResult, *stages: str) -> float:
         """Return the share of the baseline's time in some stages that a specification saves."""
         return 1.0 - result.spent(*stages) / max(self.baseline.spent(*stages), 1e-12)
-
-
-class DriftingFrames:
-    """A made-up video: a picture that drifts by two pixels a frame with some noise, cut once in the middle.
-
-    Neighbouring frames are alike and the cut is not, so a cacher's error shows both. A `FrameSource`.
-
-    Args:
-        size: ``(width, height)``.
-        seed: Seed of the pictures.
-        frames: Frames until the cut.
-    """
-
-    def __init__(self, size: tuple[int, int], seed: int, frames: int) -> None:
-        width, height = size
-        rng = np.random.default_rng(seed)
-        coarse = rng.integers(0, 256, (2, -(-height // 28), -(-width // 28), 3), dtype=np.int16)
-        self._pictures = coarse.repeat(28, axis=1).repeat(28, axis=2)[:, :height, :width]
-        self._noise: NDArray[np.int16] = rng.integers(-8, 9, (16, height, width, 1), dtype=np.int16)
-        self._cut = frames
-
-    def frames(self, ticks: Iterable[Tick]) -> Iterator[FrameBatch]:
-        """Yield the frames of each tick."""
-        shown = 0
-        for tick in ticks:
-            numbers = range(shown, shown + len(tick.frame_times))
-            shown += len(tick.frame_times)
-            yield FrameBatch(np.stack([self._frame(number) for number in numbers]), tick.frame_times)
-
-    def _frame(self, number: int) -> NDArray[np.uint8]:
-        picture = np.roll(self._pictures[int(number >= self._cut)], 2 * number, axis=1)
-        frame: NDArray[np.uint8] = np.clip(picture + self._noise[number % 16], 0, 255).astype(np.uint8)
-        return frame
-
-    def __enter__(self) -> DriftingFrames:
-        """Return the source itself."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Hold nothing."""
 
 
 @dataclass(slots=True)
