@@ -26,8 +26,8 @@ from evalkit.compress import CompressionSpec, parse_compression
 from evalkit.errors import UsageError
 from evalkit.memory.policies import MemoryPolicy
 from evalkit.models.backbone import Backbone, Features
-from evalkit.models.catalog import catalog
-from evalkit.models.load import LoadRequest, load_backbone
+from evalkit.models.catalog import policy_recipe
+from evalkit.models.entry import ModelChoice
 from evalkit.models.protocol import SessionRequest
 from evalkit.models.session import CachedSession
 from evalkit.models.settings import GenerationSettings
@@ -187,17 +187,24 @@ def compare_compression(request: CompressionRequest) -> CompressionResult:
     named = {text: parse_compression(text) for text in (NONE, *request.specs)}
     if len(named) != len(request.specs) + 1:
         raise UsageError("--compress compares different specifications with none: give each once, none not at all")
-    entry = catalog(request.model)
-    checkpoint = request.checkpoint or entry.checkpoint
-    backbone = load_backbone(LoadRequest(checkpoint, request.device, request.dtype, request.attention))
-    policy = entry.memory(**entry.memory_defaults)
+    recipe = policy_recipe(
+        request.model,
+        ModelChoice(
+            checkpoint=request.checkpoint,
+            compress=NONE,
+            device=request.device,
+            dtype=request.dtype,
+            attention=request.attention,
+        ),
+    )
+    backbone, policy = recipe.load(), recipe.policy
     with torch.inference_mode():
         _run(request, backbone, policy, named, min(_WARM_UP_SECONDS, request.seconds))
         passes = [_run(request, backbone, policy, named, request.seconds) for _ in range(request.repeats)]
     seconds = {name: _medians([(one[name], one[NONE]) for one in passes]) for name in named}
     results = {name: SpecResult(name, spec.canonical(), seconds[name]) for name, spec in named.items()}
     baseline = results.pop(NONE)
-    return CompressionResult(checkpoint, str(backbone.device), baseline, tuple(results.values()))
+    return CompressionResult(recipe.checkpoint, str(backbone.device), baseline, tuple(results.values()))
 
 
 def _medians(passes: Sequence[tuple[list[SecondResult], list[SecondResult]]]) -> tuple[SecondResult, ...]:

@@ -14,13 +14,12 @@ from typing import Any, Never
 from tqdm import tqdm
 
 from evalkit.bench.frames import SyntheticFrames
-from evalkit.compress import CompressionSpec, parse_compression
 from evalkit.errors import EvalkitError
-from evalkit.models.cached import CachedModel
-from evalkit.models.catalog import catalog
-from evalkit.models.load import LoadRequest, checkpoint_revision, load_backbone
-from evalkit.models.protocol import SessionRequest
-from evalkit.models.settings import GenerationSettings
+from evalkit.models.backbone import Backbone
+from evalkit.models.catalog import policy_recipe
+from evalkit.models.entry import ModelChoice
+from evalkit.models.local import PolicyRecipe
+from evalkit.models.protocol import SessionRequest, StreamingModel
 from evalkit.records import (
     FailedSample,
     JsonlWriter,
@@ -29,7 +28,8 @@ from evalkit.records import (
     StageTimes,
     TickRecord,
 )
-from evalkit.run.fingerprint import fingerprint_digest, git_revision, host_facts, versions
+from evalkit.run.fingerprint import fingerprint_digest
+from evalkit.run.provenance import git_revision, host_facts, versions
 from evalkit.run.sample import tick_record
 from evalkit.stream import FrameFeed, FrameSchedule, Narration
 
@@ -81,32 +81,30 @@ def bench_models(request: BenchRequest, out: Path) -> list[Path]:
     Raises:
         UsageError: A model or checkpoint does not exist.
     """
-    entries = [catalog(name) for name in request.models]
+    choice = ModelChoice(
+        checkpoint=request.checkpoint,
+        device=request.device,
+        dtype=request.dtype,
+        attention=request.attention,
+        settings={"generation": {"temperature": 0, "max_new_tokens": request.tokens, "exact_tokens": True}},
+    )
     folders: list[Path] = []
-    loaded: dict[str, Any] = {}
-    for entry in entries:
-        checkpoint = request.checkpoint or entry.checkpoint
-        if checkpoint not in loaded:
+    loaded: dict[str, Backbone] = {}
+    for recipe in [policy_recipe(name, choice) for name in request.models]:
+        if recipe.checkpoint not in loaded:
             loaded.clear()
-            loaded[checkpoint] = load_backbone(
-                LoadRequest(checkpoint, request.device, request.dtype, request.attention)
-            )
-        backbone = loaded[checkpoint]
-        generation = GenerationSettings(temperature=0, max_new_tokens=request.tokens, exact_tokens=True)
-        revision = checkpoint_revision(checkpoint, backbone.network)
-        policy = entry.memory(**entry.memory_defaults)
-        spec = parse_compression(entry.compress)
-        model = CachedModel(entry.name, backbone, policy, generation, revision, spec)
-        folders.append(_bench(model, spec, request, out / entry.name))
+            loaded[recipe.checkpoint] = recipe.load()
+        model = recipe.over(loaded[recipe.checkpoint])
+        folders.append(_bench(model, recipe, request, out / recipe.name))
     return folders
 
 
-def _bench(model: CachedModel, spec: CompressionSpec, request: BenchRequest, path: Path) -> Path:
+def _bench(model: StreamingModel, recipe: PolicyRecipe, request: BenchRequest, path: Path) -> Path:
     # What can refuse the request comes before the folder: a refused one leaves nothing behind.
     schedule = FrameSchedule(0, request.seconds, request.fps)
     source = SyntheticFrames(model.frame_size(*request.size), request.seed)
     session = model.open(_session_request(request))
-    manifest = _manifest(model, spec, request)
+    manifest = _manifest(model, recipe, request)
     path.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(path)
     folder.write_manifest(manifest)
@@ -133,7 +131,7 @@ def _session_request(request: BenchRequest) -> SessionRequest:
     return SessionRequest("synthetic", request.fps, request.seed, narration)
 
 
-def _manifest(model: CachedModel, spec: CompressionSpec, request: BenchRequest) -> RunManifest:
+def _manifest(model: StreamingModel, recipe: PolicyRecipe, request: BenchRequest) -> RunManifest:
     fingerprint = {
         "task": "bench",
         "frames.size": "x".join(map(str, model.frame_size(*request.size))),
@@ -143,9 +141,9 @@ def _manifest(model: CachedModel, spec: CompressionSpec, request: BenchRequest) 
         "previous_words": request.previous_words,
         "attention": request.attention,
         "seed": request.seed,
-        "dtype": str(model.backbone.dtype).removeprefix("torch."),
+        "dtype": model.placement.dtype,
         "model.name": model.name,
-        "model.compress": spec.canonical(),
+        **recipe.identity(),
         **model.identity(),
     }
     return RunManifest(
@@ -157,7 +155,7 @@ def _manifest(model: CachedModel, spec: CompressionSpec, request: BenchRequest) 
         fingerprint_digest=fingerprint_digest(fingerprint),
         versions=versions(),
         git=git_revision(),
-        host=host_facts(str(model.backbone.device)),
+        host=host_facts(model.placement.device),
         seeds={"run": request.seed},
         planned=["synthetic"],
     )

@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, write or take in data."""
-    from evalkit.run.plan import data_folder, task_named
+    from evalkit.tasks.catalog import data_folder, task_named
 
     task = task_named(args.task)
     if args.action == "import":

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tasks() -> dict[str, str]:
-    from evalkit.run.plan import TASKS
+    from evalkit.tasks.catalog import TASKS
 
     return {name: TASKS.get(name).summary for name in TASKS.names()}
 

@@ -63,9 +63,10 @@ def run(args: argparse.Namespace) -> int:
         _check_judge(options)
     plan = make_plan(options)
     if options.against:
+        from evalkit.run.fingerprint import setting_fingerprint
         from evalkit.run.judging import check_setting
 
-        check_setting(plan.setting_fingerprint(), Path(options.against))
+        check_setting(setting_fingerprint(plan), Path(options.against))
     if options.dry_run:
         return _dry_run(plan, as_json=args.json)
     from evalkit.run.runner import execute
@@ -125,8 +126,8 @@ def _check_judge(options: RunOptions) -> None:
     from evalkit.cli.judge import check_against, judge_endpoint
     from evalkit.errors import UsageError
     from evalkit.judge import make_judge
-    from evalkit.run.plan import task_named
     from evalkit.tasks import NarrationTask
+    from evalkit.tasks.catalog import task_named
 
     if not options.judge or not options.against:
         raise UsageError("--judge and --against go together: who judges, and against whom")
@@ -163,27 +164,27 @@ def _existing(path: Path) -> Path:
 def _dry_run(plan: Any, *, as_json: bool) -> int:
     import shutil
 
+    from evalkit.run.check import check_out
+    from evalkit.run.fingerprint import model_fingerprint, setting_fingerprint
     from evalkit.run.media import check_media
-    from evalkit.run.plan import check_out
 
     if plan.options.out:
         check_out(Path(plan.options.out), resume=plan.options.resume)
+    plan.model.check()
     problems = check_media(plan.samples)
     questions = sum(len(sample.queries) for sample in plan.samples)
     free = shutil.disk_usage(_existing(Path(plan.options.out or "runs"))).free / 2**30
     facts = {
         "task": plan.task.name,
-        "model": plan.entry.name,
-        "checkpoint": plan.checkpoint,
-        "memory": repr(plan.policy),
-        "compression": plan.compression.canonical(),
+        "model": plan.model.name,
+        **plan.model.facts(),
         "data": str(plan.data_path),
         "samples": len(plan.samples),
         "questions": questions,
         "stream_seconds": plan.stream_seconds,
         "record_mib": round(plan.stream_seconds * 1.6e-3, 1),
         "free_disk_gib": round(free, 1),
-        "fingerprint": plan.setting_fingerprint() | plan.model_fingerprint(),
+        "fingerprint": setting_fingerprint(plan) | model_fingerprint(plan),
         "problems": [str(problem) for problem in plan.data.problems] + problems,
     }
     if as_json:

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
-    from evalkit.run.plan import data_folder, task_named
+    from evalkit.tasks.catalog import data_folder, task_named
     from evalkit.tasks.scoring import sheet_to_json
 
     task = task_named(args.task)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 __all__ = ["CachedModel"]
 
-from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import torch
 
 from evalkit.compress import CompressionSpec
-from evalkit.errors import UsageError
 from evalkit.memory.policies import MemoryPolicy
 from evalkit.memory.shortcuts import FrameView
 from evalkit.models.backbone import Backbone
-from evalkit.models.protocol import SessionRequest, StreamSession
+from evalkit.models.protocol import Placement, SessionRequest, StreamSession
 from evalkit.models.session import CachedSession
 from evalkit.models.settings import GenerationSettings
 from evalkit.models.views import ViewedSession
@@ -34,8 +32,7 @@ class CachedModel:
         compression: Token compression.
 
     Raises:
-        UsageError: The vision encoder has no cacher, or the policy is a frame view, which has no stream of
-            encoded seconds in which a compressor could be proved on.
+        UsageError: The vision encoder has no cacher.
     """
 
     def __init__(
@@ -48,14 +45,12 @@ class CachedModel:
         compression: CompressionSpec | None = None,
     ) -> None:
         self.name = name
+        self.placement = Placement(str(backbone.device), str(backbone.dtype).removeprefix("torch."))
         self.backbone = backbone
         self.policy = policy
         self.generation = generation
         self._revision = revision
-        compression = compression or CompressionSpec()
-        if compression.parts and isinstance(policy, FrameView):
-            raise UsageError(f"{name} encodes frames anew for each question and takes no --compress; leave it out")
-        self._vision = VisionSide(backbone, compression)
+        self._vision = VisionSide(backbone, compression or CompressionSpec())
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the ``(width, height)`` to which the decoder scales a video of this size."""
@@ -80,12 +75,8 @@ class CachedModel:
         return peak
 
     def identity(self) -> dict[str, Any]:
-        """Return what the fingerprint says of the model."""
-        policy: dict[str, Any] = asdict(self.policy) if is_dataclass(self.policy) else {}
-        memory = {f"model.memory.{key}": value for key, value in policy.items()}
-        return {
-            "model.checkpoint": self.backbone.name,
-            "model.revision": self._revision,
-            "model.policy": type(self.policy).__name__,
-            **memory,
-        }
+        """Return what identifies the weights."""
+        return {"model.revision": self._revision}
+
+    def close(self) -> None:
+        """Leave the network to whoever loaded it."""

@@ -1,14 +1,22 @@
-"""The catalog of models: backbone, checkpoint, memory policy, compression and generation defaults (no torch)."""
+"""The models there are: the built-in memory policies, and what entry points of the group give (no torch)."""
 
 from __future__ import annotations
 
-__all__ = ["MODELS", "CatalogEntry", "catalog", "full", "sliding", "sliding_chunked", "stc", "streamingvlm"]
+__all__ = [
+    "MODELS",
+    "catalog",
+    "full",
+    "policy_recipe",
+    "sliding",
+    "sliding_chunked",
+    "stc",
+    "streamingvlm",
+]
 
-from dataclasses import dataclass, field
-from typing import Any
-
+from evalkit.errors import UsageError
 from evalkit.memory import FullAttention, SlidingChunked, SlidingWindow, StreamingVLM
-from evalkit.memory.policies import MemoryPolicy
+from evalkit.models.entry import ModelChoice, ModelEntry
+from evalkit.models.local import PolicyEntry, PolicyRecipe
 from evalkit.registry import Registry
 
 MODELS = Registry("evalkit.models", "model")
@@ -16,55 +24,31 @@ MODELS = Registry("evalkit.models", "model")
 QWEN = "Qwen/Qwen2.5-VL-7B-Instruct"
 LLAVA = "llava-hf/llava-onevision-qwen2-7b-ov-hf"
 
-
-@dataclass(frozen=True, slots=True)
-class CatalogEntry:
-    """A model under test. An entry point of ``evalkit.models`` gives one.
-
-    Args:
-        name: Its name on the command line.
-        summary: One line for ``evalkit list models``.
-        memory: Policy class; its fields are the keys of ``--set memory.KEY=VALUE``.
-        checkpoint: Weights it runs on unless ``--checkpoint`` names others.
-        memory_defaults: Values of the policy's fields where they differ from the class's own.
-        generation: Generation settings where they differ from the defaults.
-        compress: Compression, as ``--compress`` would say it.
-    """
-
-    name: str
-    summary: str
-    memory: type[MemoryPolicy]
-    checkpoint: str
-    memory_defaults: dict[str, Any] = field(default_factory=dict)
-    generation: dict[str, Any] = field(default_factory=dict)
-    compress: str = "none"
-
-
-full = CatalogEntry(
+full = PolicyEntry(
     name="full",
     summary="Full attention: everything seen and said stays in memory.",
     memory=FullAttention,
     checkpoint=QWEN,
 )
-sliding = CatalogEntry(
+sliding = PolicyEntry(
     name="sliding",
     summary="Sliding window with overlap: the last 16 s, computed anew each second.",
     memory=SlidingWindow,
     checkpoint=QWEN,
 )
-sliding_chunked = CatalogEntry(
+sliding_chunked = PolicyEntry(
     name="sliding-chunked",
     summary="Sliding window without overlap: starts afresh every 100 s.",
     memory=SlidingChunked,
     checkpoint=QWEN,
 )
-streamingvlm = CatalogEntry(
+streamingvlm = PolicyEntry(
     name="streamingvlm",
     summary="StreamingVLM: text sink and window, 16 s of vision, contiguous positions.",
     memory=StreamingVLM,
     checkpoint="mit-han-lab/StreamingVLM",
 )
-stc = CatalogEntry(
+stc = PolicyEntry(
     name="stc",
     summary="STC: cached vision encoding and dual-anchor pruning; everything kept stays in memory.",
     memory=FullAttention,
@@ -73,12 +57,25 @@ stc = CatalogEntry(
 )
 
 
-def catalog(name: str) -> CatalogEntry:
+def catalog(name: str) -> ModelEntry:
     """Return the entry of a model.
 
     Raises:
-        UsageError: There is no such model.
+        UsageError: There is no such model, or what is named so is none.
     """
     entry = MODELS.get(name)
-    assert isinstance(entry, CatalogEntry), f"evalkit.models entry point {name!r} is no CatalogEntry"
+    if not isinstance(entry, ModelEntry):
+        raise UsageError(f"the entry point {name!r} of evalkit.models gives {entry!r}, which is no ModelEntry")
     return entry
+
+
+def policy_recipe(name: str, choice: ModelChoice) -> PolicyRecipe:
+    """Return the recipe of a model that must be a memory policy over local weights.
+
+    Raises:
+        UsageError: There is no such model, or it is of another kind.
+    """
+    entry = catalog(name)
+    if not isinstance(entry, PolicyEntry):
+        raise UsageError(f"model {name} has no weights on this machine to measure: choose a memory policy")
+    return entry.recipe(choice)

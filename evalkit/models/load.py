@@ -17,6 +17,7 @@ import torch
 from evalkit.errors import ModelError, UsageError, suggest
 from evalkit.memory import PositionRule
 from evalkit.models.backbone import Backbone
+from evalkit.models.checkpoints import ARCHITECTURES, missing_checkpoint, unknown_architecture
 from evalkit.models.llava_onevision import LlavaOnevision
 from evalkit.models.qwen_vl import QwenVL
 from evalkit.models.text import HuggingFaceText, TextCodec
@@ -91,7 +92,7 @@ def load_backbone(request: LoadRequest) -> Backbone:
     dtype = resolve_dtype(request.dtype, device)
     network, tokenizer = (_built_in if request.checkpoint in _BUILT_IN else _from_transformers)(request)
     network = _cast(network.to(device), dtype)
-    _, backbone = _ARCHITECTURES[network.config.model_type]
+    backbone = _BACKBONES[network.config.model_type]
     return backbone(network, HuggingFaceText(tokenizer), request)
 
 
@@ -130,12 +131,12 @@ _BUILT_IN: dict[str, tuple[Callable[[], tuple[Any, Any]], str]] = {
 
 _SAMPLES, _SAMPLE_BYTES = 4096, 4096
 
-_ARCHITECTURES: dict[str, tuple[str, Callable[[Any, TextCodec, LoadRequest], Backbone]]] = {
-    "llava_onevision": ("LlavaOnevisionForConditionalGeneration", _llava),
-    "qwen2_5_vl": ("Qwen2_5_VLForConditionalGeneration", _qwen),
-    "qwen2_vl": ("Qwen2VLForConditionalGeneration", _qwen),
+_BACKBONES: dict[str, Callable[[Any, TextCodec, LoadRequest], Backbone]] = {
+    "llava_onevision": _llava,
+    "qwen2_5_vl": _qwen,
+    "qwen2_vl": _qwen,
 }
-"""By ``config.model_type``: the class in transformers and the backbone over it."""
+"""By ``config.model_type``, the backbone over the class of `ARCHITECTURES`."""
 
 
 def _from_transformers(request: LoadRequest) -> tuple[Any, Any]:
@@ -150,12 +151,11 @@ def _from_transformers(request: LoadRequest) -> tuple[Any, Any]:
     try:
         config = transformers.AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
-        raise ModelError(_cannot_find(name)) from error
-    if config.model_type not in _ARCHITECTURES:
-        known = ", ".join(sorted(_ARCHITECTURES))
-        raise ModelError(f"checkpoint {name} is a {config.model_type!r} model; evalkit runs {known}")
+        raise ModelError(missing_checkpoint(name)) from error
+    if config.model_type not in ARCHITECTURES:
+        raise unknown_architecture(name, config.model_type)
     try:
-        network_class = getattr(transformers, _ARCHITECTURES[config.model_type][0])
+        network_class = getattr(transformers, ARCHITECTURES[config.model_type])
         network, found = network_class.from_pretrained(
             name,
             dtype="auto",
@@ -175,15 +175,6 @@ def _from_transformers(request: LoadRequest) -> tuple[Any, Any]:
             "it is damaged, downloaded in part, or another model's"
         )
     return network.eval(), tokenizer
-
-
-def _cannot_find(name: str) -> str:
-    if Path(name).exists():
-        return f"checkpoint folder {name} holds no transformers model (no readable config.json)"
-    return (
-        f"checkpoint {name!r} is neither a folder, nor in the local hub cache, nor to be fetched from the hub; "
-        f"--checkpoint {' or '.join(_BUILT_IN)} needs no download"
-    )
 
 
 def checkpoint_revision(checkpoint: str, network: Any) -> str:

@@ -1,16 +1,73 @@
-"""What a streaming model gives the runner: sessions, and typed results with stage times and memory counts."""
+"""What a run knows of a model: what it can, its sessions, and typed results with stage times and memory counts."""
 
 from __future__ import annotations
 
-__all__ = ["Answer", "SessionRequest", "Spoken", "StepReport", "StreamSession", "StreamingModel"]
+__all__ = [
+    "Answer",
+    "Capabilities",
+    "Placement",
+    "SessionRequest",
+    "Spoken",
+    "StepReport",
+    "StopRun",
+    "StreamSession",
+    "StreamingModel",
+]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from evalkit.records import CompressorReport
+from evalkit.records import CallRecord, CompressorReport
 from evalkit.stream import Chunk, Elicitation, Narration, SeenFrames
 from evalkit.timing import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model can; what it cannot is refused before anything loads.
+
+    Args:
+        narrate: ``seconds`` where it speaks every second, ``windows`` where it speaks once for each window that is
+            scored, ``None`` where it only answers.
+        answer: Whether it answers questions.
+        options: Whether it compares the options of a question by their logits.
+        whole_clip: Whether it takes a finished clip at once, as the official protocols show one.
+        streams: Most sessions open at once; ``None`` for any number.
+        why: What makes it unable, for the refusal: ``its server gives no logprobs``.
+    """
+
+    narrate: Literal["seconds", "windows"] | None = "seconds"
+    answer: bool = True
+    options: bool = True
+    whole_clip: bool = True
+    streams: int | None = 1
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a model computes.
+
+    Args:
+        device: ``cpu``, ``cuda:0``, or ``server``.
+        dtype: Type of its weights, such as ``float32``; ``None`` where that is not known.
+    """
+
+    device: str = "cpu"
+    dtype: str | None = None
+
+
+class StopRun(Exception):
+    """Raised by a session to end the whole run in good order; what is on record stays and can be gone on with.
+
+    Args:
+        reason: One line that says why, and what to do before ``--resume``.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +126,13 @@ class Spoken:
         text: The words.
         ids: Token ids, end marker included where the model set it.
         step: What the second cost.
+        call: What a server was asked for it.
     """
 
     text: str
     ids: Sequence[int]
     step: StepReport
+    call: CallRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +146,7 @@ class Answer:
         first_token: Wall seconds to the first token.
         stages: Seconds by stage.
         context_tokens: Tokens the question was answered from.
+        call: What a server was asked for it.
     """
 
     text: str
@@ -95,6 +155,7 @@ class Answer:
     first_token: float | None
     stages: dict[Stage, float] = field(default_factory=dict)
     context_tokens: int = 0
+    call: CallRecord | None = None
 
 
 class StreamSession(Protocol):
@@ -109,8 +170,11 @@ class StreamSession(Protocol):
     def ask(self, prompt: str, elicitation: Elicitation, *, key: str) -> Answer:
         """Answer a question from the memory and leave the memory as it was."""
 
-    def state(self) -> dict[str, Any]:
-        """Return everything a checkpoint needs: tensors, and plain JSON values under ``"json"``."""
+    def state(self) -> dict[str, Any] | None:
+        """Return everything a checkpoint needs: ``"tensors"`` by name, and plain JSON values under ``"json"``.
+
+        ``None`` where the session cannot be saved: its sample starts anew when the run is resumed.
+        """
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to what ``state`` returned."""
@@ -120,9 +184,15 @@ class StreamSession(Protocol):
 
 
 class StreamingModel(Protocol):
-    """A model under a policy. One object serves any number of sessions, one at a time."""
+    """A model with all its settings. One object serves any number of sessions, as many at once as it can.
+
+    Attributes:
+        name: Its name in tables.
+        placement: Where it computes.
+    """
 
     name: str
+    placement: Placement
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the ``(width, height)`` to which the decoder scales a video of this size."""
@@ -131,4 +201,10 @@ class StreamingModel(Protocol):
         """Open a session for one sample."""
 
     def identity(self) -> dict[str, Any]:
-        """Return what the fingerprint says of the model: checkpoint, policy, dtype, kernel, generation."""
+        """Return the fingerprint fields ``model.*`` that are known only now, such as the weights' revision."""
+
+    def peak_mib(self) -> float:
+        """Return the peak memory since the last call, MiB: of the GPU, or of this process where there is none."""
+
+    def close(self) -> None:
+        """Free what the model holds, once, after its last session."""

@@ -6,6 +6,7 @@ from evalkit.records.jsonl import JsonlWriter, read_jsonl
 from evalkit.records.schema import (
     SCHEMA_VERSION,
     AnswerRecord,
+    CallRecord,
     CompressorReport,
     FailedSample,
     FallbackRecord,
@@ -20,6 +21,7 @@ from evalkit.records.schema import (
 __all__ = [
     "SCHEMA_VERSION",
     "AnswerRecord",
+    "CallRecord",
     "CompressorReport",
     "FailedSample",
     "FallbackRecord",

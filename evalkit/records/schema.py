@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = [
     "SCHEMA_VERSION",
     "AnswerRecord",
+    "CallRecord",
     "CompressorReport",
     "FailedSample",
     "FallbackRecord",
@@ -79,12 +80,36 @@ class TickRecord(_Record):
     compressors: tuple[CompressorReport, ...] = ()
 
 
+class CallRecord(_Record):
+    """What a server was asked for one reply. Nothing here is part of the reply's latency.
+
+    ``requests`` counts what was sent, the one that succeeded included; ``retry_seconds`` is what the others and
+    the waiting between them took, ``queue_seconds`` the waiting for a turn among the requests under way. Token
+    counts are the server's; ``None`` where it gives none. ``finish`` is its reason for ending the reply
+    (``length``: cut off by the token limit). ``token_ids`` are the reply's own, where the server gives them.
+    ``cost`` is in the currency of the prices given.
+    """
+
+    requests: int = 1
+    retry_seconds: float = 0.0
+    queue_seconds: float = 0.0
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    finish: str | None = None
+    served_by: str = ""
+    cost: float | None = None
+    token_ids: tuple[int, ...] = ()
+    note: str = ""
+
+
 class AnswerRecord(_Record):
     """One reply (``answers.jsonl``): an answered query, or what was said in one second of narration.
 
     ``kind`` is ``narration`` or the query's kind. ``parsed`` is the parser's value; where there is none,
     ``unparsed`` names the reason. ``status`` is ``failed`` where the sample broke before the reply, with
-    the reason in ``error``; such a record counts in every denominator.
+    the reason in ``error``; such a record counts in every denominator. ``call`` says what a server was asked.
     """
 
     v: int = SCHEMA_VERSION
@@ -107,6 +132,7 @@ class AnswerRecord(_Record):
     tokens: int = 0
     seconds: float = 0.0
     first_token: float | None = None
+    call: CallRecord | None = None
 
 
 class VerdictRecord(_Record):

@@ -2,21 +2,91 @@
 
 from __future__ import annotations
 
-__all__ = ["fingerprint_digest", "git_revision", "host_facts", "sample_digest", "versions"]
+__all__ = [
+    "fingerprint_digest",
+    "full_fingerprint",
+    "model_fingerprint",
+    "sample_digest",
+    "setting_fingerprint",
+]
 
 import hashlib
-import importlib.metadata
 import json
-import os
-import platform
-import subprocess
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import psutil
+from evalkit.parse import PARSER_VERSION
+from evalkit.run.code_change import code_change
+from evalkit.run.media import media_digests
+from evalkit.run.provenance import git_revision
+from evalkit.stream import Elicitation, Query, StreamSample
 
-_PACKAGES = ("evalkit", "torch", "transformers", "tokenizers", "numpy", "av", "openai", "pydantic")
+if TYPE_CHECKING:  # the plan is its reader, too
+    from evalkit.models.protocol import StreamingModel
+    from evalkit.run.plan import RunPlan
+
+
+def setting_fingerprint(plan: RunPlan) -> dict[str, Any]:
+    """Return the part that two compared runs must share, as far as it is known before the model is loaded."""
+    samples = plan.samples
+    return {
+        "task": plan.task.name,
+        "data.revision": plan.data.revision,
+        "data.samples": sample_digest(sample.id for sample in samples),
+        "frames.fps": ",".join(sorted({f"{sample.fps:g}" for sample in samples})),
+        "frames.presets": ",".join(sorted({sample.tags.get("frames", "schedule") for sample in samples})),
+        "prompt.digest": _prompt_digest(samples),
+        "parser": PARSER_VERSION,
+        **{
+            f"task.{key}": value
+            for key, value in plan.task_settings.model_dump(mode="json").items()
+            if key != "instruction"
+        },
+        **plan.model.setting(),
+        "seed": plan.options.seed,
+        "code.revision": git_revision(),
+        "code.change": code_change(),
+    }
+
+
+def model_fingerprint(plan: RunPlan) -> dict[str, Any]:
+    """Return the part that says which model is under test, as far as it is known before it is loaded."""
+    return {"model.name": plan.model.name, "model.kind": plan.model.kind, **plan.model.identity()}
+
+
+def full_fingerprint(plan: RunPlan, model: StreamingModel) -> dict[str, Any]:
+    """Return the whole fingerprint of a run.
+
+    Args:
+        plan: What runs.
+        model: The model, loaded.
+    """
+    fingerprint = setting_fingerprint(plan) | model_fingerprint(plan) | model.identity()
+    fingerprint["data.media"] = sample_digest(f"{k}={v}" for k, v in media_digests(plan.samples).items())
+    if model.placement.dtype is not None:
+        fingerprint["dtype"] = model.placement.dtype
+    return fingerprint
+
+
+def _prompt_digest(samples: Sequence[StreamSample]) -> str:
+    prompts = hashlib.sha256()
+    for sample in samples:
+        texts = [] if sample.narration is None else [sample.narration.instruction, sample.narration.previous_text]
+        texts += [part for query in sample.queries for part in _wording(query)]
+        for text in [*texts, *(text for _, text in sample.texts)]:
+            prompts.update(text.encode() + b"\0")
+    return prompts.hexdigest()[:16]
+
+
+def _wording(query: Query) -> Iterator[str]:
+    """Yield everything that words a question and draws its reply out."""
+    drawn = query.elicitation
+    yield query.prompt
+    if drawn != Elicitation():
+        yield "|".join([*drawn.options, drawn.lead, drawn.prefix, str(drawn.max_tokens)])
+    if query.follow_up is not None:
+        yield query.follow_up.word
+        yield query.follow_up.query.prompt
 
 
 def fingerprint_digest(fingerprint: Mapping[str, Any]) -> str:
@@ -28,77 +98,3 @@ def fingerprint_digest(fingerprint: Mapping[str, Any]) -> str:
 def sample_digest(ids: Iterable[str]) -> str:
     """Return a short digest of names, in their order."""
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
-
-
-def git_revision(file: Path = Path(__file__)) -> str | None:
-    """Return the commit of evalkit's own checkout, ``+dirty`` where tracked files differ.
-
-    Args:
-        file: A file of the checkout.
-
-    Returns:
-        ``None`` where the file is in no checkout, or in somebody else's that does not track it (an environment
-        inside another project).
-    """
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(  # noqa: S603
-                ["git", "-C", str(file.parent), *words],  # noqa: S607
-                capture_output=True,
-                text=True,
-                timeout=10,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    if git("ls-files", "--error-unmatch", file.name) is None:
-        return None
-    commit = git("rev-parse", "HEAD")
-    changed = git("status", "--porcelain", "--untracked-files=no", ":/evalkit", ":/tasks")
-    return f"{commit}+dirty" if commit and changed else commit
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that can change a number."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def host_facts(device: str) -> dict[str, Any]:
-    """Return the machine a run took place on.
-
-    Args:
-        device: Device the model ran on, as text.
-    """
-    facts: dict[str, Any] = {
-        "system": platform.platform(terse=True),
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "device": device,
-    }
-    if device.startswith("cuda"):
-        import torch
-
-        facts["gpu"] = torch.cuda.get_device_name(device)
-        facts["gpu_memory_gib"] = round(torch.cuda.get_device_properties(device).total_memory / 2**30, 1)
-        facts["cuda"] = torch.version.cuda
-    return facts
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    if path.exists():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"

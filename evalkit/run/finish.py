@@ -13,8 +13,8 @@ from evalkit.records import AnswerRecord, Metric, MetricsFile, RunRecords, TickR
 from evalkit.report import build_report, markdown_report, plot_runs, summarize_ticks, write_captions
 from evalkit.report.speech import count_words
 from evalkit.run.judging import judge_metrics
-from evalkit.run.plan import task_named
 from evalkit.tasks import NarrationTask, ScoreSheet, SubmissionTask
+from evalkit.tasks.catalog import task_named
 from evalkit.tasks.scoring import HIDDEN_GOLD, from_records
 from evalkit.timing import Percentiles
 

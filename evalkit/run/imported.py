@@ -10,9 +10,10 @@ from pathlib import Path
 
 from evalkit.errors import UsageError
 from evalkit.records import AnswerRecord, JsonlWriter, RunFolder, RunManifest
-from evalkit.run.fingerprint import fingerprint_digest, git_revision, versions
-from evalkit.run.plan import data_folder
+from evalkit.run.fingerprint import fingerprint_digest
+from evalkit.run.provenance import git_revision, versions
 from evalkit.tasks import NarrationTask, Problem, Task
+from evalkit.tasks.catalog import data_folder
 
 
 def import_outputs(task: Task, file: Path, model: str, data: str | None, out: Path) -> list[Problem]:

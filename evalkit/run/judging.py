@@ -23,8 +23,8 @@ from evalkit.judge import (
 from evalkit.leaderboard.answers import require_finished
 from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches
 from evalkit.records import Metric, RunFolder, RunManifest, RunRecords
-from evalkit.run.plan import task_named
 from evalkit.tasks import NarrationTask
+from evalkit.tasks.catalog import task_named
 
 _NOT_COMPARABLE = "NOT comparable, judged on demand: "
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["RunOptions", "SettingGroups", "apply_settings", "merge_options", "parse_assignment", "read_config"]
+__all__ = ["RunOptions", "merge_options", "parse_assignment", "read_config"]
 
-import dataclasses
-import difflib
 import json
 import re
 import tomllib
-import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evalkit.errors import UsageError, suggest
-
-Setting = bool | int | float | str | None
+from evalkit.settings import Setting
 
 
 class RunOptions(BaseModel):
@@ -56,73 +52,6 @@ class RunOptions(BaseModel):
     settings: dict[str, Setting] = Field(
         default_factory=dict, description="group.key=value: memory.*, generation.*, task.* (repeatable)"
     )
-
-
-SettingGroups = Mapping[str, type[Any]]
-"""Setting groups by name: a pydantic model or a dataclass each, whose fields are the keys."""
-
-
-def _fields(group: type[Any]) -> dict[str, Any]:
-    """Return the annotated types of a group's fields."""
-    if issubclass(group, BaseModel):
-        return {name: info.annotation for name, info in group.model_fields.items()}
-    hints = typing.get_type_hints(group)
-    return {f.name: hints[f.name] for f in dataclasses.fields(group)}
-
-
-def apply_settings(settings: Mapping[str, Setting], groups: SettingGroups) -> dict[str, dict[str, Any]]:
-    """Sort settings into their groups and check their types.
-
-    A key may stand without its group where only one group has it.
-
-    Args:
-        settings: ``group.key`` or ``key`` to value.
-        groups: Group name to the class that holds its keys.
-
-    Raises:
-        UsageError: No group has the key, several have it, or the value does not fit.
-    """
-    sorted_out: dict[str, dict[str, Any]] = {name: {} for name in groups}
-    for key, value in settings.items():
-        group, name = _locate(key, groups)
-        kind = _fields(groups[group])[name]
-        sorted_out[group][name] = _convert(f"{group}.{name}", value, kind)
-    return sorted_out
-
-
-def _locate(key: str, groups: SettingGroups) -> tuple[str, str]:
-    known = {f"{group}.{name}" for group, holder in groups.items() for name in _fields(holder)}
-    if key in known:
-        group, _, name = key.partition(".")
-        return group, name
-    homes = [full for full in known if full.partition(".")[2] == key]
-    if len(homes) == 1:
-        return _locate(homes[0], groups)
-    if len(homes) > 1:
-        raise UsageError(f"setting {key!r} is ambiguous: {' or '.join(sorted(homes))}")
-    near = difflib.get_close_matches(key.rpartition(".")[2], [k.partition(".")[2] for k in known], n=1, cutoff=0.5)
-    hint = suggest(key, known)
-    if not hint and near:
-        hint = "; did you mean " + repr(next(k for k in sorted(known) if k.endswith("." + near[0]))) + "?"
-    raise UsageError(f"unknown setting {key!r}{hint} (known: {', '.join(sorted(known))})")
-
-
-def _convert(name: str, value: Setting, kind: Any) -> Any:
-    if isinstance(value, str) and value.lower() in ("none", "null") and _allows_none(kind):
-        return None
-    given: Any = value
-    if isinstance(value, str) and typing.get_origin(kind) is tuple:
-        given = tuple(part.strip() for part in value.split(",") if part.strip())
-    try:
-        return TypeAdapter(kind).validate_python(given)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise UsageError(f"setting {name}={value!r}: {reason}") from error
-
-
-def _allows_none(kind: Any) -> bool:
-    union = typing.get_origin(kind) in (types.UnionType, typing.Union)
-    return union and type(None) in typing.get_args(kind)
 
 
 def parse_assignment(text: str) -> tuple[str, Setting]:

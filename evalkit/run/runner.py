@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-__all__ = ["RunResult", "execute", "load_model"]
+__all__ = ["RunResult", "execute"]
 
 import datetime
 import errno
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Never
 
-import torch
 from tqdm import tqdm
 
 from evalkit.compress import check_shares, unclaimed_lines
 from evalkit.errors import EvalkitError, ModelError, UsageError
-from evalkit.models.cached import CachedModel
-from evalkit.models.load import LoadRequest, checkpoint_revision, load_backbone
+from evalkit.models.protocol import StopRun, StreamingModel
 from evalkit.records import (
     AnswerRecord,
     FailedSample,
@@ -30,11 +28,13 @@ from evalkit.records import (
     TickRecord,
     read_jsonl,
 )
+from evalkit.run.check import check_out
 from evalkit.run.checkpoint import SessionCheckpoints
-from evalkit.run.fingerprint import fingerprint_digest, git_revision, host_facts, sample_digest, versions
+from evalkit.run.fingerprint import fingerprint_digest, full_fingerprint
 from evalkit.run.lock import hold_folder
 from evalkit.run.media import media_digests
-from evalkit.run.plan import RunPlan, check_out
+from evalkit.run.plan import RunPlan
+from evalkit.run.provenance import git_revision, host_facts, versions
 from evalkit.run.recorder import Recorder
 from evalkit.run.sample import Interrupted, SampleRunner, failed_narration
 from evalkit.stream import StreamSample
@@ -58,25 +58,6 @@ class RunResult:
     interrupted: bool = False
 
 
-def load_model(plan: RunPlan) -> CachedModel:
-    """Load the weights a plan names and put the policy over them.
-
-    Raises:
-        UsageError: A run with the released leak of memory is to be resumed.
-    """
-    options = plan.options
-    if options.compat and options.resume and plan.compression.tokens is not None:
-        raise UsageError(
-            "--compat lets the pruner remember finished samples, which no checkpoint holds: start anew"
-        )
-    backbone = load_backbone(
-        LoadRequest(plan.checkpoint, options.device, options.dtype, options.attention, options.after_vision)
-    )
-    revision = checkpoint_revision(plan.checkpoint, backbone.network)
-    compression = plan.compression.with_compat() if options.compat else plan.compression
-    return CachedModel(plan.entry.name, backbone, plan.policy, plan.generation, revision, compression)
-
-
 def execute(
     plan: RunPlan,
     notify: Callable[[str], None],
@@ -96,17 +77,20 @@ def execute(
     """
     if plan.options.out:
         check_out(Path(plan.options.out), resume=plan.options.resume)
-    model = load_model(plan)
-    fingerprint = plan.setting_fingerprint() | plan.model_fingerprint() | model.identity()
-    fingerprint["data.media"] = sample_digest(f"{k}={v}" for k, v in media_digests(plan.samples).items())
-    fingerprint["dtype"] = str(model.backbone.dtype).removeprefix("torch.")
-    path = _folder_path(plan, fingerprint_digest(fingerprint))
-    with _full_disk_explained(path), hold_folder(path):
-        folder, manifest = _open_folder(plan, path, fingerprint, str(model.backbone.device))
-        result = _run_samples(plan, model, _Journal(folder, manifest, notify), watch)
-        if done is not None and not result.interrupted:
-            done(path)
-        return result
+    plan.model.check()
+    with closing(plan.model.make()) as model:
+        fingerprint = full_fingerprint(plan, model)
+        path = _folder_path(plan, fingerprint_digest(fingerprint))
+        with _full_disk_explained(path), hold_folder(path):
+            folder, manifest = _open_folder(plan, path, fingerprint, model.placement.device)
+            return _report(_run_samples(plan, model, _Journal(folder, manifest, notify), watch), done)
+
+
+def _report(result: RunResult, done: Callable[[Path], None] | None) -> RunResult:
+    """Report a run that has all its records, while its folder is held."""
+    if done is not None and not result.interrupted:
+        done(result.folder.path)
+    return result
 
 
 @contextmanager
@@ -138,7 +122,7 @@ _FULL = {
 """What to do where nothing more fits, by error number."""
 
 
-def _run_samples(plan: RunPlan, model: CachedModel, journal: _Journal, watch: Watch | None) -> RunResult:
+def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch: Watch | None) -> RunResult:
     folder = journal.folder
     with journal, Recorder(folder) as recorder:
         for warning in recorder.warnings:
@@ -152,7 +136,6 @@ def _run_samples(plan: RunPlan, model: CachedModel, journal: _Journal, watch: Wa
                 checkpoint_seconds=plan.options.checkpoint_seconds,
                 stopping=stopping,
                 advanced=advanced,
-                peak_mib=model.peak_mib,
                 watch=watch,
                 warn=journal.warn,
             )
@@ -160,6 +143,10 @@ def _run_samples(plan: RunPlan, model: CachedModel, journal: _Journal, watch: Wa
                 for sample in plan.samples:
                     _run_sample(sample, runner, journal)
             except Interrupted:
+                journal.end("interrupted")
+                return RunResult(folder, journal.manifest, interrupted=True)
+            except StopRun as stop:
+                journal.warn(stop.reason)
                 journal.end("interrupted")
                 return RunResult(folder, journal.manifest, interrupted=True)
         for difference in recorder.differences:
@@ -175,7 +162,9 @@ def _run_sample(sample: StreamSample, runner: SampleRunner, journal: _Journal) -
         return
     try:
         runner.run(sample)
-    except (EvalkitError, MemoryError, torch.OutOfMemoryError) as error:
+    except Exception as error:
+        if not _costs_a_sample(error):
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         kind = type(error).__name__
         journal.fail(FailedSample(sample=sample.id, reason=reason, error=kind))
@@ -186,6 +175,13 @@ def _run_sample(sample: StreamSample, runner: SampleRunner, journal: _Journal) -
     else:
         runner.recorder.finish(sample.id, "done")
     runner.checkpoints.drop(sample.id)
+
+
+def _costs_a_sample(error: Exception) -> bool:
+    """Whether an error ends its sample and not the run. torch's own is known only where torch is in use."""
+    torch = sys.modules.get("torch")
+    kinds = (EvalkitError, MemoryError) if torch is None else (EvalkitError, MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds)
 
 
 def _failed_answers(sample: StreamSample, reason: str, spoken_until: float | None) -> Iterator[AnswerRecord]:
@@ -211,12 +207,12 @@ def _failed_answers(sample: StreamSample, reason: str, spoken_until: float | Non
 
 def _prove_compression(plan: RunPlan, folder: RunFolder, journal: _Journal) -> None:
     """Fail the run where a compressor did not do what its settings claim; name the seconds where it cannot."""
-    if not plan.compression.parts:
+    if not plan.model.compression.parts:
         return
     ticks, _ = read_jsonl(folder.ticks_path, TickRecord)
     for line in unclaimed_lines(ticks):
         journal.warn(line)
-    problems = [str(problem) for problem in check_shares(ticks, compressors=len(plan.compression.parts))]
+    problems = [str(problem) for problem in check_shares(ticks, compressors=len(plan.model.compression.parts))]
     if problems:
         more = f" (and {len(problems) - 1} more seconds)" if len(problems) > 1 else ""
         raise ModelError(f"compression was not what it claims: {problems[0]}{more}")
@@ -227,7 +223,7 @@ def _folder_path(plan: RunPlan, digest: str) -> Path:
     options = plan.options
     if options.out:
         return Path(options.out)
-    parent = Path("runs") / plan.task.name / plan.entry.name
+    parent = Path("runs") / plan.task.name / plan.model.name
     if options.resume:
         return _latest_unfinished(parent, digest)
     return parent / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}-{digest[:8]}"
@@ -251,7 +247,7 @@ def _open_folder(
         return folder, manifest
     manifest = RunManifest(
         task=plan.task.name,
-        model=plan.entry.name,
+        model=plan.model.name,
         started=_now(),
         options=options.model_dump(mode="json"),
         fingerprint=fingerprint,
@@ -376,7 +372,7 @@ def _progress(plan: RunPlan) -> Iterator[Callable[[float], None]]:
     bar: tqdm[Never] = tqdm(
         total=round(plan.stream_seconds),
         unit="s",
-        desc=f"{plan.task.name} / {plan.entry.name}",
+        desc=f"{plan.task.name} / {plan.model.name}",
         disable=not sys.stderr.isatty(),
     )
 

@@ -40,7 +40,6 @@ class SampleRunner:
         checkpoint_seconds: Stream seconds between checkpoints.
         stopping: Whether the run was asked to stop.
         advanced: Told the stream seconds that have passed.
-        peak_mib: Returns the peak memory since its last call, MiB.
         watch: Told each spoken second as it is put on record.
         warn: Told what of a video was lost and which look ahead was refused, as it happens.
     """
@@ -52,7 +51,6 @@ class SampleRunner:
     checkpoint_seconds: int
     stopping: Callable[[], bool]
     advanced: Callable[[float], None]
-    peak_mib: Callable[[], float]
     warn: Callable[[str], None]
     watch: Callable[[AnswerRecord, TickRecord], None] | None = None
 
@@ -96,8 +94,7 @@ class SampleRunner:
             self.advanced(float(chunk.tick.end - chunk.tick.start))
             stopping = self.stopping()
             if stopping or chunk.tick.end - last_saved >= self.checkpoint_seconds:
-                self.recorder.sync()
-                self.checkpoints.save(sample.id, chunk.tick.index + 1, session.state())
+                self._save(sample, chunk.tick.index + 1, session)
                 last_saved = chunk.tick.end
             if stopping:
                 raise Interrupted
@@ -106,6 +103,13 @@ class SampleRunner:
             self.recorder.answer(failed_narration(sample, float(feed.now), str(feed.losses[-1])))
         for query in queries:
             self._ask(sample, session, query)
+
+    def _save(self, sample: StreamSample, tick: int, session: StreamSession) -> None:
+        """Save a session, if it can be saved, with the records of what it has seen."""
+        self.recorder.sync()
+        state = session.state()
+        if state is not None:
+            self.checkpoints.save(sample.id, tick, state)
 
     def _go_back(self, sample: StreamSample, session: StreamSession, feed: FrameFeed) -> bool:
         """Go back to the sample's checkpoint, if it has one, and return whether it had."""
@@ -165,6 +169,7 @@ class SampleRunner:
             tokens=len(spoken.ids),
             seconds=sum(spoken.step.stages.values()),
             first_token=spoken.step.first_token,
+            call=spoken.call,
         )
         self.recorder.answer(answer)
         if self.watch is not None:
@@ -241,12 +246,13 @@ class SampleRunner:
                 tokens=reply.tokens,
                 seconds=reply.seconds,
                 first_token=reply.first_token,
+                call=reply.call,
             )
         )
         return reply.text
 
     def _record_tick(self, sample: StreamSample, chunk: Chunk, step: StepReport) -> TickRecord:
-        record = tick_record(sample.id, chunk, step, self.peak_mib())
+        record = tick_record(sample.id, chunk, step, self.model.peak_mib())
         self.recorder.tick(record)
         return record
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from evalkit.run.plan import task_named
+from evalkit.tasks.catalog import task_named
 from evalkit_tasks.toy_qa import make_toy
 
 Command = Callable[..., tuple[int, str, str]]

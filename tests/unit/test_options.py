@@ -11,7 +11,7 @@ from evalkit.errors import UsageError
 from evalkit.memory import StreamingVLM
 from evalkit.models.settings import GenerationSettings
 from evalkit.run import RunOptions, merge_options, parse_assignment, read_config
-from evalkit.run.options import apply_settings
+from evalkit.settings import apply_settings
 
 GROUPS = {"memory": StreamingVLM, "generation": GenerationSettings}
 NAMES = [name for name in RunOptions.model_fields if name != "settings"]

@@ -12,9 +12,9 @@ from toy_runs import FPS, NotingModel, film, run_all, toy_data
 
 import evalkit.run.sample as sample_module
 from evalkit.errors import DataError
-from evalkit.run.plan import task_named
 from evalkit.stream import Query, StreamSample, exact_seconds
 from evalkit.tasks import TaskData
+from evalkit.tasks.catalog import task_named
 from evalkit.tasks.subtitles import read_subtitles
 from evalkit.video import VideoFrames
 from evalkit_tasks.demo import make_match

@@ -9,9 +9,9 @@ import pytest
 from toy_runs import NotingModel, answers, run_all, runner, toy_data
 
 from evalkit.records import AnswerRecord
-from evalkit.run.plan import task_named
 from evalkit.run.sample import Interrupted
 from evalkit.stream import FollowUp, Query, StreamSample
+from evalkit.tasks.catalog import task_named
 from evalkit.tasks.planned import expect_planned, planned_counts
 from evalkit.tasks.scoring import from_records
 

@@ -8,9 +8,9 @@ import pytest
 
 from evalkit.parse import Parsed, parse
 from evalkit.records import AnswerRecord, Metric
-from evalkit.run.plan import task_named
 from evalkit.stats import macro_average, mean_by_cluster, nested_weights
 from evalkit.tasks import Prediction, SubmissionTask
+from evalkit.tasks.catalog import task_named
 from evalkit.tasks.contract import Average
 from evalkit.tasks.metrics import cells_of, sheet_metrics
 from evalkit.tasks.scoring import EXPECTED, from_records

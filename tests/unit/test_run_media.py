@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.run.fingerprint import git_revision
 from evalkit.run.media import media_digests
+from evalkit.run.provenance import git_revision
 from evalkit.stream import StreamSample
 
 

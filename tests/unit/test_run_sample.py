@@ -62,7 +62,6 @@ class Folder:
                 checkpoint_seconds=every,
                 stopping=stopping,
                 advanced=lambda seconds: None,
-                peak_mib=lambda: 0.0,
                 warn=self.warnings.append,
             )
             with contextlib.suppress(Interrupted):

@@ -1,0 +1,53 @@
+"""Which checkpoints evalkit can load, and what of one can be looked at without loading it (no torch)."""
+
+from __future__ import annotations
+
+__all__ = ["ARCHITECTURES", "BUILT_IN", "check_checkpoint", "missing_checkpoint", "unknown_architecture"]
+
+import json
+from pathlib import Path
+
+from evalkit.errors import ModelError
+
+BUILT_IN = ("tiny", "tiny-llava")
+"""Checkpoints that come with evalkit."""
+
+ARCHITECTURES = {
+    "llava_onevision": "LlavaOnevisionForConditionalGeneration",
+    "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
+    "qwen2_vl": "Qwen2VLForConditionalGeneration",
+}
+"""By ``model_type`` of ``config.json``, the class in transformers."""
+
+
+def check_checkpoint(name: str) -> None:
+    """Look at what a checkpoint's folder says of itself; a hub id is looked up when it is loaded.
+
+    Raises:
+        ModelError: The folder holds no model, or one of an architecture that evalkit has no backbone for.
+    """
+    if name in BUILT_IN or not Path(name).exists():
+        return
+    try:
+        config = json.loads((Path(name) / "config.json").read_text(encoding="utf-8"))
+        architecture = config["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(missing_checkpoint(name)) from error
+    if architecture not in ARCHITECTURES:
+        raise unknown_architecture(name, architecture)
+
+
+def missing_checkpoint(name: str) -> str:
+    """Return what to say of a checkpoint that is not there."""
+    if Path(name).exists():
+        return f"checkpoint folder {name} holds no transformers model (no readable config.json)"
+    return (
+        f"checkpoint {name!r} is neither a folder, nor in the local hub cache, nor to be fetched from the hub; "
+        f"--checkpoint {' or '.join(BUILT_IN)} needs no download"
+    )
+
+
+def unknown_architecture(name: str, architecture: object) -> ModelError:
+    """Return the error for a checkpoint of another architecture."""
+    known = ", ".join(sorted(ARCHITECTURES))
+    return ModelError(f"checkpoint {name} is a {architecture!r} model; evalkit runs {known}")

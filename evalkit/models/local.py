@@ -1,0 +1,182 @@
+"""Local models: a memory policy over a checkpoint that is loaded into this process (no torch until it is)."""
+
+from __future__ import annotations
+
+__all__ = ["PolicyEntry", "PolicyRecipe"]
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from evalkit.compress import CompressionSpec, parse_compression
+from evalkit.errors import UsageError
+from evalkit.memory import MemoryPolicy
+from evalkit.memory.shortcuts import FrameView
+from evalkit.models.checkpoints import check_checkpoint
+from evalkit.models.entry import ModelChoice, ModelEntry, ModelRecipe
+from evalkit.models.protocol import Capabilities
+from evalkit.models.settings import GenerationSettings
+from evalkit.settings import SettingGroups, validated
+
+if TYPE_CHECKING:
+    from evalkit.models.backbone import Backbone
+    from evalkit.models.cached import CachedModel
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRecipe(ModelRecipe):
+    """A memory policy with its parameters over a checkpoint of this machine.
+
+    Args:
+        name: Its name in tables.
+        policy: Memory policy.
+        generation: How replies are decoded.
+        compress: Token compression.
+        checkpoint: Weights to load.
+        choice: Where and how they compute.
+    """
+
+    kind: ClassVar[Literal["local"]] = "local"
+
+    name: str
+    policy: MemoryPolicy
+    generation: GenerationSettings
+    compress: CompressionSpec
+    checkpoint: str
+    choice: ModelChoice
+    concurrency: int = 1
+
+    @property
+    def capabilities(self) -> Capabilities:  # type: ignore[override]
+        """A frame view answers only; everything else does all."""
+        return _capabilities(type(self.policy))
+
+    @property
+    def compression(self) -> CompressionSpec:
+        """Token compression, with the released code's leak across streams where that is asked for."""
+        return self.compress.with_compat() if self.choice.compat else self.compress
+
+    def facts(self) -> dict[str, str]:
+        """Return weights, memory and compression."""
+        return {
+            "checkpoint": self.checkpoint,
+            "memory": repr(self.policy),
+            "compression": self.compress.canonical(),
+        }
+
+    def setting(self) -> dict[str, Any]:
+        """Return decoding, positions and attention kernel."""
+        return {
+            **{f"generation.{key}": value for key, value in self.generation.model_dump().items()},
+            "positions.after_vision": self.choice.after_vision,
+            "attention": self.choice.attention,
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """Return weights, policy with its parameters, and compression."""
+        return {
+            "model.checkpoint": self.checkpoint,
+            "model.policy": type(self.policy).__name__,
+            **{f"model.memory.{key}": value for key, value in _parameters(self.policy).items()},
+            "model.compress": self.compress.canonical(),
+            "model.compat": self.choice.compat,
+        }
+
+    def check(self) -> None:
+        """Look at the checkpoint's folder."""
+        check_checkpoint(self.checkpoint)
+
+    def make(self) -> CachedModel:
+        """Load the weights and put the policy over them."""
+        return self.over(self.load())
+
+    def load(self) -> Backbone:
+        """Load the weights."""
+        from evalkit.models.load import LoadRequest, load_backbone
+
+        how = self.choice
+        return load_backbone(LoadRequest(self.checkpoint, how.device, how.dtype, how.attention, how.after_vision))
+
+    def over(self, backbone: Backbone) -> CachedModel:
+        """Put the policy over a network that is loaded already, for several policies on one."""
+        from evalkit.models.cached import CachedModel
+        from evalkit.models.load import checkpoint_revision
+
+        revision = checkpoint_revision(self.checkpoint, backbone.network)
+        return CachedModel(self.name, backbone, self.policy, self.generation, revision, self.compression)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyEntry(ModelEntry):
+    """A memory policy over a checkpoint. An entry point of ``evalkit.models`` gives one.
+
+    Args:
+        name: Its name on the command line.
+        summary: One line for ``evalkit list models``.
+        memory: Policy class; its fields are the keys of ``--set memory.KEY=VALUE``.
+        checkpoint: Weights it runs on unless ``--checkpoint`` names others.
+        memory_defaults: Values of the policy's fields where they differ from the class's own.
+        generation: Generation settings where they differ from the defaults.
+        compress: Compression, as ``--compress`` would say it.
+    """
+
+    name: str
+    summary: str
+    memory: type[MemoryPolicy]
+    checkpoint: str
+    memory_defaults: dict[str, Any] = field(default_factory=dict)
+    generation: dict[str, Any] = field(default_factory=dict)
+    compress: str = "none"
+
+    @property
+    def groups(self) -> SettingGroups:
+        """The policy's parameters and how replies are decoded."""
+        return {"memory": self.memory, "generation": GenerationSettings}
+
+    @property
+    def defaults(self) -> Mapping[str, Mapping[str, Any]]:
+        """Where the entry differs from the policy's and the decoding's own defaults."""
+        return {"memory": self.memory_defaults, "generation": self.generation}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """A frame view answers only; everything else does all."""
+        return _capabilities(self.memory)
+
+    @property
+    def default_checkpoint(self) -> str:
+        """Weights it runs on unless ``--checkpoint`` names others."""
+        return self.checkpoint
+
+    def recipe(self, choice: ModelChoice) -> PolicyRecipe:
+        """Put policy, weights and options together.
+
+        Raises:
+            UsageError: A setting is out of range, the compression is none, or does not go with the policy.
+        """
+        compress = parse_compression(self.compress if choice.compress is None else choice.compress)
+        if compress.parts and issubclass(self.memory, FrameView):
+            raise UsageError(
+                f"{self.name} encodes frames anew for each question and takes no --compress; leave it out"
+            )
+        if choice.compat and choice.resume and compress.tokens is not None:
+            raise UsageError(
+                "--compat lets the pruner remember finished samples, which no checkpoint holds: start anew"
+            )
+        generation = self.generation | choice.of("generation")
+        return PolicyRecipe(
+            name=self.name,
+            policy=self.memory(**(self.memory_defaults | choice.of("memory"))),
+            generation=validated(GenerationSettings, "generation", generation),
+            compress=compress,
+            checkpoint=choice.checkpoint or self.checkpoint,
+            choice=choice,
+        )
+
+
+def _parameters(policy: MemoryPolicy) -> dict[str, Any]:
+    return asdict(policy) if is_dataclass(policy) else {}
+
+
+def _capabilities(memory: type[MemoryPolicy]) -> Capabilities:
+    return Capabilities(narrate=None if issubclass(memory, FrameView) else "seconds")

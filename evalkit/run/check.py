@@ -1,0 +1,71 @@
+"""What is refused before anything loads: a model that cannot do what a task asks, a folder that is taken."""
+
+from __future__ import annotations
+
+__all__ = ["check_fit", "check_out"]
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from evalkit.errors import UsageError
+from evalkit.models.entry import ModelRecipe
+from evalkit.records import RunFolder
+from evalkit.stream import StreamSample
+
+
+def check_fit(model: ModelRecipe, task: str, samples: Sequence[StreamSample]) -> None:
+    """Refuse a model that cannot do what the samples ask for.
+
+    Args:
+        model: The model.
+        task: Name of the benchmark.
+        samples: What is to run.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    can = model.capabilities
+    why = f" ({can.why})" if can.why else ""
+    narrated = any(sample.narration is not None for sample in samples)
+    queries = [query for sample in samples for query in sample.queries]
+    clips = any(sample.tags.get("frames") for sample in samples)
+    if narrated and can.narrate is None:
+        raise UsageError(f"model {model.name} answers questions only{why}, and task {task} narrates")
+    if queries and not can.answer:
+        raise UsageError(f"model {model.name} narrates only{why}, and task {task} asks questions")
+    if clips and not can.whole_clip:
+        raise UsageError(
+            f"model {model.name} takes no finished clip at once{why}; choose another --protocol of task {task}"
+        )
+    if any(query.elicitation.options for query in queries) and not can.options:
+        raise UsageError(
+            f"model {model.name} cannot compare options by logits{why}; choose another --protocol of task {task}"
+        )
+
+
+def check_out(path: Path, *, resume: bool) -> bool:
+    """Refuse a folder that a run cannot be written into, or gone on with.
+
+    A run that was killed, or met a full disk, before its ``run.json`` was whole leaves a folder with nothing in it
+    but a part of that file: it is written into as an empty one, and ``--resume`` begins there at the beginning.
+
+    Args:
+        path: The run folder.
+        resume: Whether a run is to go on there.
+
+    Returns:
+        Whether there is a run to go on with.
+
+    Raises:
+        UsageError: There is a run already, or something else.
+        DataError: There is nothing to go on with.
+    """
+    bare = path.is_dir() and set(path.iterdir()) == set(path.glob(".run.json.*.part"))
+    if resume and not bare:
+        RunFolder(path).read_manifest()
+        return True
+    if (path / "run.json").exists():
+        raise UsageError(f"{path} holds a run already: pass --resume to go on with it, or another --out")
+    if path.exists() and not bare:
+        raise UsageError(f"--out {path} exists and is not an empty folder")
+    return False

@@ -1,0 +1,45 @@
+"""The benchmarks there are, by entry point, and where their files lie."""
+
+from __future__ import annotations
+
+__all__ = ["TASKS", "data_folder", "task_named"]
+
+from pathlib import Path
+
+from evalkit import env
+from evalkit.errors import DataError
+from evalkit.registry import Registry
+from evalkit.tasks.contract import Task
+
+TASKS = Registry("evalkit.tasks", "task")
+
+
+def task_named(name: str) -> Task:
+    """Return a benchmark.
+
+    Raises:
+        UsageError: There is no such task.
+    """
+    task: Task = TASKS.get(name)
+    return task
+
+
+def data_folder(task: Task, data: str | None) -> Path:
+    """Return the folder of a benchmark's files; ``demo`` is generated on first use.
+
+    Args:
+        task: The benchmark.
+        data: A folder, ``demo``, or ``None`` for ``data/TASK`` below the working directory.
+
+    Raises:
+        DataError: The folder does not exist.
+    """
+    if data == "demo":
+        folder = env.cache_dir() / "demo" / task.name
+        task.make_demo(folder)
+        return folder
+    folder = Path("data") / task.name if data is None else Path(data)
+    if not folder.is_dir():
+        hint = "pass --data DIR, or --data demo for made-up data" if data is None else "is it spelled right?"
+        raise DataError(f"no data folder {folder}: {hint}", path=folder)
+    return folder
