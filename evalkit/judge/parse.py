@@ -8,20 +8,24 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-GRAMMAR: Final = "strict-letter/1"
-"""Name of this grammar; part of a verdict's key, so a changed grammar asks again."""
+from evalkit.parse import Unparsed
+from evalkit.parse.text import spoken
 
-_THOUGHT_END: Final = "</think>"
-_THOUGHT_START: Final = "<think>"
+GRAMMAR: Final = "strict-letter/2"
+"""Name of this grammar; part of a verdict's key, so a changed grammar asks again."""
 
 # Each rule matches the whole stripped reply. There is no rule that searches for a letter inside a sentence:
 # "A better text is B" must not be a vote.
 _RULES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("letter", re.compile(r"([AB])")),
-    ("letter-stop", re.compile(r"([AB])[.)]")),
+    ("letter-stop", re.compile(r"([AB])[.)。]")),
     ("quoted", re.compile(r"[“\"'‘`]([AB])[”\"'’`]\.?")),
     ("bracketed", re.compile(r"[(\[]([AB])[)\]]\.?")),
     ("bold", re.compile(r"(\*{1,2}|_{1,2})([AB])\.?\1\.?")),
+    ("formula", re.compile(r"(?:\$|\\\()([AB])(?:\$|\\\))\.?")),
+    ("boxed", re.compile(r"(?:\$|\\\()?\\boxed\{\s*(?:\\text\{)?([AB])\.?\}{1,2}(?:\$|\\\))?\.?")),
+    ("answer-tag", re.compile(r"<(?:answer|ANSWER)>\s*\(?([AB])[.)]?\s*</(?:answer|ANSWER)>")),
+    ("answer-field", re.compile(r"\{\s*\"answer\"\s*:\s*\"([AB])\"\s*\}")),
 )
 
 
@@ -41,25 +45,25 @@ class UnparsedVote:
 
 
 def parse_vote(reply: str) -> ParsedVote | UnparsedVote:
-    """Read a reply that must be one uppercase letter, A or B.
+    r"""Read a reply that must be one uppercase letter, A or B.
 
     Accepted after stripping white space: ``A`` (letter), ``A.`` or ``A)`` (letter-stop), ``“A”`` and other
-    quotes (quoted), ``(A)`` and ``[A]`` (bracketed), ``**A**`` or ``_A_`` (bold). Reasoning up to the last
-    ``</think>`` is removed first, which the rule's name shows (``think+letter``). Reasoning that never ended
-    is no vote, whatever letter it stops at.
+    quotes (quoted), ``(A)`` and ``[A]`` (bracketed), ``**A**`` or ``_A_`` (bold), ``$A$`` or ``\(A\)``
+    (formula), ``\boxed{A}`` (boxed), ``<answer>A</answer>`` (answer-tag), ``{"answer": "A"}`` (answer-field).
+    Reasoning up to the last ``</think>`` (`evalkit.parse.text`) is removed first, which the rule's name shows
+    (``think+letter``). Reasoning that never ended is no vote, whatever letter it stops at.
 
     Unlike ``model_compete/judge.py``, where all that does not start with an A votes for B, nothing is guessed.
     """
-    _, closed, tail = reply.rpartition(_THOUGHT_END)
-    text = tail if closed else reply
-    if _THOUGHT_START in text:
+    text = spoken(reply)
+    if isinstance(text, Unparsed):
         return UnparsedVote("unclosed-think")
-    text = text.strip()
+    thought = text != reply.strip()
     if not text:
         return UnparsedVote("empty")
     for name, pattern in _RULES:
         match = pattern.fullmatch(text)
         if match:
             letter = match.group(match.lastindex or 1)
-            return ParsedVote("first" if letter == "A" else "second", f"think+{name}" if closed else name)
+            return ParsedVote("first" if letter == "A" else "second", f"think+{name}" if thought else name)
     return UnparsedVote("not-one-letter")

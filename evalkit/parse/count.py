@@ -2,12 +2,15 @@ r"""Read a count: one whole number stated without contradiction, or a reason why
 
 Rules, in this order:
 
-* ``number``: the whole reply is a number (``3``, ``3.``, ``"3"``).
-* ``answer-tag``: ``<answer>3</answer>`` or ``\boxed{3}``.
-* ``statement``: ``the answer is 3``, ``total: 3``, ``count = 3``.
+* ``number``: the whole reply is a number (``3``, ``3.``, ``"3"``, ``\(3\)``).
+* ``answer-tag``, ``answer-field``: ``<answer>3</answer>``, ``\boxed{3}``, ``{"answer": 3}``; what stands there is
+  read by the rules below and the one above (`evalkit.parse.text`).
+* ``statement``: ``the answer is 3``, ``total: 3``, ``count = 3``, ``答案：3``.
+* ``last-line``: the last line is a number and nothing else.
 * ``number-word``: the whole reply is an English number word up to twenty, with ``times`` if they like.
 * ``only-number``: the reply holds one number and no other digits (``They did it 3 times.``).
 
+A last line that differs from what is stated contradicts it.
 Two different numbers, a range, a fraction, a negative number, a hedge (``about 3``, ``at least 3``, ``3+``) or a
 negation give no count: the official rule joins the digits of ``1 to 2`` into 12, this one refuses.
 """
@@ -17,7 +20,7 @@ from __future__ import annotations
 import re
 
 from evalkit.parse.result import Parsed, Unparsed
-from evalkit.parse.text import agree, hedged, tidy
+from evalkit.parse.text import agree, hedged, lines_alone, read_fields, tidy
 
 __all__ = ["parse_count"]
 
@@ -38,11 +41,14 @@ _NUMBER_WORDS = (
 )
 _WORDS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS)}
 _MAX_DIGITS = 9
-_WHOLE = re.compile(r"[\s(\[\"']{0,4}([0-9]{1,40})[\s)\]\"'.!]{0,6}")
+_LONGEST_WHOLE = 60
+_LONGEST_WORD = 40
+_WHOLE = re.compile(r"[\s(\[{\"']{0,4}([0-9]{1,40})[\s)\]}\"'.!]{0,6}")
+_ALONE = re.compile(r"[(\[{\"']{0,4}([0-9]{1,9})[)\]}\"'.!]{0,4}")
 _WORD = re.compile(r"([a-z]{3,9})(?:\s{1,4}(?:times?|people|persons?))?[.!]?", re.IGNORECASE)
-_TAG = re.compile(r"<answer>\s{0,8}([0-9]{1,9})\s{0,8}</answer>|\\boxed\{\s{0,4}\{?([0-9]{1,9})\}?\s{0,4}\}")
 _STATED = re.compile(
-    r"\b(?:answer|count|total|number)(?:\s{1,4}(?:is|was|would\s{1,4}be)\s{0,4}:?|\s{0,4}[:=])\s{0,4}[\"'(]?"
+    r"(?:\b(?:answer|count|total|number)(?:\s{1,4}(?:is|was|would\s{1,4}be)\s{0,4}:?|\s{0,4}[:=])|答案[是为]?\s{0,4}:?)"
+    r"\s{0,4}[\"'({]{0,2}"
     r"([0-9]{1,9})(?![0-9A-Za-z.,:/+%-]*[0-9A-Za-z+%])",
     re.IGNORECASE,
 )
@@ -69,24 +75,33 @@ def parse_count(text: str) -> Parsed | Unparsed:
     tidied = tidy(text)
     if isinstance(tidied, Unparsed):
         return tidied
-    whole = _WHOLE.fullmatch(tidied) if len(tidied) < 60 else None
-    if whole:
-        return _plain(whole.group(1), "number")
-    tags = agree({_trim(m.group(1) or m.group(2)) for m in _TAG.finditer(tidied)}, "answer-tag")
-    if tags is not None:
-        return tags
+    return _whole(tidied) or read_fields(tidied, _read_field) or _read(tidied)
+
+
+def _whole(text: str) -> Parsed | Unparsed | None:
+    whole = _WHOLE.fullmatch(text) if len(text) < _LONGEST_WHOLE else None
+    return _plain(whole.group(1), "number") if whole else None
+
+
+def _read_field(text: str) -> Parsed | Unparsed:
+    return _whole(text) or _read(text)
+
+
+def _read(text: str) -> Parsed | Unparsed:
+    """Apply the rules for statements in order to a tidy reply."""
     stated = {
         _trim(m.group(1))
-        for m in _STATED.finditer(tidied)
-        if not hedged(tidied, m.start()) and not _RANGE_AFTER.match(tidied, m.end())
+        for m in _STATED.finditer(text)
+        if not hedged(text, m.start()) and not _RANGE_AFTER.match(text, m.end())
     }
-    found = agree(stated, "statement")
+    last = {_trim(number) for number in lines_alone(text, _ALONE)}
+    found = agree(stated | last, "statement" if stated else "last-line")
     if found is not None:
         return found
-    word = _WORD.fullmatch(tidied) if len(tidied) < 40 else None
+    word = _WORD.fullmatch(text) if len(text) < _LONGEST_WORD else None
     if word and word.group(1).lower() in _WORDS:
         return Parsed(_WORDS[word.group(1).lower()], "number-word")
-    return _only_number(tidied)
+    return _only_number(text)
 
 
 def _only_number(text: str) -> Parsed | Unparsed:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from evalkit.parse.choice import parse_choice
 from evalkit.parse.count import parse_count
 from evalkit.parse.result import Parsed, Unparsed
-from evalkit.parse.text import tidy
+from evalkit.parse.text import answer_fields, spoken, tidy, without_markup
 from evalkit.parse.yes_no import parse_yes_no
 
 __all__ = ["PARSER_VERSION", "letters_for", "parse", "parse_open"]
 
-PARSER_VERSION = "2"
+PARSER_VERSION = "3"
 """Goes into fingerprints; changes whenever any reply may be read differently."""
 
 _MOST_OPTIONS = 5
@@ -39,8 +39,8 @@ def parse_open(text: str) -> Parsed | Unparsed:
     Args:
         text: The model's reply as it stands.
     """
-    tidied = tidy(text)
-    return tidied if isinstance(tidied, Unparsed) else Parsed(tidied, "text")
+    said = without_markup(text)
+    return said if isinstance(said, Unparsed) else Parsed(said, "text")
 
 
 def parse(kind: str, text: str, choices: Sequence[str] = ()) -> Parsed | Unparsed:
@@ -49,7 +49,7 @@ def parse(kind: str, text: str, choices: Sequence[str] = ()) -> Parsed | Unparse
     Where the options are known, a reply that is one option word for word is read as its letter before anything
     else (rule ``verbatim-option``), since an option's own text may name letters (``A. Gene activation by Vitamin
     D.``); and one that states no letter but is exactly one option's text is (rule ``option-text``; case, outer
-    punctuation and letter marks aside).
+    punctuation and letter marks aside). The same holds for what stands in an answer tag, a box or an answer field.
 
     Args:
         kind: ``choice``, ``count``, ``yes-no``, ``open``, or ``proactive`` (a poll answered with yes or no).
@@ -60,13 +60,7 @@ def parse(kind: str, text: str, choices: Sequence[str] = ()) -> Parsed | Unparse
         ValueError: The kind is not known.
     """
     if kind == "choice":
-        echoed = _verbatim_option(text, choices)
-        if echoed is not None:
-            return echoed
-        found = parse_choice(text, letters_for(choices))
-        if isinstance(found, Unparsed) and choices and found.reason.startswith("no-statement"):
-            return _option_text(text, choices) or found
-        return found
+        return _parse_choice(text, choices)
     if kind == "count":
         return parse_count(text)
     if kind in ("yes-no", "proactive"):
@@ -74,6 +68,31 @@ def parse(kind: str, text: str, choices: Sequence[str] = ()) -> Parsed | Unparse
     if kind == "open":
         return parse_open(text)
     raise ValueError(f"no parser for answers of kind {kind!r}; known are choice, count, yes-no, open, proactive")
+
+
+def _parse_choice(text: str, choices: Sequence[str]) -> Parsed | Unparsed:
+    said = list(_said(text)) if choices else []
+    echoed = _one(_verbatim_option(part, choices) for part in said)
+    if echoed is not None:
+        return echoed
+    found = parse_choice(text, letters_for(choices))
+    if isinstance(found, Unparsed) and found.reason.startswith("no-statement"):
+        return _one(_option_text(part, choices) for part in said) or found
+    return found
+
+
+def _said(text: str) -> Iterator[str]:
+    """Yield what a reply says, and what stands where it marks its answer."""
+    whole, plain = spoken(text), tidy(text)
+    if isinstance(whole, str) and isinstance(plain, str):
+        yield whole
+        yield from (field.text for field in answer_fields(plain))
+
+
+def _one(found: Iterable[Parsed | None]) -> Parsed | None:
+    """Return what was found if it is one thing only."""
+    distinct = {parsed for parsed in found if parsed}
+    return distinct.pop() if len(distinct) == 1 else None
 
 
 def _verbatim_option(text: str, choices: Sequence[str]) -> Parsed | None:

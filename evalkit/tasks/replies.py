@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import DataError
-from evalkit.parse.text import MAX_CHARACTERS
+from evalkit.parse.text import MAX_CHARACTERS, spoken
 from evalkit.records import read_run
 from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.scoring import ABSENT, from_records
@@ -91,8 +91,9 @@ def read_reply(
     if not isinstance(value, str):
         shown = repr(value)[:40]
         return None, [Problem("bad-reply", f"{shown} is no text; counted as no reply", file, line, field, item)]
-    if len(value) > MAX_CHARACTERS:
-        message = f"a reply of {len(value):,} characters; strict reads none above {MAX_CHARACTERS:,}"
+    said = spoken(value)
+    if isinstance(said, str) and len(said) > MAX_CHARACTERS:
+        message = f"a reply of {len(said):,} characters; strict reads none above {MAX_CHARACTERS:,}"
         return value, [Problem("long-reply", message, file, line, field, item)]
     return value, []
 

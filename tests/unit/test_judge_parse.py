@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +30,17 @@ SPACE = st.text(alphabet=" \t\r\n", max_size=4)
         ("_A_", "first", "bold"),
         ("<think>B is duller.</think>\n\nA", "first", "think+letter"),
         ("so the second wins</think>**B**", "second", "think+bold"),
+        ("A is first. </think>\n B", "second", "think+letter"),
+        ("◁think▷A◁/think▷B", "second", "think+letter"),
+        ("A。", "first", "letter-stop"),
+        ("'B'", "second", "quoted"),
+        (r"\(B\)", "second", "formula"),
+        ("$A$.", "first", "formula"),
+        (r"\boxed{A}", "first", "boxed"),
+        (r"$\boxed{\text{B}}$", "second", "boxed"),
+        ("<answer>B</answer>", "second", "answer-tag"),
+        ("<think>A</think><ANSWER>\n(B)\n</ANSWER>", "second", "think+answer-tag"),
+        ('{"answer": "A"}', "first", "answer-field"),
     ],
 )
 def test_a_single_letter_is_a_vote_under_a_named_rule(reply: str, slot: str, rule: str) -> None:
@@ -54,6 +67,13 @@ def test_a_single_letter_is_a_vote_under_a_named_rule(reply: str, slot: str, rul
         ("**A*", "not-one-letter"),
         ("Both are good.", "not-one-letter"),
         ("А", "not-one-letter"),  # Cyrillic
+        ("A</think>", "empty"),
+        ("A</think><think>B", "unclosed-think"),
+        ("<answer>A or B</answer>", "not-one-letter"),
+        ("<answer>A</answer> B", "not-one-letter"),
+        ("<answer>A</answer><answer>B</answer>", "not-one-letter"),
+        (r"\boxed{A} \boxed{B}", "not-one-letter"),
+        ('{"answer": "A", "loser": "B"}', "not-one-letter"),
     ],
 )
 def test_anything_else_is_no_vote_and_says_why(reply: str, reason: str) -> None:
@@ -70,7 +90,7 @@ def test_a_vote_is_never_read_from_a_reply_with_other_letters_in_it(reply: str) 
 def test_every_reply_is_either_a_vote_for_its_only_letter_or_no_vote(reply: str) -> None:
     parsed = parse_vote(reply)
     if isinstance(parsed, ParsedVote):
-        tail = reply.rpartition("</think>")[2]
+        tail = re.sub(r"(?i)answer|boxed|text", "", reply.rpartition("</think>")[2])
         letters = [character for character in tail if character.isalnum()]
         assert letters == ["A" if parsed.slot == "first" else "B"]
 
