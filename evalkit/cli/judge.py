@@ -125,8 +125,9 @@ def _from_votes(args: argparse.Namespace) -> JudgeSummary:
 
 
 def _judge(args: argparse.Namespace) -> JudgeSummary:
+    from evalkit.records import hold_folder
     from evalkit.run.finish import finish_run
-    from evalkit.run.judging import judge_run
+    from evalkit.run.judging import PATIENCE, judge_run
 
     for name, value in (("RUN", args.run), ("--against", args.against), ("--judge", args.judge)):
         if not value:
@@ -136,7 +137,8 @@ def _judge(args: argparse.Namespace) -> JudgeSummary:
             raise UsageError(f"{name} belongs to --from-votes FILE, which analyses recorded votes")
     check_against(Path(args.against))
     summary = judge_run(_request(args), note)
-    finish_run(Path(args.run), [summary])
+    with hold_folder(Path(args.run), patience=PATIENCE):  # metrics.json is read, changed and replaced
+        finish_run(Path(args.run), [summary])
     return summary
 
 

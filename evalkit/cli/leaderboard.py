@@ -17,6 +17,8 @@ from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import DataError
 
 _FOLDER = Path("leaderboards")
+_PATIENCE = 60.0
+"""Seconds to wait while another process changes a file of the folder, which takes it a fraction of one."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -61,13 +63,14 @@ def run(args: argparse.Namespace) -> int:
 def _add(args: argparse.Namespace) -> int:
     from evalkit.leaderboard.entries import add_row, empty_board, row_of_run
     from evalkit.leaderboard.files import board_path, read_board, write_board
-    from evalkit.records import read_run
+    from evalkit.records import hold_folder, read_run
 
     records = read_run(args.run, ticks=False)
     row = row_of_run(records, name=args.name, baseline=args.baseline, judge=args.judge)
     path = board_path(args.leaderboards, records.manifest.task)
-    board = read_board(path) if path.exists() else empty_board(records.manifest.task)
-    write_board(path, add_row(board, row))
+    with hold_folder(args.leaderboards, patience=_PATIENCE):
+        board = read_board(path) if path.exists() else empty_board(records.manifest.task)
+        write_board(path, add_row(board, row))
     say(f"{row.entry.id}: {row.entry.metrics[row.setting.primary]:.2f} % {row.setting.primary}, written to {path}")
     if row.entry.coverage is not None and row.entry.coverage < board.coverage_floor:
         shares = f"{100 * row.entry.coverage:.1f} % is below {100 * board.coverage_floor:g} %"
@@ -76,13 +79,23 @@ def _add(args: argparse.Namespace) -> int:
 
 
 def _render(args: argparse.Namespace) -> int:
-    from evalkit.leaderboard.files import board_path, read_board, task_names
-    from evalkit.leaderboard.render import into_readme, render_html, render_markdown
-    from evalkit.records import write_atomic
+    from evalkit.leaderboard.files import task_names
+    from evalkit.records import hold_folder
 
     names = task_names(args.leaderboards)
     if not names:
         raise DataError(f"no leaderboard in {args.leaderboards}: evalkit leaderboard add RUN makes one")
+    if args.check:
+        return _render_boards(args, names)
+    with hold_folder(args.leaderboards, patience=_PATIENCE):
+        return _render_boards(args, names)
+
+
+def _render_boards(args: argparse.Namespace, names: list[str]) -> int:
+    from evalkit.leaderboard.files import board_path, read_board
+    from evalkit.leaderboard.render import into_readme, render_html, render_markdown
+    from evalkit.records import write_atomic
+
     boards = [read_board(board_path(args.leaderboards, name)) for name in names]
     readme, page = args.leaderboards / "README.md", args.leaderboards / "index.html"
     old = readme.read_text(encoding="utf-8") if readme.exists() else None

@@ -3,6 +3,7 @@
 from evalkit.records.collector import collector_paused
 from evalkit.records.folder import RunFolder, RunRecords, read_run, write_atomic
 from evalkit.records.jsonl import JsonlWriter, read_jsonl
+from evalkit.records.lock import hold_folder
 from evalkit.records.schema import (
     SCHEMA_VERSION,
     AnswerRecord,
@@ -35,6 +36,7 @@ __all__ = [
     "TickRecord",
     "VerdictRecord",
     "collector_paused",
+    "hold_folder",
     "read_jsonl",
     "read_run",
     "write_atomic",

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["JudgeRequest", "check_setting", "check_sides", "judge_metrics", "judge_run", "judging_group"]
+__all__ = [
+    "PATIENCE",
+    "JudgeRequest",
+    "check_setting",
+    "check_sides",
+    "judge_metrics",
+    "judge_run",
+    "judging_group",
+]
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,10 +30,12 @@ from evalkit.judge import (
 )
 from evalkit.leaderboard.answers import require_finished
 from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches
-from evalkit.records import Metric, RunFolder, RunManifest, RunRecords
+from evalkit.records import Metric, RunFolder, RunManifest, RunRecords, hold_folder
 from evalkit.tasks import NarrationTask
 from evalkit.tasks.catalog import task_named
 
+PATIENCE = 60.0
+"""Seconds to wait while another process reports the same run, which takes it a few."""
 _NOT_COMPARABLE = "NOT comparable, judged on demand: "
 
 
@@ -170,9 +180,10 @@ def judge_run(request: JudgeRequest, notify: Callable[[str], None]) -> JudgeSumm
 
 
 def _warn_in_manifest(folder: RunFolder, warning: str) -> None:
-    manifest = folder.read_manifest()
-    if warning not in manifest.warnings:
-        folder.write_manifest(manifest.model_copy(update={"warnings": [*manifest.warnings, warning]}))
+    with hold_folder(folder.path, patience=PATIENCE):
+        manifest = folder.read_manifest()
+        if warning not in manifest.warnings:
+            folder.write_manifest(manifest.model_copy(update={"warnings": [*manifest.warnings, warning]}))
 
 
 def judging_group(baseline: str, judge: str) -> str:

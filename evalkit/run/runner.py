@@ -26,12 +26,12 @@ from evalkit.records import (
     RunFolder,
     RunManifest,
     TickRecord,
+    hold_folder,
     read_jsonl,
 )
 from evalkit.run.check import check_out
 from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.fingerprint import fingerprint_digest, full_fingerprint
-from evalkit.run.lock import hold_folder
 from evalkit.run.media import media_digests
 from evalkit.run.plan import RunPlan
 from evalkit.run.provenance import git_revision, host_facts, versions
