@@ -14,7 +14,7 @@ from evalkit.errors import UsageError
 from evalkit.models.protocol import Capabilities, StreamingModel
 from evalkit.settings import SettingGroups
 
-_PLACE = {"device": "auto", "dtype": "auto", "attention": "sdpa", "after_vision": "max"}
+_PLACE = {"device": "auto", "dtype": "auto", "attention": "sdpa", "after_vision": "max", "frame_pixels": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class ModelChoice:
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         attention: Attention kernel of transformers.
         after_vision: Position rule for text after a video.
+        frame_pixels: Most pixels of a frame; ``None`` for the model's own.
         compat: Reproduce faults of the released code.
         resume: The model goes on with a run.
         settings: By group of the entry, the keys that were set, typed.
@@ -41,6 +42,7 @@ class ModelChoice:
     dtype: str = "auto"
     attention: str = "sdpa"
     after_vision: Literal["max", "spatial"] = "max"
+    frame_pixels: int | None = None
     compat: bool = False
     resume: bool = False
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

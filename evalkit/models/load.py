@@ -23,6 +23,7 @@ from evalkit.models.qwen_vl import QwenVL
 from evalkit.models.text import HuggingFaceText, TextCodec
 from evalkit.models.tiny import TINY_REVISION, tiny_qwen
 from evalkit.models.tiny_llava import TINY_LLAVA_REVISION, tiny_llava
+from evalkit.video.resize import STREAMINGVLM_LIMITS
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -37,6 +38,7 @@ class LoadRequest:
         dtype: ``auto`` (float32 on the CPU, bfloat16 elsewhere), ``float32``, ``bfloat16`` or ``float16``.
         attention: Attention kernel of transformers (``sdpa``, ``eager``, ``flash_attention_2``).
         after_vision: Position rule for text after a video; see ``PositionRule``.
+        frame_pixels: Most pixels of a frame; ``None`` for the model's own.
     """
 
     checkpoint: str
@@ -44,6 +46,7 @@ class LoadRequest:
     dtype: str = "auto"
     attention: str = "sdpa"
     after_vision: Literal["max", "spatial"] = "max"
+    frame_pixels: int | None = None
 
 
 def resolve_device(name: str) -> torch.device:
@@ -116,10 +119,15 @@ def _built_in(request: LoadRequest) -> tuple[Any, Any]:
 
 def _qwen(network: Any, text: TextCodec, request: LoadRequest) -> Backbone:
     positions = PositionRule("3d", request.after_vision)
-    return QwenVL(network, text, name=request.checkpoint, positions=positions)
+    limits = (
+        STREAMINGVLM_LIMITS if request.frame_pixels is None else STREAMINGVLM_LIMITS.within(request.frame_pixels)
+    )
+    return QwenVL(network, text, name=request.checkpoint, positions=positions, limits=limits)
 
 
 def _llava(network: Any, text: TextCodec, request: LoadRequest) -> Backbone:
+    if request.frame_pixels is not None:
+        raise UsageError(f"{request.checkpoint} takes frames of one size; leave --frame-pixels out")
     return LlavaOnevision(network, text, name=request.checkpoint)
 
 

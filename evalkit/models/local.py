@@ -65,11 +65,12 @@ class PolicyRecipe(ModelRecipe):
         }
 
     def setting(self) -> dict[str, Any]:
-        """Return decoding, positions and attention kernel."""
+        """Return decoding, positions, attention kernel and the frames' pixel budget."""
         return {
             **{f"generation.{key}": value for key, value in self.generation.model_dump().items()},
             "positions.after_vision": self.choice.after_vision,
             "attention": self.choice.attention,
+            "frames.pixels": self.choice.frame_pixels,
         }
 
     def identity(self) -> dict[str, Any]:
@@ -95,7 +96,10 @@ class PolicyRecipe(ModelRecipe):
         from evalkit.models.load import LoadRequest, load_backbone
 
         how = self.choice
-        return load_backbone(LoadRequest(self.checkpoint, how.device, how.dtype, how.attention, how.after_vision))
+        request = LoadRequest(
+            self.checkpoint, how.device, how.dtype, how.attention, how.after_vision, how.frame_pixels
+        )
+        return load_backbone(request)
 
     def over(self, backbone: Backbone) -> CachedModel:
         """Put the policy over a network that is loaded already, for several policies on one."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # the plan is its reader, too
     from evalkit.models.protocol import StreamingModel
     from evalkit.run.plan import RunPlan
 
+_COMMON_SIZES = ((640, 360), (1920, 1080), (320, 180), (720, 1280))
+
 
 def setting_fingerprint(plan: RunPlan) -> dict[str, Any]:
     """Return the part that two compared runs must share, as far as it is known before the model is loaded."""
@@ -62,10 +64,17 @@ def full_fingerprint(plan: RunPlan, model: StreamingModel) -> dict[str, Any]:
         model: The model, loaded.
     """
     fingerprint = setting_fingerprint(plan) | model_fingerprint(plan) | model.identity()
+    fingerprint["model.frame_size"] = _frame_sizes(model)
     fingerprint["data.media"] = sample_digest(f"{k}={v}" for k, v in media_digests(plan.samples).items())
     if model.placement.dtype is not None:
         fingerprint["dtype"] = model.placement.dtype
     return fingerprint
+
+
+def _frame_sizes(model: StreamingModel) -> str:
+    """Return the sizes at which common videos are shown to the model."""
+    shown = [(source, model.frame_size(*source)) for source in _COMMON_SIZES]
+    return ", ".join(f"{width}x{height} as {w}x{h}" for (width, height), (w, h) in shown)
 
 
 def _prompt_digest(samples: Sequence[StreamSample]) -> str:

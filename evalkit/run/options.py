@@ -48,6 +48,11 @@ class RunOptions(BaseModel):
     judge: str | None = Field(default=None, description="judge the run when it is done: openai:MODEL or overlap")
     against: str | None = Field(default=None, description="run folder or merged_result.jsonl to judge against")
     base_url: str | None = Field(default=None, description="address of the judge's server")
+    frame_pixels: int | None = Field(
+        default=None,
+        ge=1,
+        description="most pixels of a frame, where a model scales frames (default the model's own)",
+    )
     compat: bool = Field(default=False, description="reproduce faults of the released code (shared state)")
     settings: dict[str, Setting] = Field(
         default_factory=dict, description="group.key=value: memory.*, generation.*, task.* (repeatable)"

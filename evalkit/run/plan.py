@@ -90,6 +90,7 @@ def _choice(options: RunOptions, values: dict[str, dict[str, Any]]) -> ModelChoi
         dtype=options.dtype,
         attention=options.attention,
         after_vision=options.after_vision,
+        frame_pixels=options.frame_pixels,
         compat=options.compat,
         resume=options.resume,
         settings={group: value for group, value in values.items() if group != "task"},

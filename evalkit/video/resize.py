@@ -12,7 +12,7 @@ __all__ = [
 ]
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evalkit.errors import UsageError
 
@@ -46,6 +46,11 @@ class PixelLimits:
         """Most pixels of one frame: the smaller of both budgets, but 5 % above the least at least."""
         share = self.total_pixels * self.frame_factor // self.frames
         return max(min(self.max_pixels, share), int(self.min_pixels * 1.05))
+
+    def within(self, frame_pixels: int) -> PixelLimits:
+        """Return the budget with so many pixels at most in a frame, and a least that leaves room for them."""
+        least = min(self.min_pixels, math.floor(frame_pixels / 1.05))
+        return replace(self, max_pixels=frame_pixels, min_pixels=least)
 
 
 STREAMINGVLM_LIMITS = PixelLimits(

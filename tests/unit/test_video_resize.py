@@ -32,6 +32,14 @@ def test_the_budget_of_all_frames_is_shared_but_leaves_the_least():
     assert STREAMINGVLM_LIMITS.frame_pixels == 768 * 784
 
 
+@pytest.mark.parametrize("budget", [10_000, 50_000, 200_000, 1_000_000])
+def test_a_budget_holds_below_the_usual_least_and_above_the_usual_most(budget):
+    limits = STREAMINGVLM_LIMITS.within(budget)
+    assert limits.frame_pixels == budget
+    width, height = streamingvlm_size(1920, 1080, limits)
+    assert 0.6 * budget < width * height <= budget
+
+
 @given(st.integers(28, 4000), st.integers(28, 4000))
 def test_sides_are_multiples_and_pixels_within_the_limits(height, width):
     low, high = 100 * 784, 768 * 784
