@@ -9,6 +9,9 @@ from pathlib import Path
 import av
 import numpy as np
 
+_FORMATS = {".h265": "hevc", ".m2v": "mpeg2video"}
+_RATE_ONLY = frozenset({".avi", ".h264", ".h265", ".gif", ".mpg", ".vob"})
+_PIXELS = {"gif": "rgb8", "mjpeg": "yuvj420p"}
 BITS = 12
 ROWS, COLUMNS = 3, 4
 
@@ -44,6 +47,7 @@ def make_video(
     offset: Fraction | int = 0,
     rotation: int = 0,
     audio: bool = False,
+    more_audio: Fraction | int = 0,
     options: dict[str, str] | None = None,
 ) -> Path:
     """Write a video whose picture k shows the number k.
@@ -60,13 +64,17 @@ def make_video(
         offset: Seconds added to every time stamp: a start time other than 0.
         rotation: Counterclockwise degrees in the display matrix.
         audio: Whether to add a silent AAC track.
+        more_audio: Seconds by which that track outlasts the pictures.
         options: Further encoder options.
     """
-    base = Fraction(1, 30000)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(fps), options={"sc_threshold": "0", **(options or {})})
+    # Encoders and containers that keep only a rate take no finer time base.
+    base = 1 / Fraction(fps) if codec.startswith("mpeg") or path.suffix in _RATE_ONLY else Fraction(1, 30000)
+    fixed = {"sc_threshold": "0"} if codec == "libx264" else {"x265-params": "log-level=none"}
+    with av.open(str(path), "w", format=_FORMATS.get(path.suffix)) as container:
+        given = {**(fixed if codec.startswith("libx26") else {}), **(options or {})}
+        stream = container.add_stream(codec, rate=Fraction(fps), options=given)
         stream.width, stream.height = size
-        stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
+        stream.pix_fmt = _PIXELS.get(codec, "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p")
         stream.gop_size = gop
         stream.codec_context.max_b_frames = b_frames
         stream.codec_context.thread_count = 1
@@ -75,13 +83,13 @@ def make_video(
             stream.set_display_rotation(rotation)
         sound = container.add_stream("aac", rate=8000, layout="mono") if audio else None
         for k in range(frames):
-            frame = av.VideoFrame.from_ndarray(numbered(k, *size), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(numbered(k, *size), format="rgb24").reformat(format=stream.pix_fmt)
             at = (times[k] if times is not None else Fraction(k) / fps) + offset
             frame.pts, frame.time_base = round(at / base), base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if sound is not None:
-            _silence(container, sound, Fraction(frames) / fps)
+            _silence(container, sound, Fraction(frames) / fps + more_audio)
     return path
 
 

@@ -7,7 +7,7 @@ __all__ = ["VideoError", "VideoFault", "open_video", "read_packets", "video_stre
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import av
 from av.container import InputContainer
@@ -20,6 +20,7 @@ VideoFault = Literal["missing", "empty", "truncated", "wrong-container", "no-vid
 
 # A still picture, a text file shown as a terminal and a list of other files all open as "video".
 _NO_VIDEO_FORMATS = frozenset({"image2", "tty", "hls", "concat", "dash"})
+_VOP_START = b"\x00\x00\x01\xb6"
 
 
 class VideoError(DecodeError):
@@ -79,9 +80,26 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Pac
 
     A file cut short ends where it was cut. So does one in which further streams turn up while it is read:
     PyAV then fails with IndexError, after the last packet.
+
+    Old MPEG-4 encoders packed a B-frame into the packet of the picture after it, and a placeholder of a few
+    bytes followed. The decoder holds the B-frame until then; where a file ends before that, a placeholder is
+    added.
     """
+    packs = stream.codec_context.name == "mpeg4"
+    last: Packet[VideoStream] | None = None
     with suppress(av.error.InvalidDataError, av.error.EOFError, IndexError):
-        yield from container.demux(stream)
+        for packet in container.demux(stream):
+            if packs and not packet.size and last is not None and bytes(last).count(_VOP_START) > 1:
+                yield _placeholder(stream)
+            last = packet if packs else None
+            yield packet
+
+
+def _placeholder(stream: VideoStream) -> Packet[VideoStream]:
+    packet = cast("Packet[VideoStream]", Packet(_VOP_START + b"\x40\x00"))
+    packet.stream = stream
+    packet.time_base = stream.time_base or packet.time_base
+    return packet
 
 
 def _open(file: Path) -> InputContainer:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from evalkit.errors import UsageError
 from evalkit.stream import FrameBatch, SecondsLost, Tick
 from evalkit.video.container import VideoError
+from evalkit.video.opened import OpenVideo
 from evalkit.video.presentation import Gap, Screen, WantedTimes
-from evalkit.video.probe import OpenVideo, quarter_turns
+from evalkit.video.probe import describe, quarter_turns
 
 SizeRule = Callable[[int, int], tuple[int, int]]
 """From (width, height) as displayed to the (width, height) of the frames."""
@@ -34,12 +35,14 @@ _SUBSAMPLED = frozenset({"yuv420p", "yuvj420p", "nv12", "yuv422p", "yuvj422p", "
 class VideoFrames:
     """Makes the frames of a schedule from a video file; a `FrameSource`.
 
-    Media time 0 is the start of the video stream, whatever time stamp the file gives it. The frame at time
+    Media time 0 is when the first picture is shown, whatever time stamp the file gives it. The frame at time
     ``t`` is the one on screen: the latest PTS not after ``t``. Before the first PTS it is the first
     frame, if that one appears within the same tick. Selection is by integer PTS, so variable frame
     rates need no special case and nothing drifts.
 
-    The file is read once, from the key frame before the first tick. A background thread works
+    The file is read once, from a key frame before the first tick, early enough that the pictures are those of
+    a pass from the beginning. One whose container does not say reliably when its pictures are shown is read
+    once more before that (see `evalkit.video.timeline`). A background thread works
     ``ahead`` ticks ahead; with the tick in hand and the one in work that bounds the memory. Only scheduled
     frames are converted (RGB, 8 bit) and resized, by the decoder's scaler, bicubic; then turned as the
     display matrix says (quarter turns; mirroring is not applied).
@@ -61,7 +64,7 @@ class VideoFrames:
             raise UsageError(f"ahead must be at least 1 tick, not {ahead}")
         self.path = Path(path)
         self._opened: OpenVideo | None = OpenVideo(self.path)
-        self.info = self._opened.info
+        self.info = describe(self._opened)
         displayed = (self.info.width, self.info.height)
         self.size = displayed if size is None else size(*displayed) if callable(size) else size
         if min(self.size) < 1:
@@ -108,8 +111,7 @@ class VideoFrames:
     def _decode(self, ticks: Iterable[Tick], scaler: ThreadPoolExecutor) -> Generator[_Work, None, None]:
         opened, self._opened = self._opened or OpenVideo(self.path), None
         with opened:
-            stream = opened.stream
-            clock = _Clock(stream.start_time or 0, stream.time_base or Fraction(1, av.time_base))
+            clock = _Clock(opened.zero, opened.base)
             wanted = WantedTimes(ticks, clock.pts)
             tick = wanted.next_tick()
             if tick is None:

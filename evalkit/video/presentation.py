@@ -10,21 +10,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
 
 import av
-from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 from evalkit.stream import Tick
-from evalkit.video.container import read_packets
-from evalkit.video.probe import OpenVideo, ReadPacket
+from evalkit.video.bitstream import droppable_test
+from evalkit.video.opened import OpenVideo, ReadPacket
 
-# How far before the target to try again where a seek lands on a key frame past it, seconds.
-_SEEK_BACK = (0, 2, 10, 60)
 _RECENT_PACKETS = 64
-_IDR, _SLICE = 5, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,27 +86,39 @@ class Screen:
 
     Args:
         opened: The file, read as far as its first frame.
-        first: PTS from which pictures will be asked for; decoding starts at the key frame before it.
+        first: PTS from which pictures will be asked for. Decoding starts at the key frame before it, or an earlier
+            one where from there the picture on screen does not come out of the decoder.
         wanted: What will be asked for.
     """
 
     def __init__(self, opened: OpenVideo, first: int, wanted: WantedTimes) -> None:
-        stream = opened.stream
-        self.gaps: list[Gap] = []
-        self.end = stream.start_time or 0
-        self.decoded_any = False
+        self._opened = opened
         self._first = first
         self._wanted = wanted
+        self._late = int(1 / opened.base)
+        tried: object = None
+        for packets in opened.starts(first):
+            self._begin(packets)
+            self.at(first)
+            outcome = (self._held and self._held.pts, self.gaps)
+            if self._held is not None and (not self._misses(first) or outcome == tried):
+                break
+            tried = outcome
+
+    def _begin(self, packets: Iterator[ReadPacket]) -> None:
+        self.gaps: list[Gap] = []
+        self.end = self._opened.zero
+        self.decoded_any = False
         self._expected: list[int] = []
         self._recent: deque[int] = deque(maxlen=_RECENT_PACKETS)
-        self._droppable = _droppable_test(stream)
-        base = stream.time_base or Fraction(1, av.time_base)
-        rate = stream.average_rate or stream.guessed_rate
-        self._step = max(1, round(1 / (rate * base))) if rate else 1
-        self._late = int(1 / base)
-        self._pictures = self._decode(_packets_from(opened, first, base))
+        self._droppable = droppable_test(self._opened.stream)
+        self._pictures = self._decode(packets)
         self._held: av.VideoFrame | None = None
         self._next: av.VideoFrame | None = next(self._pictures, None)
+
+    def _misses(self, pts: int) -> bool:
+        """Whether a picture between the one on screen and ``pts`` has not come out of the decoder."""
+        return any(gap.start <= pts for gap in self.gaps)
 
     def at(self, pts: int) -> av.VideoFrame | None:
         """Return the picture with the latest PTS not after ``pts``; ask in ascending order.
@@ -137,8 +144,8 @@ class Screen:
 
     def _decode(self, packets: Iterator[ReadPacket]) -> Iterator[av.VideoFrame]:
         last: int | None = None
-        for packet, frames in packets:
-            needed = packet.pts is None or self._note(packet, packet.pts)
+        for packet, shown, frames in packets:
+            needed = shown is None or self._note(packet, shown)
             if frames is None:
                 if not needed:
                     continue
@@ -148,12 +155,12 @@ class Screen:
                     continue  # what did not come out shows in the gaps
             for frame in frames:
                 pts = _pts(frame)
-                if frame.is_corrupt or (last is not None and pts <= last):
+                if frame.is_corrupt or (last is not None and pts < last):
                     continue
                 self._settle(pts)
                 if last is None and not self.gaps and pts - self._first > self._late:
                     self.gaps.append(Gap(self._first, pts, 0))
-                self.end = max(self.end, pts + (frame.duration or self._step))
+                self.end = max(self.end, pts + (frame.duration or self._opened.step))
                 self.decoded_any, last = True, pts
                 yield frame
         if self._expected:
@@ -161,9 +168,9 @@ class Screen:
 
     def _note(self, packet: Packet[VideoStream], pts: int) -> bool:
         """Remember what is to come out of a packet; say whether it has to be decoded at all."""
-        if packet.is_discard:
+        if pts < self._opened.zero:
             return True
-        self.end = max(self.end, pts + (packet.duration or self._step))
+        self.end = max(self.end, pts + (packet.duration or self._opened.step))
         needed = not self._droppable(packet) or self._shows(pts)
         self._recent.append(pts)
         if not needed:
@@ -193,61 +200,3 @@ class Screen:
 
 def _pts(frame: av.VideoFrame) -> int:
     return frame.pts if frame.pts is not None else 0
-
-
-def _packets_from(opened: OpenVideo, first: int, base: Fraction) -> Iterator[ReadPacket]:
-    """Yield the packets from the last key frame not after ``first`` on."""
-    container, stream = opened.container, opened.stream
-    zero = stream.start_time or 0
-    if first <= zero:
-        return chain(opened.taken(), _unread(opened))
-    for back in _SEEK_BACK:
-        if not _seek(container, stream, first - int(back / base)):
-            return chain(opened.taken(), _unread(opened))  # not seekable: decode from the start
-        packets = _unread(opened)
-        for packet, _ in packets:
-            if packet.pts is None or packet.pts > first:
-                break
-            if packet.is_keyframe:
-                return chain([ReadPacket(packet)], packets)
-    _seek(container, stream, zero - int(_SEEK_BACK[-1] / base))
-    return _unread(opened)
-
-
-def _unread(opened: OpenVideo) -> Iterator[ReadPacket]:
-    return (ReadPacket(packet) for packet in read_packets(opened.container, opened.stream))
-
-
-def _seek(container: InputContainer, stream: VideoStream, pts: int) -> bool:
-    """Go to the key frame before ``pts``; say whether the file can be sought in at all."""
-    # An MPEG transport stream reaches its first key frame only by a time before it; AVI refuses such a time.
-    for target in (pts, max(pts, stream.start_time or 0)):
-        try:
-            container.seek(target, stream=stream)
-        except av.error.FFmpegError:
-            continue
-        return True
-    return False
-
-
-def _droppable_test(stream: VideoStream) -> Callable[[Packet[VideoStream]], bool]:
-    """Return a test for packets that nothing refers to; only H.264 says so in its slice headers."""
-    if stream.codec_context.name != "h264":
-        return lambda packet: False
-    extradata = stream.codec_context.extradata or b""
-    if len(extradata) < 7 or extradata[0] != 1:  # no avcC box: start codes instead of lengths
-        return lambda packet: False
-    length_bytes = (extradata[4] & 3) + 1
-    return lambda packet: _unreferenced(memoryview(packet), length_bytes)
-
-
-def _unreferenced(data: memoryview, length_bytes: int) -> bool:
-    """Whether the first slice of an AVCC packet has nal_ref_idc 0 (ITU-T H.264, 7.4.1)."""
-    at = 0
-    while at + length_bytes < len(data):
-        header = data[at + length_bytes]
-        kind = header & 0x1F
-        if _SLICE <= kind <= _IDR:
-            return kind == _SLICE and header & 0x60 == 0
-        at += length_bytes + int.from_bytes(data[at : at + length_bytes], "big")
-    return False

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["OpenVideo", "ReadPacket", "VideoInfo", "probe", "quarter_turns"]
+__all__ = ["VideoInfo", "describe", "probe", "quarter_turns"]
 
-import os
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import av
-from av.container import InputContainer
-from av.packet import Packet
-from av.video.stream import VideoStream
-
-from evalkit.video.container import VideoError, open_video, read_packets, video_stream
-
-# FFmpeg's limit. Left to choose, it takes one thread more than there are processors; where those are two, a file
-# then takes a quarter longer to decode.
-_MOST_THREADS = 16
+from evalkit.video.opened import OpenVideo
+from evalkit.video.timeline import pictures_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +24,9 @@ class VideoInfo:
         height: Pixels down as displayed, rotation applied.
         rotation: Degrees the stored picture is turned counterclockwise for display: 0, 90, 180 or 270.
         fps: Average frame rate; ``None`` where the container does not tell.
-        duration: Seconds of the video stream as the container states it; ``None`` where it does not.
-        frames: Frame count as the container states it; `count_frames` counts.
+        duration: Seconds from the first picture until the last one ends, as the container states it where its
+            times can be trusted; ``None`` where that is not known.
+        frames: Frame count as the container states it where its times can be trusted; `count_frames` counts.
         codec: Name of the decoder (``h264``).
         container: Name of the demuxer (``mov,mp4,m4a,3gp,3g2,mj2``).
         start_time: Container time of media time 0, seconds: where the video stream starts.
@@ -59,60 +48,6 @@ class VideoInfo:
     has_audio: bool
 
 
-class ReadPacket(NamedTuple):
-    """A packet and, where it has been decoded already, the frames that came out of the decoder for it."""
-
-    packet: Packet[VideoStream]
-    frames: list[av.VideoFrame] | None = None
-
-
-class OpenVideo:
-    """A video file opened for decoding, read as far as its first frame; closes it as a context manager.
-
-    Args:
-        path: The file.
-
-    Raises:
-        VideoError: The file is missing, empty, truncated, no video, or no frame of it decodes; in the ``with``
-            block, errors of FFmpeg too.
-    """
-
-    def __init__(self, path: Path | str) -> None:
-        with ExitStack() as opening:
-            self.container: InputContainer = opening.enter_context(open_video(path))
-            self.stream = video_stream(self.container, path)
-            self.stream.thread_type = "AUTO"
-            self.stream.codec_context.thread_count = min(_processors(), _MOST_THREADS)
-            self._read: list[ReadPacket] = []
-            first = self._first_frame(Path(path))
-            self.info = _describe(self.container, self.stream, first, Path(path))
-            self._closing = opening.pop_all()
-
-    def __enter__(self) -> OpenVideo:
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        self._closing.__exit__(*exc)
-
-    def taken(self) -> Iterator[ReadPacket]:
-        """Yield the packets read so far, in order, once; none is held any longer than it is needed."""
-        while self._read:
-            yield self._read.pop(0)
-
-    def _first_frame(self, path: Path) -> av.VideoFrame:
-        trouble = "it holds no frame"
-        for packet in read_packets(self.container, self.stream):
-            frames: list[av.VideoFrame] = []
-            try:
-                frames = packet.decode()
-            except av.error.FFmpegError as error:
-                trouble = f"no frame of it decodes ({error.strerror})"
-            self._read.append(ReadPacket(packet, frames))
-            if frames:
-                return frames[0]
-        raise VideoError("unreadable", f"{path}: {trouble}", path=path)
-
-
 def probe(path: Path | str) -> VideoInfo:
     """Read a file's properties and decode its first frame.
 
@@ -120,31 +55,31 @@ def probe(path: Path | str) -> VideoInfo:
         VideoError: The file is missing, empty, truncated, no video, or no frame of it decodes.
     """
     with OpenVideo(path) as opened:
-        return opened.info
+        return describe(opened)
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _describe(container: InputContainer, stream: VideoStream, first: av.VideoFrame, path: Path) -> VideoInfo:
+def describe(opened: OpenVideo) -> VideoInfo:
+    """Return the properties of an open file."""
+    stream, first, table = opened.stream, opened.first, opened.timeline
     turns = quarter_turns(first.rotation)
     width, height = (first.height, first.width) if turns % 2 else (first.width, first.height)
-    base = stream.time_base or Fraction(1, av.time_base)
-    rate = stream.average_rate or stream.guessed_rate
+    rate = stream.average_rate
+    if table is not None and (table.paced or not rate):
+        rate = 1 / (table.step * opened.base)
+    rate = rate or stream.guessed_rate
     return VideoInfo(
-        path=path,
+        path=opened.path,
         width=width,
         height=height,
         rotation=90 * turns,
         fps=Fraction(rate) if rate else None,
-        duration=_duration(container, stream, base),
-        frames=stream.frames or None,
+        duration=_duration(opened),
+        frames=len(table.times()) if table is not None else stream.frames or None,
         codec=stream.codec_context.name,
-        container=container.format.name,
-        start_time=float((stream.start_time or 0) * base),
-        time_base=base,
-        has_audio=bool(container.streams.audio),
+        container=opened.container.format.name,
+        start_time=float(opened.zero * opened.base),
+        time_base=opened.base,
+        has_audio=bool(opened.container.streams.audio),
     )
 
 
@@ -157,12 +92,12 @@ def quarter_turns(rotation: float) -> int:
     return round(rotation / 90) % 4
 
 
-def _duration(container: InputContainer, stream: VideoStream, base: Fraction) -> float | None:
-    if stream.duration:
-        return float(stream.duration * base)
-    if not container.duration:
-        return None
-    seconds = container.duration / av.time_base
-    # Matroska states where the file ends, counted from time stamp 0.
-    ends_at = "matroska" in container.format.name
-    return seconds - float((stream.start_time or 0) * base) if ends_at else seconds
+def _duration(opened: OpenVideo) -> float | None:
+    stream = opened.stream
+    if opened.timeline is not None:
+        end: int | None = opened.timeline.end
+    elif stream.duration:
+        end = (stream.start_time or 0) + stream.duration
+    else:
+        end = pictures_end(opened.path)
+    return None if end is None else float((end - opened.zero) * opened.base)

@@ -5,23 +5,19 @@ from __future__ import annotations
 __all__ = ["FramesRead", "count_frames", "frame_times", "read_frames", "uniform_indices"]
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.errors import UsageError
 from evalkit.stream import Seconds, SecondsLost, Tick, exact_seconds
-from evalkit.video.container import VideoError, open_video, read_packets, video_stream
+from evalkit.video.container import VideoError
 from evalkit.video.decode import SizeRule, VideoFrames
-
-# Their packets are not one to a frame: some hold pictures that are never shown.
-_HIDDEN_PICTURE_CODECS = frozenset({"vp8", "libvpx"})
+from evalkit.video.opened import OpenVideo
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +38,19 @@ class FramesRead:
 def frame_times(path: Path | str) -> tuple[Fraction, ...]:
     """Return the media time of every frame in order of presentation, from the packets, without decoding.
 
-    Files whose packets have no PTS or are not one to a frame are decoded.
+    Files whose packets do not tell are decoded.
 
     Raises:
         VideoError: The file cannot be used.
     """
-    with open_video(path) as container:
-        stream = video_stream(container, path)
-        zero, base = stream.start_time or 0, stream.time_base or Fraction(1, av.time_base)
-        stamps: list[int | None] = []
-        if stream.codec_context.name not in _HIDDEN_PICTURE_CODECS:
-            for packet in read_packets(container, stream):
-                if packet.size and not packet.is_discard:
-                    stamps.append(packet.pts)
-    known = [pts for pts in stamps if pts is not None]
-    if not known or len(known) < len(stamps):
-        known = list(_decoded_stamps(path))
-    return tuple((pts - zero) * base for pts in sorted(known))
+    with OpenVideo(path) as opened:
+        zero, base = opened.zero, opened.base
+        if opened.timeline is not None:
+            stamps = opened.timeline.times()
+        else:
+            # A second picture at one time replaces the first: only one of them is seen.
+            stamps = sorted({read.pts for read in opened.rest() if read.pts is not None and read.pts >= zero})
+    return tuple((pts - zero) * base for pts in stamps)
 
 
 def count_frames(path: Path | str) -> int:
@@ -137,13 +129,3 @@ def _times_of(path: Path | str, indices: Sequence[int]) -> list[Fraction]:
         if not -len(known) <= index < len(known):
             raise UsageError(f"{path}: no frame {index}, it has {len(known)}")
     return [known[index] for index in indices]
-
-
-def _decoded_stamps(path: Path | str) -> Iterator[int]:
-    with open_video(path) as container:
-        stream = video_stream(container, path)
-        stream.thread_type = "AUTO"
-        for packet in read_packets(container, stream):
-            with suppress(av.error.FFmpegError):
-                for frame in packet.decode():
-                    yield frame.pts or 0
