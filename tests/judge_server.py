@@ -36,10 +36,13 @@ class Reply:
 
     Args:
         text: Content of the assistant's message; None sends a null.
+        message: The assistant's message, where it is more than a text.
+        finish: Why the reply ended.
         status: HTTP status; anything but 200 sends `error` as an OpenAI error body.
         error: Fields of that error.
         headers: Extra headers.
         delay: Seconds before answering.
+        hold: Answer only once so many requests have been under way together.
         raw: Body sent instead of the one made here.
         cut: Send only so many bytes of the body, then close.
         reset: Reset the connection instead of answering.
@@ -48,10 +51,13 @@ class Reply:
     """
 
     text: str | None = "A"
+    message: dict[str, Any] | None = None
+    finish: str = "stop"
     status: int = 200
     error: dict[str, Any] = field(default_factory=dict)
     headers: tuple[tuple[str, str], ...] = ()
     delay: float = 0.0
+    hold: int = 0
     raw: bytes | None = None
     cut: int | None = None
     reset: bool = False
@@ -76,8 +82,8 @@ def _body(call: Call, reply: Reply) -> bytes:
             "choices": [
                 {
                     "index": 0,
-                    "finish_reason": "stop",
-                    "message": {"role": "assistant", "content": reply.text},
+                    "finish_reason": reply.finish,
+                    "message": reply.message or {"role": "assistant", "content": reply.text},
                 }
             ],
             "usage": reply.usage,
@@ -153,6 +159,8 @@ class JudgeServer:
             reply = self.script(call)
             if reply.delay:
                 await asyncio.sleep(reply.delay)
+            while self.most_at_once < reply.hold:
+                await asyncio.sleep(0.005)
         finally:
             self._at_once -= 1
         return await _send(writer, call, reply)

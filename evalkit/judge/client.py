@@ -1,4 +1,4 @@
-"""The chat judge: puts a pair to a chat model and reads its vote; the requests are `evalkit.judge.chat`'s."""
+"""The chat judge: puts a pair to a chat model and reads its vote; the requests are `evalkit.chat`'s."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from evalkit.judge.chat import ChatClient, ChatTally, NoReplyError
+from evalkit.chat import ChatClient, ChatReply, ChatTally, NoReplyError, RetryPolicy
+from evalkit.judge.chat import identity_of, judge_client
 from evalkit.judge.contract import Decision, Endpoint, JudgeSettings, Provenance, Question
 from evalkit.judge.parse import GRAMMAR, ParsedVote, UnparsedVote, parse_vote
 from evalkit.judge.prompts import INF_STREAMS_PROMPT, JudgePrompt
-from evalkit.judge.retry import RetryPolicy
 
 
 @dataclass(slots=True)
@@ -39,12 +39,12 @@ class ChatJudge:
     _client: ChatClient = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._client = ChatClient(self.model, self.endpoint, self.settings, self.retry)
+        self._client = judge_client(self.model, self.endpoint, self.settings, self.retry)
 
     @property
     def identity(self) -> str:
         """Name, prompt and temperature in one line."""
-        return self._client.identity(self.prompt.label)
+        return identity_of(self._client, self.prompt.label)
 
     @property
     def provenance(self) -> Provenance:
@@ -74,22 +74,24 @@ class ChatJudge:
         tally = ChatTally()
         jitter = random.Random(f"{self.settings.seed}:{question.key}")
         messages = self.prompt.messages(question.reference, question.first, question.second)
-        reply, error = "", None
+        said, error = "", None
         parsed: ParsedVote | UnparsedVote = UnparsedVote("empty")
         try:
             for _ in range(1 + self.settings.reasks):
                 reply = await self._client.reply(messages, tally, jitter)
-                parsed = parse_vote(reply)
-                if isinstance(parsed, ParsedVote):
+                said, parsed = reply.raw or reply.text or reply.refusal, _vote_in(reply)
+                # A filter that held the text back does so again.
+                if isinstance(parsed, ParsedVote) or reply.lack == "content_filter":
                     break
         except NoReplyError as lost:
-            parsed, error = UnparsedVote("no-reply"), str(lost)
+            parsed = UnparsedVote("moderated" if lost.kind == "moderated" else "no-reply")
+            error = str(lost)
         rule = parsed.rule if isinstance(parsed, ParsedVote) else parsed.reason
         return Decision(
             vote=parsed.slot if isinstance(parsed, ParsedVote) else "invalid",
             rule=rule if tally.with_temperature else f"{rule}, without-temperature",
-            judge=self._client.identity(self.prompt.label, tally),
-            reply=reply,
+            judge=identity_of(self._client, self.prompt.label, tally),
+            reply=said,
             attempts=tally.attempts,
             prompt_tokens=tally.prompt_tokens,
             completion_tokens=tally.completion_tokens,
@@ -101,3 +103,8 @@ class ChatJudge:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+def _vote_in(reply: ChatReply) -> ParsedVote | UnparsedVote:
+    """Read the vote in a reply; where it holds no text, say what it holds instead."""
+    return UnparsedVote(reply.lack.replace("_", "-")) if reply.lack else parse_vote(reply.text)

@@ -7,9 +7,10 @@ __all__ = ["Decision", "Endpoint", "Judge", "JudgeSettings", "Provenance", "Ques
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
+from evalkit.chat import ChatSettings, Endpoint
 from evalkit.errors import UsageError
 from evalkit.judge.pairs import Order, Pair, Vote
 
@@ -17,55 +18,20 @@ Provenance = Mapping[str, str | float | int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a chat server is; the command line fills it from the environment.
-
-    Args:
-        base_url: Base URL with its ``/v1``; ``None`` means the provider's own.
-        api_key: Secret; never shown, never written.
-    """
-
-    base_url: str | None = None
-    api_key: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeSettings:
+class JudgeSettings(ChatSettings):
     """How a chat judge is asked.
 
     Args:
         temperature: Sampling temperature (0.0 in ``model_compete/judge.py``).
-        concurrency: Questions under way at once, >= 1.
-        timeout: Longest wait for one reply, seconds.
-        attempts: HTTP requests spent on one reply before giving it up, >= 1.
         reasks: Further questions after a reply that is no vote, >= 0.
-        seed: Seed of the back-off's jitter.
-        price_in: Price of a million prompt tokens, in any currency; ``None`` where unknown.
-        price_out: Price of a million completion tokens.
     """
 
-    temperature: float = 0.0
-    concurrency: int = 64
-    timeout: float = 120.0
-    attempts: int = 8
     reasks: int = 2
-    seed: int = 0
-    price_in: float | None = None
-    price_out: float | None = None
 
     def __post_init__(self) -> None:
-        if self.concurrency < 1 or self.attempts < 1 or self.reasks < 0 or not self.timeout > 0:
-            raise UsageError(
-                "a judge needs concurrency and attempts of at least 1, reasks >= 0 and a timeout > 0 s"
-            )
-        if (self.price_in is None) != (self.price_out is None):
-            raise UsageError("a cost needs two prices: name both --price-in and --price-out")
-
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """Return the price of so many tokens, or ``None`` where a price is missing."""
-        if self.price_in is None or self.price_out is None:
-            return None
-        return (prompt_tokens * self.price_in + completion_tokens * self.price_out) / 1e6
+        ChatSettings.__post_init__(self)
+        if self.reasks < 0:
+            raise UsageError("a judge needs reasks >= 0")
 
 
 @dataclass(frozen=True, slots=True)

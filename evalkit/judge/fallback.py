@@ -34,11 +34,11 @@ from typing import Any, Final, Never
 
 from tqdm import tqdm
 
+from evalkit.chat import ChatClient, ChatReply, ChatTally, NoReplyError, check_endpoint
 from evalkit.errors import UsageError
-from evalkit.judge.chat import ChatClient, ChatTally, NoReplyError
+from evalkit.judge.chat import identity_of, judge_client
 from evalkit.judge.contract import Endpoint, JudgeSettings
 from evalkit.judge.pool import work_through
-from evalkit.judge.spec import check_chat
 from evalkit.judge.store import FallbackStore
 from evalkit.judge.summary import Usage
 from evalkit.parse import Parsed, Unparsed, letters_for, parse
@@ -148,6 +148,12 @@ def read_said(kind: str, said: str, choices: Sequence[str]) -> Parsed | Unparsed
     return parse(kind, said, choices)
 
 
+def _reading_of(reply: ChatReply, question: Prediction) -> Parsed | Unparsed:
+    if reply.lack in ("", "empty"):
+        return read_said(question.kind, reply.text, question.choices)
+    return Unparsed(f"{reply.lack.replace('_', '-')}: the judge's reply holds no text")
+
+
 @dataclass(frozen=True, slots=True)
 class FallbackReader:
     """Asks a chat model which answer a reply states.
@@ -163,7 +169,7 @@ class FallbackReader:
     @property
     def identity(self) -> str:
         """Name, prompt and temperature in one line."""
-        return self.client.identity(self.prompt.label)
+        return identity_of(self.client, self.prompt.label)
 
     @property
     def rule(self) -> str:
@@ -191,8 +197,9 @@ class FallbackReader:
         said, error = "", None
         try:
             jitter = random.Random(f"{self.client.settings.seed}:{key}")
-            said = _encodable(await self.client.reply(messages, tally, jitter))
-            found = read_said(question.kind, said, question.choices)
+            reply = await self.client.reply(messages, tally, jitter)
+            said = reply.text or reply.refusal
+            found = _reading_of(reply, question)
         except NoReplyError as lost:
             found, error = Unparsed("no-reply: the judge gave none"), str(lost)
         return FallbackRecord(
@@ -202,7 +209,7 @@ class FallbackReader:
             said=said,
             value=found.value if isinstance(found, Parsed) else None,
             unparsed=found.reason if isinstance(found, Unparsed) else None,
-            judge=self.client.identity(self.prompt.label, tally),
+            judge=identity_of(self.client, self.prompt.label, tally),
             attempts=tally.attempts,
             prompt_tokens=tally.prompt_tokens,
             completion_tokens=tally.completion_tokens,
@@ -230,8 +237,8 @@ def make_fallback_reader(spec: str, endpoint: Endpoint, settings: JudgeSettings 
     name, _, model = spec.strip().partition(":")
     if name != "openai" or not model:
         raise UsageError(f"--fallback {spec!r}: only a chat model can read replies; use --fallback openai:MODEL")
-    check_chat(model, endpoint)
-    return FallbackReader(ChatClient(model, endpoint, settings or JudgeSettings()))
+    check_endpoint(f"judge 'openai:{model}'", endpoint)
+    return FallbackReader(judge_client(model, endpoint, settings or JudgeSettings()))
 
 
 def fallback_path(predictions: Path) -> Path:
@@ -319,6 +326,8 @@ def _with_reading(
         return question
     record = records.get(reader.key(question))
     if record is None or record.error is not None:
+        return question
+    if record.value is None:
         return question
     found = read_said(question.kind, record.said, question.choices)
     if isinstance(found, Unparsed):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["JUDGES", "JudgeFactory", "check_chat", "judge_names", "make_judge"]
+__all__ = ["JUDGES", "JudgeFactory", "judge_names", "make_judge"]
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlsplit
 
+from evalkit.chat import check_endpoint
 from evalkit.errors import UsageError, suggest
 from evalkit.judge.client import ChatJudge
 from evalkit.judge.contract import Endpoint, Judge, JudgeSettings
@@ -21,29 +21,10 @@ JudgeFactory = Callable[[str, Endpoint, JudgeSettings], Judge]
 JUDGES: Final = Registry("evalkit.judges", "judge")
 
 
-def check_chat(model: str, endpoint: Endpoint) -> None:
-    """Refuse a chat model that could not be asked.
-
-    Args:
-        model: Model name.
-        endpoint: Server and key.
-
-    Raises:
-        UsageError: The address is none, or the provider's own server is meant and there is no key.
-    """
-    if endpoint.base_url is not None and urlsplit(endpoint.base_url).scheme not in ("http", "https"):
-        raise UsageError("the judge's base URL must begin with http:// or https://")
-    if endpoint.base_url is None and not endpoint.api_key:
-        raise UsageError(
-            f"judge 'openai:{model}' needs a key: set OPENAI_API_KEY, "
-            "or give --base-url for a server that needs none"
-        )
-
-
 def _chat(model: str, endpoint: Endpoint, settings: JudgeSettings) -> Judge:
     if not model:
         raise UsageError("judge 'openai' needs a model: --judge openai:MODEL")
-    check_chat(model, endpoint)
+    check_endpoint(f"judge 'openai:{model}'", endpoint)
     return ChatJudge(model, endpoint, settings=settings)
 
 

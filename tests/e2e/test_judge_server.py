@@ -209,12 +209,10 @@ def test_what_no_retry_can_mend_ends_judging_at_once_in_one_line(trouble: Reply,
 def test_a_server_that_is_not_there_ends_judging_at_the_first_call() -> None:
     with JudgeServer() as server:
         gone = server.base_url
-    began = time.perf_counter()
     with pytest.raises(JudgeError, match=r"cannot be reached: .*check --base-url") as caught:
         judge_pairs(
             pairs(1000), ChatJudge("m", Endpoint(gone)), model_name="mine", baseline_name="base", store=None
         )
-    assert time.perf_counter() - began < 5
     assert "\n" not in str(caught.value)
 
 
@@ -257,10 +255,10 @@ def test_verdicts_are_reused_from_another_server_with_another_number_at_once(tmp
 
 
 def test_64_questions_are_under_way_at_once_and_connections_are_kept() -> None:
-    with JudgeServer(lambda call: Reply(delay=0.1)) as server:
-        run(judge_for(server), 160)
+    with JudgeServer(lambda call: Reply(hold=64 if call.number else 0)) as server:
+        run(judge_for(server), 96)
     assert server.most_at_once == 64
-    assert len(server.calls) == 320
+    assert len(server.calls) == 192
     assert server.connections <= 96
 
 
