@@ -31,6 +31,7 @@ from evalkit.records import (
 from evalkit.run.fingerprint import fingerprint_digest
 from evalkit.run.provenance import git_revision, host_facts, versions
 from evalkit.run.sample import tick_record
+from evalkit.shown import shown_on_one_line
 from evalkit.stream import FrameFeed, FrameSchedule, Narration
 
 _INSTRUCTION = "Describe what happens."
@@ -108,7 +109,7 @@ def _bench(model: StreamingModel, recipe: PolicyRecipe, request: BenchRequest, p
     path.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(path)
     folder.write_manifest(manifest)
-    bar: tqdm[Never] = tqdm(total=len(schedule), desc=model.name, unit="s", disable=not sys.stderr.isatty())
+    bar: tqdm[Never] = tqdm(total=len(schedule), desc=shown_on_one_line(model.name), unit="s", disable=not sys.stderr.isatty())
     with JsonlWriter[TickRecord](folder.ticks_path) as ticks, FrameFeed(schedule, source) as feed, bar:
         try:
             for chunk in feed:

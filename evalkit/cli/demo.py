@@ -10,7 +10,6 @@ __all__ = ["configure", "run"]
 
 import argparse
 import datetime
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,4 +63,4 @@ def run(args: argparse.Namespace) -> int:
 
 def _print_second(answer: AnswerRecord, tick: TickRecord) -> None:
     minute, second = divmod(int(answer.start), 60)
-    sys.stderr.write(f"  {minute:02d}:{second:02d}  {tick.cache_tokens:>5} tokens  {answer.text.strip()}\n")
+    note(f"  {minute:02d}:{second:02d}  {tick.cache_tokens:>5} tokens  {answer.text.strip()}")

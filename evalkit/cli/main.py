@@ -162,8 +162,9 @@ def _run(command: str, rest: list[str]) -> int:
 
 
 def _complain(message: str) -> int:
-    line = " ".join(message.split())
-    sys.stderr.write(f"evalkit: {line}\n")
+    from evalkit.shown import shown_on_one_line
+
+    sys.stderr.write(f"evalkit: {shown_on_one_line(message)}\n")
     return EXIT_USAGE
 
 

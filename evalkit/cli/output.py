@@ -1,4 +1,4 @@
-"""Where the command line writes: results to stdout, everything for people besides to stderr."""
+"""Where the command line writes: results to stdout, everything for people besides to stderr, both as `evalkit.shown` has it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ import math
 import sys
 from typing import Any
 
+from evalkit.shown import shown, shown_in_json
+
 
 def say(text: str) -> None:
     """Write a result for people to stdout."""
-    sys.stdout.write(text.rstrip("\n") + "\n")
+    sys.stdout.write(shown(text.rstrip("\n")) + "\n")
 
 
 def note(text: str) -> None:
     """Write progress or a warning to stderr."""
-    sys.stderr.write(text.rstrip("\n") + "\n")
+    sys.stderr.write(shown(text.rstrip("\n")) + "\n")
 
 
 def emit_json(value: Any) -> None:
     """Write one JSON object to stdout, and nothing else; what is not finite becomes null."""
-    sys.stdout.write(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(shown_in_json(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)) + "\n")
 
 
 def _finite(value: Any) -> Any:

@@ -10,19 +10,19 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from evalkit.records import AnswerRecord, write_atomic
+from evalkit.shown import shown_on_one_line
 
 ENDING = " ..."
 """How a narrated second ends; shown to nobody."""
 
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 def webvtt(records: Iterable[AnswerRecord]) -> str:
     """Return one video's narration as a WebVTT file (W3C WebVTT: The Web Video Text Tracks Format).
 
-    Every second that has words is a cue; silent and failed seconds have none. The text is escaped; line breaks,
-    other control characters and lone surrogates become a blank, so that nothing said can end a cue or mark one up.
+    Every second that has words is a cue; silent and failed seconds have none. The text is escaped; line breaks
+    become a blank and other control characters are shown escaped, so that nothing said can end a cue or mark one up.
 
     Args:
         records: Answers of one video; those that are no narration are passed over.
@@ -84,7 +84,7 @@ def _is_spoken(record: AnswerRecord) -> bool:
 
 def _cue_text(text: str) -> str:
     """Return the escaped text of a cue, empty where nothing was said (dots alone are silence)."""
-    words = " ".join(_CONTROL.sub(" ", text.removesuffix(ENDING)).split())
+    words = shown_on_one_line(text.removesuffix(ENDING))
     return "" if not words.strip(". …") else words.translate(_ESCAPES)
 
 

@@ -16,6 +16,7 @@ from evalkit.report.runs import Run, differing_fields, load_runs, mismatch_notic
 from evalkit.report.scores import coverage_counts, group_label, is_overall, is_timing, scaled, score_name
 from evalkit.report.tables import Cell, Column, Estimate, Table, to_markdown
 from evalkit.report.verdicts import contests, win_rate
+from evalkit.shown import shown_on_one_line
 
 _SHOWN_FAILURES = 200
 
@@ -271,7 +272,7 @@ def markdown_report(paths: Iterable[Path]) -> str:
         DataError: A folder is not a readable run.
     """
     runs = load_runs(paths)
-    lines = [f"# {runs[0].records.manifest.task}: {', '.join(run.label for run in runs)}", ""]
-    lines += [f"> {line}" for line in notices(runs)] + [""]
+    title = f"# {runs[0].records.manifest.task}: {', '.join(run.label for run in runs)}"
+    lines = [shown_on_one_line(title), "", *(f"> {shown_on_one_line(line)}" for line in notices(runs)), ""]
     tables = [*summary_tables(runs), setup_table(runs), fingerprint_table(runs)]
     return "\n".join([*lines, *(to_markdown(table) for table in tables)])

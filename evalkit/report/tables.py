@@ -15,6 +15,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evalkit.shown import shown_on_one_line
+
 MISSING = "–"
 # More rows than these side by side are wider than the table was.
 _TURNED_ROWS = 5
@@ -140,9 +142,8 @@ def show(cell: Cell, column: Column) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Fold white space and drop control characters, so that no text can steer a terminal or break a row."""
-    folded = " ".join(text.split())
-    return "".join(char for char in folded if unicodedata.category(char) not in ("Cc", "Cf"))
+    """Fold white space and escape control characters, so that no text can steer a terminal or break a row."""
+    return shown_on_one_line(text)
 
 
 def _width(text: str) -> int:

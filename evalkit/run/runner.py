@@ -37,6 +37,7 @@ from evalkit.run.plan import RunPlan
 from evalkit.run.provenance import git_revision, host_facts, versions
 from evalkit.run.recorder import Recorder
 from evalkit.run.sample import Interrupted, SampleRunner, failed_narration
+from evalkit.shown import shown_on_one_line
 from evalkit.stream import StreamSample
 
 Watch = Callable[[AnswerRecord, TickRecord], None]
@@ -372,7 +373,7 @@ def _progress(plan: RunPlan) -> Iterator[Callable[[float], None]]:
     bar: tqdm[Never] = tqdm(
         total=round(plan.stream_seconds),
         unit="s",
-        desc=f"{plan.task.name} / {plan.model.name}",
+        desc=shown_on_one_line(f"{plan.task.name} / {plan.model.name}"),
         disable=not sys.stderr.isatty(),
     )
 
