@@ -9,6 +9,7 @@ __all__ = [
     "EvalkitError",
     "JudgeError",
     "ModelError",
+    "NothingCountedError",
     "UsageError",
     "suggest",
 ]
@@ -50,6 +51,13 @@ class ModelError(EvalkitError):
 
 class JudgeError(EvalkitError):
     """The judge cannot be reached or refuses for good."""
+
+
+class NothingCountedError(EvalkitError):
+    """Everything asked for is on record and nothing of it counts, so a figure has no denominator.
+
+    That is a finding, no wrong use: the command line shows it as a notice and goes on (exit code 0).
+    """
 
 
 class CausalityError(EvalkitError):

@@ -7,8 +7,8 @@ __all__ = ["shown", "shown_in_json", "shown_on_one_line"]
 import re
 from typing import Final
 
-# Control characters but newline and tab, lone surrogates, line and paragraph separators, and format characters that
-# cannot be seen or turn the text about them round; the joiners stay, which scripts and emoji need.
+# Control characters but newline and tab, lone surrogates, line and paragraph separators, and format characters
+# that cannot be seen or turn the text about them round; the joiners stay, which scripts and emoji need.
 _UNSHOWN: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b\u200e\u200f\u2028-\u202e"
     "\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0001\U000e0020-\U000e007f]"

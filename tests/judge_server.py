@@ -151,7 +151,7 @@ class JudgeServer:
             name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)
         }
         payload = await reader.readexactly(int(headers.get("content-length", "0")))
-        call = Call(len(self.calls), head[0].split(" ")[1], headers, json.loads(payload))
+        call = Call(len(self.calls), head[0].split(" ")[1], headers, json.loads(payload or b"{}"))
         self.calls.append(call)
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)

@@ -109,7 +109,9 @@ def _bench(model: StreamingModel, recipe: PolicyRecipe, request: BenchRequest, p
     path.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(path)
     folder.write_manifest(manifest)
-    bar: tqdm[Never] = tqdm(total=len(schedule), desc=shown_on_one_line(model.name), unit="s", disable=not sys.stderr.isatty())
+    bar: tqdm[Never] = tqdm(
+        total=len(schedule), desc=shown_on_one_line(model.name), unit="s", disable=not sys.stderr.isatty()
+    )
     with JsonlWriter[TickRecord](folder.ticks_path) as ticks, FrameFeed(schedule, source) as feed, bar:
         try:
             for chunk in feed:

@@ -1,4 +1,4 @@
-"""Sorts what goes wrong with a chat request: ask again, ask otherwise, give this text up, or give the server up."""
+"""Sorts what goes wrong with a chat request: ask again or otherwise, give this text up, or give the server up."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class _Said:
             code=str(inner.get("code") or ""),
             type=str(inner.get("type") or ""),
             param=str(inner.get("param") or "") or _places(words),
-            flagged="flagged_input" in more or inner.get("innererror") is not None and _filtered(inner),
+            flagged="flagged_input" in more or (inner.get("innererror") is not None and _filtered(inner)),
         )
 
     @property

@@ -72,7 +72,7 @@ class ChatReply:
 
     @property
     def lack(self) -> str:
-        """Why there is no text: ``refusal``, ``content_filter``, ``length``, ``empty``; empty where there is one."""
+        """Why there is no text: ``refusal``, ``content_filter``, ``length``, ``empty``; else empty."""
         if self.text.strip():
             return ""
         if self.refusal:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.cli.compare import add_judging, points
 from evalkit.cli.main import EXIT_CANNOT_TELL, EXIT_CHECK_FAILED, EXIT_DONE
 from evalkit.cli.output import emit_json, say
+from evalkit.errors import NothingCountedError
 
 if TYPE_CHECKING:
     from evalkit.leaderboard.gate import GateCheck, GateResult
@@ -72,15 +73,18 @@ def run(args: argparse.Namespace) -> int:
     from evalkit.records import read_run
 
     timed = args.max_slowdown is not None
-    result = run_gate(
-        read_run(args.base, ticks=timed),
-        read_run(args.head, ticks=timed),
-        max_drop=args.max_drop / 100,
-        max_slowdown=args.max_slowdown / 100 if timed else None,
-        allow_mismatch=args.allow_mismatch,
-        ignored=args.ignore_field,
-        judging=(args.baseline, args.judge),
-    )
+    try:
+        result = run_gate(
+            read_run(args.base, ticks=timed),
+            read_run(args.head, ticks=timed),
+            max_drop=args.max_drop / 100,
+            max_slowdown=args.max_slowdown / 100 if timed else None,
+            allow_mismatch=args.allow_mismatch,
+            ignored=args.ignore_field,
+            judging=(args.baseline, args.judge),
+        )
+    except NothingCountedError as finding:
+        return _without_figure(str(finding), as_json=args.json)
     code = _EXIT[result.outcome]
     if args.json:
         emit_json(_to_json(result, code))
@@ -88,6 +92,15 @@ def run(args: argparse.Namespace) -> int:
     for line in _lines(result):
         say(line)
     return code
+
+
+def _without_figure(why: str, *, as_json: bool) -> int:
+    """Say that the gate cannot tell, since a run has no figure."""
+    if as_json:
+        emit_json({"outcome": "cannot tell", "exit_code": EXIT_CANNOT_TELL, "checks": [], "notes": [why]})
+    else:
+        say(f"gate: cannot tell ({why})")
+    return EXIT_CANNOT_TELL
 
 
 def _lines(result: GateResult) -> Iterator[str]:

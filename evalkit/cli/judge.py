@@ -106,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
         emit_json(summary.to_json() | _mismatches(args))
     else:
         say(summary_text(summary))
+    if summary.alarm:
+        note(f"NOTICE: {summary.alarm}")
     return EXIT_DONE
 
 

@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain("stdout is closed, so no result can be printed: send it to a file or to /dev/null")
     front = _front_parser()
     head, rest = words[:1], words[1:]
-    from evalkit.errors import EvalkitError
+    from evalkit.errors import EvalkitError, NothingCountedError
 
     try:
         options = front.parse_args(head)
@@ -121,6 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _dispatch(options.command, rest)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_USAGE
+    except NothingCountedError as finding:
+        return _notice(str(finding), as_json="--json" in rest)
     except EvalkitError as error:
         return _complain(str(error))
 
@@ -159,6 +161,16 @@ def _run(command: str, rest: list[str]) -> int:
     module.configure(parser)
     code: int = module.run(parser.parse_args(rest))
     return code
+
+
+def _notice(message: str, *, as_json: bool) -> int:
+    """Say that there is no figure, and why; the command has done what could be done."""
+    from evalkit.cli.output import emit_json, note
+
+    if as_json:
+        emit_json({"figure": None, "notice": message})
+    note(f"NOTICE: no figure: {message}")
+    return EXIT_DONE
 
 
 def _complain(message: str) -> int:

@@ -1,4 +1,4 @@
-"""Where the command line writes: results to stdout, everything for people besides to stderr, both as `evalkit.shown` has it."""
+"""Where the command line writes: results to stdout, all else for people to stderr, as `evalkit.shown` has it."""
 
 from __future__ import annotations
 

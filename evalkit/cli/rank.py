@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from evalkit.judge import PanelAgreement
     from evalkit.ranking.rank import JudgeRanking, RankReport
     from evalkit.report.tables import Cell, Estimate, Table
+    from evalkit.stats import Ranking
 
 _FORMATS = ("text", "markdown", "latex", "csv")
 # Where `evalkit.stats.ranking` holds a strength that has no bound.
@@ -74,7 +75,9 @@ def rank_tables(report: RankReport) -> list[Table]:
     """Return strengths and contests of each judge, human win rates, and the agreement of the judges."""
     found: list[Table] = []
     for ranking in report.rankings:
-        found += [_strengths(report, ranking), _contests(report, ranking)]
+        if ranking.ranking is not None:
+            found.append(_strengths(report, ranking, ranking.ranking))
+        found.append(_contests(report, ranking))
         if any(contest.human for contest in ranking.contests):
             found.append(_humans(report, ranking))
     return found if report.agreement is None else [*found, _agreement(report, report.agreement)]
@@ -90,10 +93,9 @@ def _mark(report: RankReport) -> str:
     return "; NOT comparable runs" if report.mismatches else ""
 
 
-def _strengths(report: RankReport, ranking: JudgeRanking) -> Table:
+def _strengths(report: RankReport, ranking: JudgeRanking, found: Ranking) -> Table:
     from evalkit.report.tables import Column, Estimate, Table
 
-    found = ranking.ranking
     chances = {one.model: one for one in found.probabilities if one.against == found.anchor}
     rows: list[tuple[Cell, ...]] = []
     for place, model in enumerate(found.models, start=1):

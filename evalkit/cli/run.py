@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.cli.main import EXIT_DONE, EXIT_FAILED_SAMPLES, EXIT_INTERRUPTED
 from evalkit.cli.output import emit_json, note, say
+from evalkit.errors import NothingCountedError
 from evalkit.run.options import RunOptions, merge_options, parse_assignment, read_config
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def _judge_and_report(options: RunOptions, path: Path) -> None:
     try:
         if options.judge:
             judged.append(_judge(options, path))
+    except NothingCountedError as finding:
+        note(f"NOTICE: not judged: {finding}")
     finally:  # a judge that cannot go on takes nothing from what was generated
         finish_run(path, judged)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from evalkit.errors import UsageError
+from evalkit.errors import NothingCountedError, UsageError
 from evalkit.judge.pairs import EMPTY_RULES
 from evalkit.judge.votes import RecordedPair, RecordedVotes
 from evalkit.records.schema import FallbackRecord, VerdictRecord
@@ -77,6 +77,16 @@ class JudgeSummary:
     invalid_reasons: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def alarm(self) -> str:
+        """What must not be overlooked: that no win rate could be computed, and why; empty where one could."""
+        one = self.figures
+        if one.judged_pairs:
+            return ""
+        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(self.invalid_reasons).most_common(3))
+        why = f" ({reasons})" if reasons else ""
+        return f"no win rate: of {one.verdicts} verdicts on {one.pairs} pairs none makes a pair that counts{why}"
+
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``evalkit judge --json`` prints; shares lie between 0 and 1.
 
@@ -126,12 +136,13 @@ def summarise_verdicts(verdicts: Sequence[VerdictRecord], *, uncovered: Sequence
         uncovered: Names of the windows that not both sides cover and nobody judged.
 
     Raises:
+        NothingCountedError: Not one window is covered by both sides.
         UsageError: No verdicts, or two for one pair and order.
     """
     if not verdicts:
         if not uncovered:
             raise UsageError("no pairs to judge")
-        raise UsageError(
+        raise NothingCountedError(
             f"no pairs to judge: none of {len(uncovered)} windows is covered by both sides; "
             "let both narrate whole windows of the same videos"
         )

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from evalkit.errors import DataError, UsageError
+from evalkit.errors import DataError, NothingCountedError, UsageError
 from evalkit.leaderboard.fingerprint import Mismatch
 from evalkit.records import RunRecords, VerdictRecord
 from evalkit.registry import Registry
@@ -244,7 +244,9 @@ def _judged_run(label: str, records: RunRecords, baseline: str, judge: str) -> S
             scores[one.pair] = combined_score(one.ab, one.ba)
     left_out = len(windows) - len(scores)
     if not scores:
-        raise DataError(f"{records.folder.path}: no window has a readable verdict in both orders")
+        raise NothingCountedError(
+            f"{records.folder.path}: none of its {len(windows)} windows has a readable verdict in both orders"
+        )
     notes = (f"{label}: {left_out} of {len(windows)} windows left out, without a readable verdict in both orders",)
     return ScoredRun(
         label=label,

@@ -99,19 +99,19 @@ class JudgeRanking:
 
     Args:
         judge: The judge, named as no LLM where it is none.
-        ranking: Strengths of all models.
+        ranking: Strengths of all models; None where no pair has a readable verdict in both orders.
         contests: Each contest by itself.
     """
 
     judge: str
-    ranking: Ranking
+    ranking: Ranking | None
     contests: tuple[ContestFigures, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         return {
             "judge": self.judge,
-            **asdict(self.ranking),
+            **({} if self.ranking is None else asdict(self.ranking)),
             "contests": [contest.to_json() for contest in self.contests],
         }
 
@@ -184,7 +184,12 @@ def rank_runs(runs: Sequence[Run], options: RankOptions) -> RankReport:
         for judge in dict.fromkeys(contest.judge for contest in chosen)
     ]
     agreement, remark = _agreement(seen, judges, options)
-    if any(len(one.ranking.models) == 2 for one in rankings):
+    notes += [
+        f"NOTICE: judge {one.judge}: no pair has a readable verdict in both orders, so there is no ranking"
+        for one in rankings
+        if one.ranking is None
+    ]
+    if any(one.ranking is not None and len(one.ranking.models) == 2 for one in rankings):
         notes.append("two models only: their win rate, which evalkit judge prints too, says all there is to say")
     return RankReport(
         task=runs[0].records.manifest.task,
@@ -267,9 +272,9 @@ def _rank(
     from evalkit.stats import Games, rank_models
 
     games = [(contest, pair) for contest in seen for pair in contest.counted()]
-    judge = seen[0].judge
+    figures = tuple(_figures(contest, labels, speech, options) for contest in seen)
     if not games:
-        raise UsageError(f"judge {judge}: no pair has a readable verdict in both orders, nothing to rank")
+        return JudgeRanking(seen[0].judge_label, None, figures)
     usual = Counter(contest.baseline for contest, _ in games).most_common(1)[0][0]
     ranking = rank_models(
         Games(
@@ -282,7 +287,6 @@ def _rank(
         draws=options.draws,
         seed=options.seed,
     )
-    figures = tuple(_figures(contest, labels, speech, options) for contest in seen)
     return JudgeRanking(seen[0].judge_label, ranking, figures)
 
 

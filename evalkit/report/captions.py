@@ -22,7 +22,7 @@ def webvtt(records: Iterable[AnswerRecord]) -> str:
     """Return one video's narration as a WebVTT file (W3C WebVTT: The Web Video Text Tracks Format).
 
     Every second that has words is a cue; silent and failed seconds have none. The text is escaped; line breaks
-    become a blank and other control characters are shown escaped, so that nothing said can end a cue or mark one up.
+    become a blank and other control characters are shown escaped: nothing said can end a cue or mark one up.
 
     Args:
         records: Answers of one video; those that are no narration are passed over.

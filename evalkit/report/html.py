@@ -76,18 +76,19 @@ def _policy(script: str, early: str, style: str) -> str:
 
 
 def render_page(
-    runs: Sequence[Run], video_url: Callable[[str, Path], str], thumbnails: Thumbnails | None = None
+    runs: Sequence[Run], video_url: Callable[[str, Path], str | None], thumbnails: Thumbnails | None = None
 ) -> Page:
     """Render the report of runs already read.
 
     Args:
         runs: Runs of one task, the one under test first.
-        video_url: Gives the address under which the page finds a video, from its name and path.
+        video_url: Gives the address under which the page finds a video, from its name and path; ``None`` where it
+            cannot.
         thumbnails: Gives pictures of videos that are not at hand.
     """
-    videos = local_videos(runs)
-    payload = build_payload(runs, lambda cluster, sample: find_video(videos, cluster, sample))
-    urls = {name: video_url(name, path) for name, path in videos.items()}
+    found = {name: video_url(name, path) for name, path in local_videos(runs).items()}
+    urls = {name: url for name, url in found.items() if url is not None}
+    payload = build_payload(runs, lambda cluster, sample: find_video(urls, cluster, sample))
     missing = [timeline for timeline in payload.timelines if timeline["video"] is None]
     pictures, left_out = thumbnails_of(thumbnails, seconds_of(missing))
     lines = summary.notices(runs)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-__all__ = ["MAX_THUMBNAILS", "Thumbnails", "find_video", "local_videos", "relative_url", "thumbnail_reader"]
+__all__ = [
+    "MAX_THUMBNAILS",
+    "Thumbnails",
+    "find_video",
+    "local_videos",
+    "looks_like_video",
+    "open_video",
+    "relative_url",
+    "servable_videos",
+    "thumbnail_reader",
+]
 
 import base64
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 from urllib.parse import quote
 
 from evalkit.report.runs import Run
@@ -16,6 +27,12 @@ from evalkit.report.runs import Run
 # One page holds so many pictures; further seconds go without, and the page says so.
 MAX_THUMBNAILS = 3600
 _TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp"}
+
+_HEAD = 512
+# How the containers of video begin; ISO media (mp4, mov) are told by their first box.
+_MAGIC = (b"\x1aE\xdf\xa3", b"OggS", b"FLV\x01", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"0&\xb2u\x8ef\xcf\x11")
+_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"})
+_TS_PACKET = 188
 
 Thumbnails: TypeAlias = Callable[[str, int], bytes | None]
 """Gives the picture (JPEG, PNG or WebP bytes) of a video at a media second, or ``None``."""
@@ -34,17 +51,91 @@ def local_videos(runs: Iterable[Run]) -> dict[str, Path]:
             places = [Path(value), Path(name)]
             if isinstance(data, str) and data and not Path(name).is_absolute():
                 places += [Path(data) / name, Path(data) / "videos" / name]
-            path = next((place for place in places if _is_file(place)), None)
+            path = next((place for place in places if _is_kind(place, stat.S_ISREG)), None)
             if path is not None:
                 found.setdefault(name, path.resolve())
     return found
 
 
-def _is_file(path: Path) -> bool:
+def servable_videos(runs: Iterable[Run]) -> dict[str, Path]:
+    """Return those of `local_videos` that may be served to whoever asks.
+
+    A manifest may name any file there is, so only those count that lie in the data folder it names, or where links
+    in that folder lead, and whose content is a video's.
+    """
+    listed = list(runs)
+    manifests = [run.records.manifest for run in listed]
+    folders = _data_folders(said for one in manifests for said in (one.data.get("path"), one.options.get("data")))
+    homes = [home for folder in folders for home in _homes(folder)]
+    return {name: path for name, path in local_videos(listed).items() if _is_video_in(path, homes)}
+
+
+def _data_folders(said: Iterable[object]) -> list[Path]:
+    """Return the folders a manifest says its data lie in; ``demo`` and the like are none."""
+    paths = [Path(one) for one in said if isinstance(one, str) and one]
+    return [path for path in paths if _is_kind(path, stat.S_ISDIR)]
+
+
+def _homes(folder: Path) -> list[Path]:
+    """Return where videos of a data folder may lie: in it, and where links in it or in its ``videos`` lead."""
+    found = [folder.resolve()]
+    for place in (folder, folder / "videos"):
+        if _is_kind(place, stat.S_ISDIR):
+            with os.scandir(place) as entries:
+                found += [Path(entry.path).resolve() for entry in entries if entry.is_symlink()]
+    return found
+
+
+def _is_kind(path: Path, kind: Callable[[int], bool]) -> bool:
     try:
-        return path.is_file()
+        return kind(path.stat().st_mode)
     except (OSError, ValueError):
         return False
+
+
+def _is_video_in(path: Path, homes: Iterable[Path]) -> bool:
+    if not any(path.is_relative_to(home) for home in homes):
+        return False
+    try:
+        open_video(path).close()
+    except OSError:
+        return False
+    return True
+
+
+def open_video(path: Path) -> BinaryIO:
+    """Open a video for reading.
+
+    Raises:
+        OSError: It is gone, or is no video by its content (``FileNotFoundError``).
+    """
+    # Without blocking, so that a pipe put in a video's place hangs nobody.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    file = os.fdopen(descriptor, "rb")
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or not looks_like_video(file.read(_HEAD), status.st_size):
+            raise FileNotFoundError(f"{path} is no video")
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def looks_like_video(head: bytes, size: int) -> bool:
+    """Tell by its first bytes whether a file is a video: ISO media, Matroska, AVI, MPEG, Ogg, FLV or ASF.
+
+    Args:
+        head: The first 512 bytes, or all there are.
+        size: Length of the file, bytes.
+    """
+    if head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
+        return True
+    if head[4:8] in _BOXES:
+        length = int.from_bytes(head[:4], "big")
+        return length in (0, 1) or 8 <= length <= size
+    return len(head) > 2 * _TS_PACKET and head[0] == head[_TS_PACKET] == head[2 * _TS_PACKET] == 0x47
 
 
 def find_video(names: Iterable[str], *wanted: str) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.errors import UsageError, suggest
+from evalkit.errors import NothingCountedError, UsageError, suggest
 from evalkit.records import TickRecord, write_atomic
 from evalkit.report.curves import bin_width, tick_curve
 from evalkit.report.latency import elapsed, summarize_ticks, token_latency
@@ -312,6 +312,7 @@ def plot_runs(runs: Iterable[Path], kind: str, out: Path) -> list[Path]:
     Raises:
         UsageError: An unknown kind, or the runs have nothing of this kind to draw.
         DataError: A folder is not a readable run.
+        NothingCountedError: There are verdicts, and none that counts.
     """
     if kind not in _KINDS:
         raise UsageError(f"unknown plot {kind!r}: one of {', '.join(_KINDS)}{suggest(kind, _KINDS)}")
@@ -321,6 +322,8 @@ def plot_runs(runs: Iterable[Path], kind: str, out: Path) -> list[Path]:
     if plot is None:
         names = ", ".join(run.label for run in loaded)
         withheld = " ".join(run.unfinished for run in loaded if run.unfinished)
+        if any(run.records.verdicts for run in loaded) and kind in ("winrate", "bias"):
+            raise NothingCountedError(f"nothing to draw for {kind!r} in {names}: no verdict can be read")
         raise UsageError(f"nothing to draw for {kind!r} in {names}: {missing}. {withheld}".strip())
     from evalkit.report import figures
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.records import collector_paused
 from evalkit.report.html import Page, render_page
-from evalkit.report.media import Thumbnails, local_videos, thumbnail_reader
+from evalkit.report.media import Thumbnails, open_video, servable_videos, thumbnail_reader
 from evalkit.report.runs import load_runs
 
 _MEDIA = "/media/"
@@ -63,7 +63,7 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 class ReportServer(ThreadingHTTPServer):
-    """Serves one page and the videos the runs' manifests name, by number; it knows no other path.
+    """Serves one page and the videos of the runs' data, by number; it knows no other path.
 
     Args:
         address: Host and port.
@@ -96,9 +96,13 @@ class ReportServer(ThreadingHTTPServer):
             if self._page is None or stamps != self._seen:
                 with collector_paused():
                     runs = load_runs(self._runs)
-                    videos = local_videos(runs)
+                    videos = servable_videos(runs)
                     numbers = {name: number for number, name in enumerate(videos)}
-                    self._page = render_page(runs, lambda name, _: f"{_MEDIA}{numbers[name]}", self._thumbnails)
+                    self._page = render_page(
+                        runs,
+                        lambda name, _: f"{_MEDIA}{numbers[name]}" if name in numbers else None,
+                        self._thumbnails,
+                    )
                 self.videos, self._seen = list(videos.values()), stamps
             return self._page
 
@@ -142,9 +146,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Stay quiet: a line per video range helps nobody."""
 
     def _answer(self, *, body: bool) -> None:
-        path = urlsplit(self.path).path
         try:
-            if not self.server.allows(self.headers.get("Host")):
+            path, allowed = urlsplit(self.path).path, self.server.allows(self.headers.get("Host"))
+        except ValueError:  # no address: a bracket that is never closed
+            path, allowed = "", None
+        try:
+            if allowed is None:
+                self._text(HTTPStatus.BAD_REQUEST, "the request's Host or path cannot be read", body)
+            elif not allowed:
                 self._text(HTTPStatus.FORBIDDEN, "this page is for this machine alone", body)
             elif path == "/":
                 self._page(body)
@@ -180,10 +189,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         path = self.server.videos[number]
         try:
-            with path.open("rb") as file:
-                self._send_video(file, path, body)
-        except (FileNotFoundError, PermissionError, IsADirectoryError):
+            file = open_video(path)
+        except OSError:
             self._text(HTTPStatus.NOT_FOUND, "the video is gone", body)
+            return
+        with file:
+            self._send_video(file, path, body)
 
     def _send_video(self, file: BinaryIO, path: Path, body: bool) -> None:
         size = file.seek(0, 2)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 __all__ = ["finish_run", "latency_metrics", "score_run"]
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from evalkit.errors import NothingCountedError
 from evalkit.judge import JudgeSummary
 from evalkit.records import AnswerRecord, Metric, MetricsFile, RunRecords, TickRecord, read_run, write_atomic
 from evalkit.report import build_report, markdown_report, plot_runs, summarize_ticks, write_captions
@@ -52,9 +54,12 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
     write_atomic(path / "report.md", markdown_report([path]))
     build_report([path], path / "report.html")
     plots = path / "plots"
-    for kind, there in (("latency", bool(run.ticks)), ("winrate", bool(run.verdicts))):
+    timed = any(tick.stages.total > 0 for tick in run.ticks)
+    for kind, there in (("latency", timed), ("winrate", bool(run.verdicts))):
         if there:
-            plot_runs([path], kind, plots)
+            # No verdict that can be read: the tables say so, and there is nothing to draw.
+            with contextlib.suppress(NothingCountedError):
+                plot_runs([path], kind, plots)
     return read_run(path)
 
 

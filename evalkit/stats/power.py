@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as distributions
 
-from evalkit.errors import UsageError
+from evalkit.errors import NothingCountedError, UsageError
 from evalkit.stats.bootstrap import BOOTSTRAP_T_BELOW
 from evalkit.stats.clusters import Clusters, Labels, checked_confidence, checked_scores, clustered_mean
 
@@ -119,7 +119,8 @@ def videos_needed(
         power: Probability of finding the effect.
 
     Raises:
-        UsageError: Fewer than two videos, no spread at all, or a rho outside [-1, 1).
+        UsageError: Fewer than two videos, or a rho outside [-1, 1).
+        NothingCountedError: No spread at all.
     """
     values = checked_scores(pilot, "pilot scores")
     videos = Clusters.of(clusters, values.size)
@@ -128,7 +129,7 @@ def videos_needed(
         raise UsageError("a pilot on one video cannot tell how much videos differ: run it on two or more")
     deff = mean.deff
     if mean.without_spread or not deff:
-        raise UsageError("the pilot shows no spread between videos: nothing to compute a sample size from")
+        raise NothingCountedError("the pilot shows no spread between videos to compute a sample size from")
     if rho is not None and not -1 <= rho < 1:
         raise UsageError(f"rho must lie in [-1, 1), got {rho}")
     variance = float(np.var(values, ddof=1)) * (1.0 if rho is None else 2 * (1 - rho))

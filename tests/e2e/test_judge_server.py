@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -267,6 +268,101 @@ def test_a_server_without_a_key_gets_a_placeholder() -> None:
         judge = ChatJudge("m", Endpoint(server.base_url))
         assert len(run(judge)) == 2
     assert server.calls[0].headers["authorization"] == "Bearer no-key-needed"
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        lambda key: Reply(f"Your key is {key}"),
+        lambda key: Reply(model=f"m-{key}"),
+        lambda key: Reply(
+            message={"content": [{"type": "text", "text": key[:30]}, {"type": "text", "text": "!"}]}
+        ),
+        lambda key: Reply(message={"content": None, "refusal": f"not with {key[9:]}"}),
+        lambda key: Reply(status=400, error={"message": "y" * 150 + " " + key}),
+        lambda key: Reply(status=500, raw=f"<html>{key}</html>".encode()),
+        lambda key: Reply(raw=json.dumps({"error": {"message": f"bad {key}"}}).encode()),
+    ],
+    ids=["text", "model", "parts", "refusal", "400-across-the-cut", "html-500", "error-in-200"],
+)
+def test_a_key_that_a_server_sends_back_is_in_no_verdict(echo: Callable[[str], Reply], tmp_path: Path) -> None:
+    key = "sk-proj-" + "Kq7v" * 13
+    with JudgeServer(lambda call: echo(call.headers["authorization"].removeprefix("Bearer "))) as server:
+        judge = ChatJudge(
+            "m", Endpoint(server.base_url, key), settings=JudgeSettings(attempts=2, reasks=0), retry=QUICK
+        )
+        with VerdictStore(tmp_path / "verdicts.jsonl") as store:
+            verdicts = run(judge, 1, store)
+    written = (tmp_path / "verdicts.jsonl").read_text()
+    assert len(verdicts) == 2
+    assert "***" in written
+    assert not any(key[at : at + 8] in written for at in range(len(key) - 7))
+
+
+@pytest.mark.parametrize(
+    ("reply", "rule", "attempts", "raw"),
+    [
+        (Reply(message={"role": "assistant"}, finish="content_filter"), "content-filter", 1, ""),
+        (Reply(message={"role": "assistant", "reasoning": "First,"}, finish="length"), "length", 3, ""),
+        (Reply(message={"content": None, "refusal": "I will not."}), "refusal", 3, "I will not."),
+    ],
+    ids=["filtered", "all-reasoning", "refusal"],
+)
+def test_a_reply_without_text_is_no_vote_for_its_own_reason_and_its_tokens_count(
+    reply: Reply, rule: str, attempts: int, raw: str
+) -> None:
+    with JudgeServer(lambda call: reply) as server:
+        verdicts = run(judge_for(server))
+    assert [(v.vote, v.rule, v.error, v.reply) for v in verdicts] == [("invalid", rule, None, raw)] * 2
+    assert [(v.attempts, v.prompt_tokens) for v in verdicts] == [(attempts, 100 * attempts)] * 2
+
+
+def test_a_vote_in_parts_counts_and_the_parts_are_kept() -> None:
+    parts = [{"type": "thinking", "thinking": "B is dull"}, {"type": "text", "text": "A"}]
+    with JudgeServer(lambda call: Reply(message={"content": parts})) as server:
+        verdicts = run(judge_for(server))
+    assert [(v.vote, json.loads(v.reply)) for v in verdicts] == [("first", parts)] * 2
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_texts_a_policy_refuses_are_invalid_however_many_in_a_row_and_the_others_are_judged(status: int) -> None:
+    def script(call: Call) -> Reply:
+        if "reference 39" in call.user:
+            return Reply()
+        return Reply(status=status, error={"message": "Input was flagged by moderation", "code": "content_filter"})
+
+    with JudgeServer(script) as server:
+        verdicts = run(judge_for(server, concurrency=4), 40)
+    assert [v.vote for v in verdicts] == ["invalid"] * 78 + ["first"] * 2
+    assert {v.rule for v in verdicts[:78]} == {"moderated"}
+    assert {v.error for v in verdicts[:78]} == {f"HTTP {status} (Input was flagged by moderation)"}
+    assert len(server.calls) == 80
+
+
+def test_a_model_the_server_does_not_have_is_named_with_those_it_has() -> None:
+    listing = json.dumps({"data": [{"id": "m-large"}, {"id": "other"}]}).encode()
+
+    def script(call: Call) -> Reply:
+        missing = Reply(status=404, error={"message": "The model `m` does not exist"})
+        return Reply(raw=listing) if call.path == "/v1/models" else missing
+
+    with JudgeServer(script) as server, pytest.raises(JudgeError, match=r"it has: m-large, other$"):
+        run(judge_for(server))
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Reply(status=400, raw=b'{"error": "temperature does not apply"}'),
+        Reply(status=422, raw=b'{"detail": [{"loc": ["body", "temperature"], "msg": "Extra inputs"}]}'),
+    ],
+    ids=["words", "detail"],
+)
+def test_a_temperature_refused_in_other_words_is_learnt_by_one_request(refusal: Reply) -> None:
+    with JudgeServer(lambda call: refusal if "temperature" in call.body else Reply()) as server:
+        found = summarise_verdicts(run(judge_for(server), 16)).to_json()
+    assert found["usage"]["calls"] == len(server.calls) == 33
+    assert "no temperature sent" in found["judge"]
 
 
 def test_a_rough_server_changes_no_verdict() -> None:

@@ -66,7 +66,16 @@ def narrated(folder: Path) -> list[Path]:
     write_mp4(folder / "game-0.mp4", frames(), fps=4, gop=8)
     media = {"game-0": str(folder / "game-0.mp4")}
     return [
-        narration_run(folder / model, model, videos=2, seconds=SECONDS - 10, window=10, media=media, begin=5.0)
+        narration_run(
+            folder / model,
+            model,
+            videos=2,
+            seconds=SECONDS - 10,
+            window=10,
+            media=media,
+            begin=5.0,
+            data={"path": str(folder)},
+        )
         for model in ("streamingvlm", "full")
     ]
 

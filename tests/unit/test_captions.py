@@ -10,6 +10,7 @@ import pytest
 
 from evalkit.records import AnswerRecord
 from evalkit.report.captions import caption_name, webvtt, write_captions
+from evalkit.shown import shown_on_one_line
 
 TIMING = re.compile(r"(\d{2,}):([0-5]\d):([0-5]\d)\.(\d{3}) --> (\d{2,}):([0-5]\d):([0-5]\d)\.(\d{3})")
 
@@ -64,7 +65,7 @@ def test_no_text_can_end_a_cue_or_mark_one_up(text: str) -> None:
     cues = parse(webvtt([said(1, text), said(2, "next")]))
     assert len(cues) == 2
     assert cues[1][2] == "next"
-    assert cues[0][2] == " ".join(re.sub(r"[\x00-\x1f\u2028\ud800]", " ", text).split())
+    assert cues[0][2] == shown_on_one_line(text)
 
 
 def test_failed_seconds_and_answers_to_questions_are_no_cues() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -275,3 +276,84 @@ def test_wrong_use_is_one_line(
     code, out, err = evalkit("judge", *words)
     assert (code, out) == (2, "")
     assert said in one_line(err)
+
+
+KEY = "sk-proj-" + "Kq7v" * 13
+
+
+def test_a_judge_that_says_nothing_readable_ends_with_its_summary_and_a_notice(
+    runs: tuple[Path, Path], evalkit: Call
+) -> None:
+    test, base = runs
+    with JudgeServer(lambda call: Reply("I cannot tell.")) as server:
+        words = ("judge", test, "--against", base, "--judge", "openai:m", "--base-url", server.base_url)
+        code, out, err = evalkit(*words, "--json")
+        asked = len(server.calls)
+        again = evalkit(*words)
+    found = json.loads(out)
+    assert code == 0
+    assert (found["win_rate"], found["invalid"]) == (None, found["verdicts"])
+    assert found["invalid_reasons"] == {"not-one-letter": found["verdicts"]}
+    assert found["usage"]["calls"] == asked == 3 * found["verdicts"]
+    assert "NOTICE: no win rate" in err
+    assert again[0] == 0
+    assert "NOTICE: no win rate" in again[2]
+    assert not list((test / "plots").glob("winrate*"))
+    assert "openai:m" in (test / "report.md").read_text()
+
+
+def test_no_command_that_reads_such_a_run_ends_over_it(
+    runs: tuple[Path, Path], tmp_path: Path, evalkit: Call
+) -> None:
+    test, base = runs
+    with JudgeServer(lambda call: Reply("I cannot tell.")) as server:
+        evalkit("judge", test, "--against", base, "--judge", "openai:m", "--base-url", server.base_url)
+    other = tmp_path / "same"
+    shutil.copytree(test, other)
+    for words in (
+        ("compare", test, other),
+        ("rank", test),
+        ("power", test),
+        ("plot", test, "--kind", "winrate", "--out", tmp_path),
+        ("plot", test, "--kind", "bias", "--out", tmp_path),
+    ):
+        code, _, err = evalkit(*words)
+        assert code == 0, (words, err)
+        assert "NOTICE" in err, words
+    assert json.loads(evalkit("compare", test, other, "--json")[1])["figure"] is None
+    assert evalkit("report", test, "--out", tmp_path / "page.html")[0] == 0
+    code, out, _ = evalkit("gate", "--base", test, "--head", other, "--max-drop", "2")
+    assert (code, out.startswith("gate: cannot tell")) == (4, True)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 400, 500])
+def test_a_key_in_what_a_server_says_reaches_neither_screen_nor_disk(
+    status: int, runs: tuple[Path, Path], evalkit: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    test, base = runs
+    trouble = Reply(
+        status=status, error={"message": f"{'y' * 150} \x1b]0;{KEY}\x07 {KEY}", "code": "insufficient_quota"}
+    )
+    with JudgeServer(lambda call: trouble) as server:
+        _, out, err = evalkit(
+            "judge", test, "--against", base, "--judge", "openai:m", "--base-url", server.base_url, "--json"
+        )
+    written = [path.read_text(errors="replace") for path in test.rglob("*") if path.is_file()]
+    for text in (out, err, *written):
+        assert not any(KEY[at : at + 8] in text for at in range(len(KEY) - 7))
+        assert "\x1b" not in text
+    assert "***" in err
+
+
+def test_a_models_name_with_escape_sequences_is_shown_escaped(runs: tuple[Path, Path], evalkit: Call) -> None:
+    test, base = runs
+    with JudgeServer(lambda call: Reply("A", model="m\x1b[31m\x9b")) as server:
+        words = ("judge", test, "--against", base, "--judge", "openai:m", "--base-url", server.base_url)
+        code, out, err = evalkit(*words)
+        assert code == 0
+        as_json = evalkit(*words, "--json")[1]
+    for text in (out, err, as_json, (test / "report.md").read_text()):
+        assert not set(text) & {"\x1b", "\x9b"}
+    assert "\\x1b[31m" in out
+    assert "\x1b[31m\x9b" in json.loads(as_json)["judge"]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from evalkit.errors import UsageError
+from evalkit.errors import NothingCountedError, UsageError
 from evalkit.judge import agreement_of_judges, summarise_verdicts
 from evalkit.records import VerdictRecord
 
@@ -115,7 +115,9 @@ def test_a_cost_is_given_only_where_every_call_has_a_price() -> None:
 
 
 def test_nothing_to_judge_and_a_doubled_verdict_are_errors() -> None:
-    with pytest.raises(UsageError, match="no pairs to judge: none of 2 windows is covered by both sides; let"):
+    with pytest.raises(
+        NothingCountedError, match="no pairs to judge: none of 2 windows is covered by both sides; let"
+    ):
         summarise_verdicts([], uncovered=["w1", "w2"])
     with pytest.raises(UsageError, match="two verdicts on pair 'a1' in order ab"):
         summarise_verdicts([verdict("a1", "ab", "test")] * 2)

@@ -151,7 +151,12 @@ def test_unreadable_and_half_judged_pairs_are_no_games(tmp_path, capsys):
     assert ranking["contests"][0]["pairs"] == 6
     assert ranking["contests"][0]["win_rate"] == pytest.approx(0.75)
     only = judged(tmp_path / "b", "A", votes("A", "C", [("test", "invalid")]))
-    assert "no pair has a readable verdict in both orders" in refused(capsys, only)
+    report = ranked(capsys, only)
+    assert report["rankings"][0]["contests"][0]["win_rate"] is None
+    assert "strengths" not in str(report["rankings"])
+    assert any("no pair has a readable verdict in both orders" in note for note in report["notes"])
+    assert main(["rank", str(only)]) == 0
+    assert "NOTICE" in capsys.readouterr().err
 
 
 def test_length_control_is_the_win_rate_where_both_sides_talk_alike(tmp_path, capsys):

@@ -15,10 +15,11 @@ from urllib.parse import quote
 import pytest
 
 from evalkit.errors import UsageError
+from evalkit.report.media import looks_like_video
 from evalkit.report.view import ReportServer, byte_range, make_server
 from tests.run_folders import narration_run
 
-FILM = bytes(range(256)) * 64
+FILM = b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 64
 
 
 @pytest.fixture
@@ -26,7 +27,9 @@ def server(tmp_path: Path) -> Iterator[ReportServer]:
     video = tmp_path / "game-0.mp4"
     video.write_bytes(FILM)
     (tmp_path / "secret.txt").write_text("secret")
-    run = narration_run(tmp_path / "run", videos=1, seconds=5, media={"game-0": str(video)})
+    run = narration_run(
+        tmp_path / "run", videos=1, seconds=5, media={"game-0": str(video)}, data={"path": str(tmp_path)}
+    )
     with make_server([run]) as made:
         thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -137,3 +140,69 @@ def test_ctrl_c_ends_the_server_without_a_traceback(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (0, "")
+
+
+def test_only_videos_by_content_that_lie_where_the_data_lie_are_served(tmp_path: Path) -> None:
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    for folder in (data, elsewhere):
+        folder.mkdir()
+    (elsewhere / "private.mp4").write_bytes(FILM)
+    (elsewhere / "linked.mp4").write_bytes(FILM)
+    (elsewhere / "id_rsa").write_text("-----BEGIN OPENSSH PRIVATE KEY-----")
+    (data / "game.mp4").write_bytes(FILM)
+    (data / "note.mp4").write_text("no film at all, only words that are long enough to be read as a head")
+    (data / "by-link.mp4").symlink_to(elsewhere / "linked.mp4")
+    os.mkfifo(data / "pipe.mp4")
+    media = {
+        "game": data / "game.mp4",
+        "note": data / "note.mp4",
+        "pipe": data / "pipe.mp4",
+        "by-link": elsewhere / "linked.mp4",  # a run records where a link leads
+        "private": elsewhere / "private.mp4",
+        "key": elsewhere / "id_rsa",
+        "passwd": Path("/etc/passwd"),
+    }
+    run = narration_run(
+        tmp_path / "run",
+        videos=1,
+        seconds=5,
+        media={name: str(path) for name, path in media.items()},
+        data={"path": str(data)},
+    )
+    with make_server([run]) as made:
+        assert sorted(path.name for path in made.videos) == ["game.mp4", "linked.mp4"]
+        assert b"private" not in made.page().html.encode()
+
+
+def test_a_video_that_became_another_file_since_is_not_served(server: ReportServer, tmp_path: Path) -> None:
+    (tmp_path / "game-0.mp4").unlink()
+    (tmp_path / "game-0.mp4").symlink_to(tmp_path / "secret.txt")
+    status, _, body = ask(server, "/media/0")
+    assert (status, body) == (404, b"the video is gone\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "host"), [("/", "["), ("/", "[::1"), ("http://[/", "127.0.0.1"), ("/media/0", "[evil")]
+)
+def test_a_host_or_path_that_cannot_be_read_is_a_bad_request(server: ReportServer, path: str, host: str) -> None:
+    assert ask(server, path, Host=host)[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("head", "is_video"),
+    [
+        (b"\x00\x00\x00\x18ftypmp42", True),
+        (b"\x00\x00\x00\x08wide\x00\x00", True),
+        (b"I am free", False),
+        (b"\x1aE\xdf\xa3", True),
+        (b"RIFF\x00\x00\x00\x00AVI LIST", True),
+        (b"RIFF\x00\x00\x00\x00WAVEfmt ", False),
+        (b"\x47" + bytes(187) + b"\x47" + bytes(187) + b"\x47" + bytes(100), True),
+        (b"G" * 10, False),
+        (b"-----BEGIN OPENSSH PRIVATE KEY-----", False),
+        (b"root:x:0:0:root:/root:/bin/bash", False),
+        (b"", False),
+    ],
+)
+def test_a_video_is_told_by_its_first_bytes(head: bytes, is_video: bool) -> None:
+    assert looks_like_video(head, 4000) is is_video
