@@ -226,7 +226,7 @@ def narration_run(
     )
 
 
-def _question(number: int, rng: random.Random, accuracy: float) -> AnswerRecord:
+def question(number: int, rng: random.Random, accuracy: float) -> AnswerRecord:
     task = list(CATEGORIES)[number % len(CATEGORIES)]
     gold = "ABCD"[number % 4]
     draw = rng.random()
@@ -270,7 +270,7 @@ def question_run(
 ) -> Path:
     """Write a run of multiple-choice questions, a few failed or unparsed, with strict and official scores."""
     rng = random.Random(f"{seed}-{model}")
-    answers = [_question(number, rng, accuracy) for number in range(questions)]
+    answers = [question(number, rng, accuracy) for number in range(questions)]
     failed = [
         FailedSample(sample=answer.sample, reason="video shorter than annotated", error=answer.error or "")
         for answer in answers
@@ -278,16 +278,17 @@ def question_run(
     ]
     clock = random.Random(f"clock-{seed}-{model}")
     ticks = [tick("s0", second, 0.0, clock, bounded=model != "full") for second in range(90)]
-    metrics = [] if not scored else [_score(answers, group) for group in ("", *CATEGORIES)]
-    metrics += [
-        metric.model_copy(
-            update={"score": "official", "value": (metric.value or 0) + 2, "low": None, "high": None}
-        )
-        for metric in metrics
-    ]
     planned = sorted({answer.sample for answer in answers})
     run = manifest(task, model, planned=planned, failed=failed, **changes)
-    return write_run(folder, run, answers=answers, ticks=ticks, metrics=metrics if scored else None)
+    metrics = question_metrics(answers) if scored else None
+    return write_run(folder, run, answers=answers, ticks=ticks, metrics=metrics)
+
+
+def question_metrics(answers: list[AnswerRecord]) -> list[Metric]:
+    """Return strict scores of all questions and of each task, and official ones two points above them."""
+    strict = [_score(answers, group) for group in ("", *CATEGORIES)]
+    official = {"score": "official", "low": None, "high": None}
+    return strict + [one.model_copy(update={**official, "value": (one.value or 0) + 2}) for one in strict]
 
 
 def _score(answers: list[AnswerRecord], group: str) -> Metric:

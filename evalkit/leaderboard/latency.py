@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.records import RunManifest, TickRecord
+from evalkit.records import RunManifest, TickRecord, TickTable
 
 FloatArray = NDArray[np.float64]
 
@@ -119,8 +119,10 @@ def median_seconds(
 
 
 def _service_times(ticks: Sequence[TickRecord]) -> dict[tuple[str, int], float]:
-    totals = ((tick, tick.stages.total) for tick in ticks)
-    return {(tick.sample, tick.second): total for tick, total in totals if math.isfinite(total) and total > 0}
+    table = TickTable.of(ticks)
+    table = table.where(np.isfinite(table.total) & (table.total > 0))
+    names = [table.samples[place] for place in table.sample.tolist()]
+    return dict(zip(zip(names, table.whole["second"].tolist(), strict=True), table.total.tolist(), strict=True))
 
 
 def _resampled_medians(

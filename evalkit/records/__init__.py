@@ -2,7 +2,7 @@
 
 from evalkit.records.collector import collector_paused
 from evalkit.records.folder import RunFolder, RunRecords, read_run, write_atomic
-from evalkit.records.jsonl import JsonlWriter, read_jsonl
+from evalkit.records.jsonl import JsonlWriter, read_jsonl, stream_jsonl
 from evalkit.records.lock import hold_folder
 from evalkit.records.schema import (
     SCHEMA_VERSION,
@@ -18,9 +18,11 @@ from evalkit.records.schema import (
     TickRecord,
     VerdictRecord,
 )
+from evalkit.records.ticks import STAGE_COLUMNS, TickTable, TokenCounts, read_ticks
 
 __all__ = [
     "SCHEMA_VERSION",
+    "STAGE_COLUMNS",
     "AnswerRecord",
     "CallRecord",
     "CompressorReport",
@@ -34,10 +36,14 @@ __all__ = [
     "RunRecords",
     "StageTimes",
     "TickRecord",
+    "TickTable",
+    "TokenCounts",
     "VerdictRecord",
     "collector_paused",
     "hold_folder",
     "read_jsonl",
     "read_run",
+    "read_ticks",
+    "stream_jsonl",
     "write_atomic",
 ]

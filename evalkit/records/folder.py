@@ -19,9 +19,9 @@ from evalkit.records.schema import (
     AnswerRecord,
     MetricsFile,
     RunManifest,
-    TickRecord,
     VerdictRecord,
 )
+from evalkit.records.ticks import TickTable, read_ticks
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -158,7 +158,7 @@ class RunRecords:
     folder: RunFolder
     manifest: RunManifest
     answers: list[AnswerRecord]
-    ticks: list[TickRecord]
+    ticks: TickTable
     verdicts: list[VerdictRecord]
     metrics: MetricsFile | None
     warnings: list[str] = field(default_factory=list)
@@ -182,13 +182,13 @@ def read_run(path: Path, *, ticks: bool = True) -> RunRecords:
     folder = RunFolder(path)
     manifest = folder.read_manifest()
     answers, torn_answers = read_jsonl(folder.answers_path, AnswerRecord)
-    tick_records, torn_ticks = read_jsonl(folder.ticks_path, TickRecord) if ticks else ([], [])
+    tick_table, torn_ticks = read_ticks(folder.ticks_path) if ticks else (TickTable.of(()), [])
     verdicts, torn_verdicts = read_jsonl(folder.verdicts_path, VerdictRecord)
     return RunRecords(
         folder=folder,
         manifest=manifest,
         answers=answers,
-        ticks=tick_records,
+        ticks=tick_table,
         verdicts=verdicts,
         metrics=folder.read_metrics(),
         warnings=torn_answers + torn_ticks + torn_verdicts,

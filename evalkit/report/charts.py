@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from evalkit.records import TickRecord
+from evalkit.records import TickTable
 from evalkit.report.curves import Curve, bin_width, tick_curve
-from evalkit.report.latency import elapsed, memory_of, token_latency
+from evalkit.report.latency import Floats, elapsed, memory_of, timed, token_latency
 from evalkit.report.runs import Run
 
 WIDTH, HEIGHT = 640, 230
@@ -100,21 +100,23 @@ def run_charts(runs: Sequence[Run]) -> list[Chart]:
 
     A quantity that no run recorded (no tokens, no memory) has no chart. Series are numbered as the runs are.
     """
-    timed = [[tick for tick in run.records.ticks if tick.stages.total > 0] for run in runs]
-    if not any(timed):
+    tables = [timed(run.records.ticks) for run in runs]
+    if not any(map(len, tables)):
         return []
-    width = bin_width(max(max(elapsed(ticks)) for ticks in timed if ticks), _BINS)
-    media = next(tick.end - tick.start for ticks in timed for tick in ticks)
+    width = bin_width(max(float(elapsed(ticks).max()) for ticks in tables if len(ticks)), _BINS)
+    media = float(next(ticks.media[0] for ticks in tables if len(ticks)))
     spread = f"Line: median of {width:g} s; band: 5th to 95th percentile."
-    wanted: tuple[tuple[str, str, Callable[[TickRecord], float | None], float, float | None], ...] = (
-        ("Time per second of stream", f"Seconds per {media:g} s", lambda tick: tick.stages.total, 1, media),
+    wanted: tuple[tuple[str, str, Callable[[TickTable], Floats], float, float | None], ...] = (
+        ("Time per second of stream", f"Seconds per {media:g} s", lambda ticks: ticks.total, 1, media),
         ("Time per token", "Milliseconds", token_latency, 1000, None),
-        ("Cache length", "Tokens", lambda tick: tick.cache_tokens, 1, None),
+        ("Cache length", "Tokens", lambda ticks: ticks.whole["cache_tokens"].astype(float), 1, None),
         ("Memory", "MiB", memory_of, 1, None),
     )
     charts = []
-    for title, unit, value, scale, limit in wanted:
-        lines = [tick_curve(run.label, ticks, value, width) for run, ticks in zip(runs, timed, strict=True)]
+    for title, unit, values, scale, limit in wanted:
+        lines = [
+            tick_curve(run.label, ticks, values(ticks), width) for run, ticks in zip(runs, tables, strict=True)
+        ]
         if any(y > 0 for line in lines for y in line.high):
             alt = f"{title} over stream time for {', '.join(run.label for run in runs)}"
             charts.append(Chart(title, spread, line_chart(lines, scale=scale, labels=(alt, unit), limit=limit)))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 __all__ = ["Curve", "bin_width", "binned", "tick_curve"]
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.records import TickRecord
-from evalkit.report.latency import elapsed
+from evalkit.records import TickTable
+from evalkit.report.latency import Floats, elapsed
 
 _WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
@@ -43,17 +42,15 @@ def bin_width(span: float, bins: int) -> float:
     return float(next((width for width in _WIDTHS if span / width <= bins), np.ceil(span / bins)))
 
 
-def binned(name: str, x: Sequence[float], y: Sequence[float | None], width: float) -> Curve:
-    """Bin ``y`` over ``x``; values that are no finite number are left out.
+def binned(name: str, times: Floats, values: Floats, width: float) -> Curve:
+    """Bin values over time; those that are no finite number are left out.
 
     Args:
         name: Legend entry.
-        x: Stream time of each value, seconds.
-        y: The values.
+        times: Stream time of each value, seconds, shape ``(n,)``.
+        values: The values, shape ``(n,)``.
         width: Width of a bin, seconds, > 0.
     """
-    times = np.asarray(x, dtype=np.float64)
-    values = np.asarray([np.nan if value is None else value for value in y], dtype=np.float64)
     keep = np.isfinite(times) & np.isfinite(values)
     times, values = times[keep], values[keep]
     places = np.floor(times / width).astype(np.int64)
@@ -72,9 +69,6 @@ def binned(name: str, x: Sequence[float], y: Sequence[float | None], width: floa
     )
 
 
-def tick_curve(
-    name: str, ticks: Sequence[TickRecord], value: Callable[[TickRecord], float | None], width: float
-) -> Curve:
+def tick_curve(name: str, ticks: TickTable, values: Floats, width: float) -> Curve:
     """Return the curve of one quantity of the ticks over stream time (seconds since each sample's start)."""
-    middles = [time - (tick.end - tick.start) / 2 for tick, time in zip(ticks, elapsed(ticks), strict=True)]
-    return binned(name, middles, [value(tick) for tick in ticks], width)
+    return binned(name, elapsed(ticks) - ticks.media / 2, values, width)

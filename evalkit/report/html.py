@@ -6,8 +6,8 @@ __all__ = ["Page", "build_report", "render_page"]
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -28,7 +28,7 @@ from evalkit.report.media import (
     thumbnail_reader,
     thumbnails_of,
 )
-from evalkit.report.payload import build_payload, embed_json, seconds_of
+from evalkit.report.payload import Block, build_payload, embed
 from evalkit.report.runs import Run, load_runs
 from evalkit.report.scores import headline, percent, scaled, score_name
 from evalkit.report.verdicts import contests
@@ -89,8 +89,7 @@ def render_page(
     found = {name: video_url(name, path) for name, path in local_videos(runs).items()}
     urls = {name: url for name, url in found.items() if url is not None}
     payload = build_payload(runs, lambda cluster, sample: find_video(urls, cluster, sample))
-    missing = [timeline for timeline in payload.timelines if timeline["video"] is None]
-    pictures, left_out = thumbnails_of(thumbnails, seconds_of(missing))
+    pictures, left_out = thumbnails_of(thumbnails, payload.unseen)
     lines = summary.notices(runs)
     if left_out:
         lines.append(f"{left_out} seconds have no thumbnail: a page holds only so many.")
@@ -124,8 +123,8 @@ def render_page(
             script=_trusted(script),
             early=_trusted(early),
             style=_trusted(style),
-            index=_json({**payload.index, "video_urls": urls, "thumbnails": pictures}),
-            timeline_data=[_json(timeline) for timeline in payload.timelines],
+            index=_trusted_block(embed({**payload.index, "video_urls": urls, "thumbnails": pictures})),
+            timeline_data=[_trusted_block(timeline) for timeline in payload.timelines],
         )
     )
     return Page(html.encode("utf-8", "replace").decode(), policy)
@@ -136,9 +135,9 @@ def _trusted(text: str) -> Markup:
     return Markup(text)  # noqa: S704 - comes from the package, not from data
 
 
-def _json(value: Mapping[str, Any]) -> Markup:
-    """Mark JSON as safe: `embed_json` leaves no character in it that could end its element."""
-    return Markup(embed_json(value))  # noqa: S704
+def _trusted_block(block: Block) -> Block:
+    """Mark a block as safe: `embed` leaves no character in it that could end its element."""
+    return replace(block, text=Markup(block.text))  # noqa: S704
 
 
 def _headline(runs: Sequence[Run]) -> list[dict[str, Any]]:

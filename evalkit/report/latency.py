@@ -18,17 +18,19 @@ __all__ = [
     "window_table",
 ]
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from evalkit.records import TickRecord
+from evalkit.records import TickRecord, TickTable
 from evalkit.report.tables import Cell, Column, Estimate, Table
 from evalkit.timing import STAGES
 from evalkit.timing.percentiles import Percentiles, percentiles
+
+Floats = NDArray[np.float64]
 
 # Stream-time windows in which real-time factors are read, seconds: cost that grows shows only in the later ones.
 WINDOWS = ((0.0, 60.0), (60.0, 600.0), (600.0, 3600.0), (3600.0, float("inf")))
@@ -88,77 +90,68 @@ class LatencySummary:
     slope: MemorySlope | None
 
 
-def token_latency(tick: TickRecord) -> float | None:
-    """Return the paper's latency per token of one second, seconds, or ``None`` where no token was made."""
-    if tick.generated <= 0:
-        return None
-    stages = tick.stages
-    return (stages.vision_encode + stages.prefill + stages.generate) / tick.generated
+def token_latency(ticks: TickTable) -> Floats:
+    """Return the paper's latency per token of each second, seconds, NaN where no token was made."""
+    spent = ticks.stage("vision_encode") + ticks.stage("prefill") + ticks.stage("generate")
+    made = ticks.whole["generated"]
+    latency: Floats = np.divide(spent, made, out=np.full(len(ticks), np.nan), where=made > 0)
+    return latency
 
 
-def elapsed(ticks: Iterable[TickRecord]) -> list[float]:
+def elapsed(ticks: TickTable) -> Floats:
     """Return the stream time at each tick's end: seconds since the first media second of its sample."""
-    rows = list(ticks)
-    first: dict[str, float] = {}
-    for tick in rows:
-        first[tick.sample] = min(first.get(tick.sample, tick.start), tick.start)
-    return [tick.end - first[tick.sample] for tick in rows]
+    first = np.full(len(ticks.samples), np.inf)
+    np.fmin.at(first, ticks.sample, ticks.start)
+    begun: Floats = first[ticks.sample]
+    return ticks.end - begun
 
 
-def _valid(tick: TickRecord) -> bool:
-    return bool(np.isfinite(tick.stages.total)) and tick.stages.total > 0 and tick.end > tick.start
+def timed(ticks: TickTable) -> TickTable:
+    """Return the ticks whose total is above 0."""
+    return ticks.where(ticks.total > 0)
 
 
-def _stage_shares(ticks: Sequence[TickRecord]) -> tuple[dict[str, float], float]:
-    total = sum(tick.stages.total for tick in ticks)
+def memory_of(ticks: TickTable) -> Floats:
+    """Return the memory of each tick, MiB: the device's peak, or the process's where no device was used."""
+    peak = ticks.real["peak_mib"]
+    return np.where(peak != 0, peak, ticks.real["rss_mib"])
+
+
+def _stage_shares(ticks: TickTable) -> tuple[dict[str, float], float]:
+    total = float(ticks.total.sum())
     if not total:
         return {}, 0.0
-    shares: dict[str, float] = {
-        stage: float(sum(getattr(tick.stages, stage) for tick in ticks)) / total for stage in STAGES
-    }
+    shares: dict[str, float] = {stage: float(ticks.stage(stage).sum()) / total for stage in STAGES}
     gap = 1.0 - sum(shares.values())
     return shares, gap if abs(gap) > STAGE_TOLERANCE else 0.0
 
 
-def _windows(ticks: Sequence[TickRecord]) -> tuple[tuple[float, float, Percentiles | None], ...]:
-    factors: dict[int, list[float]] = defaultdict(list)
-    for tick, time in zip(ticks, elapsed(ticks), strict=True):
-        middle = time - (tick.end - tick.start) / 2
-        window = next(index for index, (low, high) in enumerate(WINDOWS) if low <= middle < high)
-        factors[window].append(tick.stages.total / (tick.end - tick.start))
-    return tuple((low, high, percentiles(factors[index])) for index, (low, high) in enumerate(WINDOWS))
+def _windows(ticks: TickTable) -> tuple[tuple[float, float, Percentiles | None], ...]:
+    factors, middles = ticks.total / ticks.media, elapsed(ticks) - ticks.media / 2
+    return tuple((low, high, percentiles(factors[(low <= middles) & (middles < high)])) for low, high in WINDOWS)
 
 
-def memory_of(tick: TickRecord) -> float:
-    """Return the memory of a tick, MiB: the device's peak, or the process's where no device was used."""
-    return tick.peak_mib or tick.rss_mib
-
-
-def _slope(ticks: Sequence[TickRecord]) -> MemorySlope | None:
+def _slope(ticks: TickTable) -> MemorySlope | None:
     """Theil-Sen over the peaks of whole minutes of the longest sample; the first minute is warm-up."""
     longest = _longest(ticks)
-    peaks: dict[int, float] = {}
-    for tick, time in zip(longest, elapsed(longest), strict=True):
-        minute = int((time - (tick.end - tick.start) / 2) // 60)
-        peaks[minute] = max(peaks.get(minute, 0.0), memory_of(tick))
-    minutes = sorted(minute for minute in peaks if minute >= 1)
-    values = [peaks[minute] for minute in minutes]
-    if len(minutes) < 3 or not all(np.isfinite(values)) or not any(values):
+    places = ((elapsed(longest) - longest.media / 2) // 60).astype(np.int64)
+    minutes, place = np.unique(places, return_inverse=True)
+    peaks = np.zeros(minutes.size)
+    np.fmax.at(peaks, place, memory_of(longest))
+    peaks, minutes = peaks[minutes >= 1], minutes[minutes >= 1]
+    if minutes.size < 3 or not np.isfinite(peaks).all() or not peaks.any():
         return None
-    slope, _, low, high = stats.theilslopes(values, minutes, 0.95)
-    return MemorySlope(float(slope), float(low), float(high), len(minutes))
+    slope, _, low, high = stats.theilslopes(peaks, minutes, 0.95)
+    return MemorySlope(float(slope), float(low), float(high), minutes.size)
 
 
-def _longest(ticks: Sequence[TickRecord]) -> list[TickRecord]:
-    by_sample: dict[str, list[TickRecord]] = defaultdict(list)
-    for tick in ticks:
-        by_sample[tick.sample].append(tick)
-    return max(by_sample.values(), key=len) if by_sample else []
+def _longest(ticks: TickTable) -> TickTable:
+    """Return the ticks of the sample that has the most."""
+    return ticks.where(max(ticks.by_sample().values(), key=len, default=np.empty(0, np.int64)))
 
 
-def _largest(values: Iterable[float]) -> float | None:
-    best = max((value for value in values if np.isfinite(value)), default=0.0)
-    return best or None
+def _largest(values: Floats) -> float | None:
+    return float(values[np.isfinite(values)].max(initial=0.0)) or None
 
 
 def summarize_ticks(name: str, ticks: Sequence[TickRecord]) -> LatencySummary:
@@ -166,28 +159,29 @@ def summarize_ticks(name: str, ticks: Sequence[TickRecord]) -> LatencySummary:
 
     Args:
         name: What tables call the run.
-        ticks: Its tick records, in any order of samples.
+        ticks: Its ticks, in any order of samples.
     """
-    valid = [tick for tick in ticks if _valid(tick)]
+    table = TickTable.of(ticks)
+    valid = table.where(np.isfinite(table.total) & (table.total > 0) & (table.end > table.start))
     shares, gap = _stage_shares(valid)
-    media = sum(tick.end - tick.start for tick in valid)
+    media = float(valid.media.sum())
     longest = _longest(valid)
     return LatencySummary(
         name=name,
-        ticks=len(ticks),
-        left_out=len(ticks) - len(valid),
-        per_second=percentiles(tick.stages.total for tick in valid),
-        per_token=percentiles(token_latency(tick) for tick in valid),
-        first_token=percentiles(tick.first_token for tick in valid),
-        real_time_factor=percentiles(tick.stages.total / (tick.end - tick.start) for tick in valid),
-        overall_rtf=sum(tick.stages.total for tick in valid) / media if media else None,
+        ticks=len(table),
+        left_out=len(table) - len(valid),
+        per_second=percentiles(valid.total),
+        per_token=percentiles(token_latency(valid)),
+        first_token=percentiles(valid.real["first_token"]),
+        real_time_factor=percentiles(valid.total / valid.media),
+        overall_rtf=float(valid.total.sum()) / media if media else None,
         stage_shares=shares,
         unaccounted=gap,
         by_window=_windows(valid),
-        cache_tokens=percentiles(tick.cache_tokens for tick in valid),
-        last_cache_tokens=longest[-1].cache_tokens if longest else None,
-        peak_mib=_largest(tick.peak_mib for tick in ticks),
-        rss_mib=_largest(tick.rss_mib for tick in ticks),
+        cache_tokens=percentiles(valid.whole["cache_tokens"]),
+        last_cache_tokens=int(longest.whole["cache_tokens"][-1]) if len(longest) else None,
+        peak_mib=_largest(table.real["peak_mib"]),
+        rss_mib=_largest(table.real["rss_mib"]),
         slope=_slope(valid),
     )
 

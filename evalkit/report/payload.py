@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-__all__ = ["Payload", "build_payload", "embed_json", "outcome"]
+__all__ = ["Block", "Payload", "build_payload", "embed", "embed_json", "outcome"]
 
+import base64
 import json
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evalkit.records import AnswerRecord, TickRecord
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.records import AnswerRecord, CompressorReport, TickTable, TokenCounts
+from evalkit.report.latency import memory_of
 from evalkit.report.runs import Run
 from evalkit.report.verdicts import Contest, JudgedPair, contests
 
 # Their index is what the page stores; report.js names them in the same order.
 OUTCOMES = ("right", "wrong", "answered", "unparsed", "failed", "absent")
 _CLOSED = ("choice", "count", "yes-no")
+# Longer text is packed, characters: below, packing saves nothing that is felt, and a page can be read as it is.
+_PLAIN = 1 << 16
 Json = dict[str, Any]
+Column = list[Any]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A value as it stands in the page.
+
+    Args:
+        text: JSON; where ``packed``, its zlib stream in base64, which a browser's ``DecompressionStream`` reads.
+        packed: Whether it is.
+    """
+
+    text: str
+    packed: bool
 
 
 @dataclass(frozen=True)
@@ -26,12 +48,14 @@ class Payload:
     """What the page embeds.
 
     Args:
-        index: Small: the names of the runs, the questions by column and the list of timelines.
+        index: The names of the runs, the questions by column and the list of timelines.
         timelines: One per narrated sample, read by the page when it is opened.
+        unseen: For videos that are not at hand, the whole media seconds that their timelines cover.
     """
 
     index: Json
-    timelines: list[Json]
+    timelines: list[Block]
+    unseen: dict[str, list[int]]
 
 
 def outcome(answer: AnswerRecord) -> str:
@@ -131,75 +155,78 @@ def _second(start: float) -> float:
     return round(start, 3)
 
 
-def _said(answer: AnswerRecord | None) -> Json | None:
-    if answer is None:
-        return None
-    return {"x": answer.text, "n": answer.tokens}
-
-
-def _by_kind(counts: Mapping[str, int]) -> dict[str, int]:
+def _by_kind(counts: TokenCounts) -> dict[str, Column]:
     """Add up the chat template's own tokens as ``markup``: a dozen kinds of one token each hide the rest."""
-    kinds: dict[str, int] = {}
-    for kind, count in counts.items():
+    kinds: dict[str, NDArray[np.int64]] = {}
+    for kind, column in counts.columns().items():
         name = "markup" if kind == "newline" or kind.endswith(("_open", "_close")) else kind
-        kinds[name] = kinds.get(name, 0) + count
-    return kinds
+        kinds[name] = kinds[name] + column if name in kinds else column
+    return {name: column.tolist() for name, column in kinds.items() if column.any()}
 
 
-def _memory(tick: TickRecord | None) -> Json | None:
-    if tick is None:
-        return None
-    row: Json = {
-        "c": tick.cache_tokens,
-        "k": _by_kind(tick.kept),
-        "t": _rounded(tick.stages.total),
-        "m": _rounded(tick.peak_mib or tick.rss_mib, 1),
+def _figures(values: NDArray[np.float64], digits: int) -> Column:
+    return [_rounded(value, digits) for value in values.tolist()]
+
+
+def _memory(ticks: TickTable) -> Json:
+    """Return what the page shows of ticks, by column; compressors are places in ``notes``, -1 for none."""
+    notes = _Interned()
+    return {
+        "cache": ticks.whole["cache_tokens"].tolist(),
+        "kept": _by_kind(ticks.counted["kept"]),
+        "evicted": _by_kind(ticks.counted["evicted"]),
+        "seconds": _figures(ticks.total, 4),
+        "mib": _figures(memory_of(ticks), 1),
+        "compressed": [notes(_compression(reports)) if reports else -1 for reports in ticks.compressors],
+        "notes": notes.values,
     }
-    if tick.evicted:
-        row["v"] = _by_kind(tick.evicted)
-    if tick.compressors:
-        row["z"] = [
-            f"{report.name}: {report.tokens_in} → {report.tokens_out} tokens"
-            + (f", {report.reused_share:.0%} reused" if report.reused_share is not None else "")
-            for report in tick.compressors
-        ]
-    return row
 
 
-def _windows(contest: Contest, run: int, pairs: Sequence[JudgedPair]) -> list[Json]:
-    return [
-        {
-            "run": run,
-            "baseline": contest.baseline,
-            "judge": contest.judge_label,
-            "start": pair.start,
-            "end": pair.end,
-            "result": pair.result,
-            "votes": [
-                {
-                    "order": vote.order,
-                    "vote": vote.vote,
-                    "winner": vote.winner,
-                    "rule": vote.rule,
-                    "reply": vote.reply,
-                    "judge": vote.judge,
-                    "error": vote.error,
-                }
-                for vote in pair.votes
-            ],
-        }
-        for pair in pairs
-    ]
+def _compression(reports: Iterable[CompressorReport]) -> tuple[str, ...]:
+    return tuple(
+        f"{report.name}: {report.tokens_in} → {report.tokens_out} tokens"
+        + (f", {report.reused_share:.0%} reused" if report.reused_share is not None else "")
+        for report in reports
+    )
+
+
+def _window(run: int, contest: Contest, pair: JudgedPair) -> Json:
+    return {
+        "run": run,
+        "baseline": contest.baseline,
+        "judge": contest.judge_label,
+        "start": pair.start,
+        "end": pair.end,
+        "result": pair.result,
+        "votes": [
+            {
+                "order": vote.order,
+                "vote": vote.vote,
+                "winner": vote.winner,
+                "rule": vote.rule,
+                "reply": vote.reply,
+                "judge": vote.judge,
+                "error": vote.error,
+            }
+            for vote in pair.votes
+        ],
+    }
 
 
 @dataclass
 class _Sample:
-    """What one narrated sample has on record in each run, by start of the second."""
+    """What one narrated sample has on record in each run: answers and places of ticks by start of the second."""
 
     cluster: str
     answers: list[dict[float, AnswerRecord]]
-    ticks: list[dict[float, TickRecord]]
+    ticks: list[dict[float, int]]
     failures: list[tuple[int, AnswerRecord]] = field(default_factory=list)
+
+    def starts(self) -> list[float]:
+        """Return the seconds that any run has on record, in order."""
+        starts = sorted(set[float]().union(*self.answers, *self.ticks))
+        # A sample that broke before its first second still has a place in the list.
+        return starts or [_second(min(answer.start for _, answer in self.failures))]
 
 
 def _narrated(runs: Sequence[Run]) -> dict[str, _Sample]:
@@ -214,70 +241,89 @@ def _narrated(runs: Sequence[Run]) -> dict[str, _Sample]:
                 else:
                     samples[answer.sample].answers[place][_second(answer.start)] = answer
     for place, run in enumerate(runs):
-        for tick in run.records.ticks:
-            if tick.sample in samples:
-                samples[tick.sample].ticks[place][_second(tick.start)] = tick
+        starts = run.records.ticks.start
+        for name, rows in run.records.ticks.by_sample().items():
+            if name in samples:
+                seconds = map(_second, starts[rows].tolist())
+                samples[name].ticks[place] = dict(zip(seconds, rows.tolist(), strict=True))
     return samples
 
 
+def _run_column(answers: dict[float, AnswerRecord], table: TickTable, rows: dict[float, int]) -> Json:
+    """Return what one run said and remembered, each with the seconds it is of, in order."""
+    spoken, ticked = sorted(answers), sorted(rows)
+    return {
+        "said": {
+            "start": spoken,
+            "text": [answers[start].text for start in spoken],
+            "tokens": [answers[start].tokens for start in spoken],
+        },
+        "memory": {"start": ticked, **_memory(table.where(np.array([rows[start] for start in ticked], np.int64)))},
+    }
+
+
+def _ends(sample: _Sample, starts: Sequence[float], tables: Sequence[TickTable]) -> list[float]:
+    """Return where each second ends: the latest end on record; a second without one lasts a second."""
+    ends: dict[float, float] = {}
+    for rows in sample.answers:
+        for start, answer in rows.items():
+            ends[start] = max(ends.get(start, answer.end), answer.end)
+    for places, table in zip(sample.ticks, tables, strict=True):
+        for start, end in zip(places, table.end[list(places.values())].tolist(), strict=True):
+            ends[start] = max(ends.get(start, end), end)
+    return [_second(ends.get(start, start + 1)) for start in starts]
+
+
 def _timeline(
-    name: str, sample: _Sample, judged: Sequence[tuple[int, Contest]], video: str | None
-) -> tuple[Json, Json]:
-    """Return the timeline of a sample and its row in the list."""
-    starts = sorted(set[float]().union(*sample.answers, *sample.ticks))
-    # A sample that broke before its first second still has a place in the list.
-    starts = starts or [_second(min(answer.start for _, answer in sample.failures))]
-    references, ends = [], []
-    for start in starts:
-        found = [rows[start] for rows in sample.answers if start in rows]
-        references.append(next((answer.gold for answer in found if answer.gold), ""))
-        spans = [answer.end for answer in found] + [rows[start].end for rows in sample.ticks if start in rows]
-        ends.append(_second(max(spans, default=start + 1)))
-    windows = [
-        window
-        for place, contest in judged
-        for window in _windows(
-            contest,
-            place,
-            [
-                pair
-                for pair in contest.pairs
-                if pair.cluster == sample.cluster and pair.start < ends[-1] and pair.end > starts[0]
-            ],
-        )
-    ]
-    texts = [[rows[start].text if start in rows else None for start in starts] for rows in sample.answers]
-    timeline: Json = {
+    name: str, sample: _Sample, tables: Sequence[TickTable], windows: Sequence[Json], video: str | None
+) -> Json:
+    starts = sample.starts()
+    answers = [[rows[start] for rows in sample.answers if start in rows] for start in starts]
+    return {
         "sample": name,
         "cluster": sample.cluster,
         "video": video,
         "start": starts,
-        "end": ends,
-        "reference": references,
-        "runs": [
-            {
-                "said": [_said(answers.get(start)) for start in starts],
-                "memory": [_memory(ticks.get(start)) for start in starts],
-            }
-            for answers, ticks in zip(sample.answers, sample.ticks, strict=True)
-        ],
+        "end": _ends(sample, starts, tables),
+        "reference": [next((answer.gold for answer in found if answer.gold), "") for found in answers],
+        "runs": [_run_column(*columns) for columns in zip(sample.answers, tables, sample.ticks, strict=True)],
         "windows": windows,
         "failures": [
             {"run": place, "reason": answer.error or "no reason recorded"} for place, answer in sample.failures
         ],
     }
-    row = {
-        "sample": name,
+
+
+def _timeline_row(sample: _Sample, timeline: Json) -> Json:
+    """Return the row of a timeline in the list."""
+    said: list[dict[float, str]] = [
+        {start: answer.text for start, answer in rows.items()} for rows in sample.answers
+    ]
+    results: list[Counter[str]] = [Counter() for _ in said]
+    for window in timeline["windows"]:
+        results[window["run"]][window["result"]] += 1
+    spoken = set[float]().union(*said)
+    return {
+        "sample": timeline["sample"],
         "cluster": sample.cluster,
-        "seconds": len({start for rows in sample.answers for start in rows}),
-        "start": starts[0],
-        "end": ends[-1],
-        "spoken": [sum(bool(text and text.strip()) for text in column) for column in texts],
-        "wins": [[window["result"] for window in windows if window["run"] == run] for run in range(len(texts))],
+        "seconds": len(spoken),
+        "start": timeline["start"][0],
+        "end": timeline["end"][-1],
+        "spoken": [sum(bool(text.strip()) for text in texts.values()) for texts in said],
+        "results": results,
         "failed": len(sample.failures),
-        "differs": int(any(len(set(row)) > 1 for row in zip(*texts, strict=True))),
+        "differs": int(any(len({texts.get(start) for texts in said}) > 1 for start in spoken)),
     }
-    return timeline, row
+
+
+def _judged(runs: Sequence[Run]) -> dict[str, list[tuple[int, Contest, JudgedPair]]]:
+    """Return the judged pairs of every video, each with its run and contest."""
+    found: dict[str, list[tuple[int, Contest, JudgedPair]]] = defaultdict(list)
+    for place, run in enumerate(runs):
+        for contest in contests(run.records.verdicts):
+            for pair in contest.pairs:
+                found[pair.cluster].append((place, contest, pair))
+    return found
 
 
 def build_payload(runs: Sequence[Run], video_of: Callable[[str, str], str | None]) -> Payload:
@@ -287,17 +333,42 @@ def build_payload(runs: Sequence[Run], video_of: Callable[[str, str], str | None
         runs: Runs of one task.
         video_of: Gives the name of the video of ``(cluster, sample)``, or ``None``.
     """
-    judged = [(place, contest) for place, run in enumerate(runs) for contest in contests(run.records.verdicts)]
-    pairs = [
-        _timeline(name, sample, judged, video_of(sample.cluster, name)) for name, sample in _narrated(runs).items()
-    ]
+    judged, tables = _judged(runs), [run.records.ticks for run in runs]
+    rows: list[Json] = []
+    blocks: list[Block] = []
+    unseen: dict[str, set[int]] = defaultdict(set)
+    for name, sample in _narrated(runs).items():
+        video, starts = video_of(sample.cluster, name), sample.starts()
+        end = _ends(sample, starts[-1:], tables)[0]
+        windows = [
+            _window(place, contest, pair)
+            for place, contest, pair in judged.get(sample.cluster, ())
+            if pair.start < end and pair.end > starts[0]
+        ]
+        timeline = _timeline(name, sample, tables, windows, video)
+        rows.append(_timeline_row(sample, timeline))
+        blocks.append(embed(timeline))
+        if video is None:
+            unseen[sample.cluster or name].update(map(int, starts))
     index: Json = {
         "runs": [run.label for run in runs],
         "outcomes": OUTCOMES,
         "questions": _questions(runs, video_of),
-        "timelines": [row for _, row in pairs],
+        "timelines": rows,
     }
-    return Payload(index, [timeline for timeline, _ in pairs])
+    return Payload(index, blocks, {name: sorted(seconds) for name, seconds in unseen.items()})
+
+
+def embed(value: Any) -> Block:
+    """Return a value as text for a ``<script>``: JSON, packed where it is long.
+
+    Raises:
+        ValueError: A number in it is NaN or infinite, which JSON has no word for.
+    """
+    text = embed_json(value)
+    if len(text) <= _PLAIN:
+        return Block(text, packed=False)
+    return Block(base64.b64encode(zlib.compress(text.encode())).decode(), packed=True)
 
 
 def embed_json(value: Any) -> str:
@@ -317,12 +388,3 @@ def embed_json(value: Any) -> str:
         text = text.replace(char, code)
     # A lone surrogate (a half emoji from a byte-level tokenizer) cannot be written as UTF-8.
     return text.encode("utf-8", "replace").decode()
-
-
-def seconds_of(timelines: Iterable[Json]) -> dict[str, list[int]]:
-    """Return the whole media seconds each video's timelines cover, for thumbnails."""
-    seconds: dict[str, list[int]] = defaultdict(list)
-    for timeline in timelines:
-        name = timeline["video"] or timeline["cluster"] or timeline["sample"]
-        seconds[name] += [int(start) for start in timeline["start"]]
-    return {name: sorted(set(values)) for name, values in seconds.items()}

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.errors import NothingCountedError, UsageError, suggest
-from evalkit.records import TickRecord, write_atomic
+from evalkit.records import write_atomic
 from evalkit.report.curves import bin_width, tick_curve
-from evalkit.report.latency import elapsed, summarize_ticks, token_latency
+from evalkit.report.latency import elapsed, summarize_ticks, timed, token_latency
 from evalkit.report.runs import Run, load_runs, mismatch_notice
 from evalkit.report.scores import coverage_counts, group_label, headline, scaled, score_name
 from evalkit.report.tables import Cell, Column, Estimate, Table, to_csv
@@ -46,23 +46,18 @@ def _contests(run: Run) -> list[Contest]:
     return [] if run.unfinished else contests(run.records.verdicts, run.label)
 
 
-def _timed(run: Run) -> list[TickRecord]:
-    return [tick for tick in run.records.ticks if tick.stages.total > 0]
-
-
 def _latency(runs: Sequence[Run]) -> Plot | None:
     from evalkit.report import figures
 
-    ticks = {run.label: timed for run in runs if (timed := _timed(run))}
-    if not ticks:
+    tables = {run.label: table for run in runs if len(table := timed(run.records.ticks))}
+    if not tables:
         return None
-    width = bin_width(max(max(elapsed(timed)) for timed in ticks.values()), _BINS)
-    seconds = [tick_curve(name, timed, lambda tick: tick.stages.total, width) for name, timed in ticks.items()]
-    tokens = [tick_curve(name, timed, token_latency, width) for name, timed in ticks.items()]
+    width = bin_width(max(float(elapsed(table).max()) for table in tables.values()), _BINS)
+    seconds = [tick_curve(name, table, table.total, width) for name, table in tables.items()]
+    tokens = [tick_curve(name, table, token_latency(table), width) for name, table in tables.items()]
     with_tokens = any(line.x for line in tokens)
     figure, axes = figures.new_figure(3.2 if with_tokens else 2.1, 2 if with_tokens else 1)
-    step = next(iter(ticks.values()))[0]
-    media = step.end - step.start
+    media = float(next(iter(tables.values())).media[0])
     per = "1 s of stream" if media == 1 else f"{media:g} s of stream"
     figures.curves(axes[0], seconds, scale=1, label=f"Time per {per} (s)", limit=(media, "real time"))
     if with_tokens:
@@ -82,7 +77,7 @@ def _latency(runs: Sequence[Run]) -> Plot | None:
         *(Column(name, "s", digits=6) for name in ("Median", "p5", "p95")),
         Column("n"),
     )
-    counts = ", ".join(f"{name}: {len(timed)}" for name, timed in ticks.items())
+    counts = ", ".join(f"{name}: {len(table)}" for name, table in tables.items())
     caption = (
         f"Service time over stream time. Lines: median of bins of {width:g} s; bands: 5th to 95th percentile. "
         f"Time per token: (vision encode + prefill + generate) / tokens of that second. Seconds, n: {counts}."

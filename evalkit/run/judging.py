@@ -30,7 +30,7 @@ from evalkit.judge import (
 )
 from evalkit.leaderboard.answers import require_finished
 from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches
-from evalkit.records import Metric, RunFolder, RunManifest, RunRecords, hold_folder
+from evalkit.records import Metric, RunFolder, RunManifest, RunRecords, TickTable, hold_folder
 from evalkit.tasks import NarrationTask
 from evalkit.tasks.catalog import task_named
 
@@ -119,7 +119,7 @@ def check_setting(setting: Mapping[str, Any], against: Path) -> None:
 
 
 def _require_finished(path: Path, manifest: RunManifest) -> None:
-    require_finished(RunRecords(RunFolder(path), manifest, [], [], [], None))
+    require_finished(RunRecords(RunFolder(path), manifest, [], TickTable.of(()), [], None))
 
 
 def judge_run(request: JudgeRequest, notify: Callable[[str], None]) -> JudgeSummary:

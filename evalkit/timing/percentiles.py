@@ -6,6 +6,7 @@ __all__ = ["Percentiles", "finite", "percentiles"]
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +37,14 @@ class Percentiles:
         return {"p50": self.p50, "p95": self.p95, "p99": self.p99, "max": self.max}
 
 
-def finite(values: Iterable[float | None]) -> NDArray[np.float64]:
+def finite(values: Iterable[float | None] | NDArray[Any]) -> NDArray[np.float64]:
     """Return the values that are numbers, in order: ``None``, NaN and infinities are left out."""
-    array = np.asarray([np.nan if value is None else value for value in values], dtype=np.float64)
+    listed = values if isinstance(values, np.ndarray) else [np.nan if one is None else one for one in values]
+    array = np.asarray(listed, dtype=np.float64)
     return array[np.isfinite(array)]
 
 
-def percentiles(values: Iterable[float | None]) -> Percentiles | None:
+def percentiles(values: Iterable[float | None] | NDArray[Any]) -> Percentiles | None:
     """Return the percentiles of the finite values, or ``None`` where there is none.
 
     Percentiles interpolate linearly between order statistics, the rule of NumPy's default and of vLLM's

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from evalkit.records import StageTimes, TickRecord
@@ -106,5 +107,5 @@ def test_no_ticks_give_dashes_and_no_number() -> None:
 def test_bins_are_round_and_hold_every_value() -> None:
     assert bin_width(100, 120) == 1.0
     assert bin_width(7200, 120) == 60.0
-    curve = binned("m", [0.5, 1.5, 9.5, 10.5], [1.0, 3.0, math.nan, 5.0], 10.0)
+    curve = binned("m", np.array([0.5, 1.5, 9.5, 10.5]), np.array([1.0, 3.0, math.nan, 5.0]), 10.0)
     assert (curve.x, curve.mid, curve.n) == ((5.0, 15.0), (2.0, 5.0), (2, 1))

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ class Reader(HTMLParser):
             self.shown += data
 
     def data(self, name: str) -> Any:
-        return json.loads(next(text for attributes, text in self.scripts if attributes.get("id") == name))
+        attributes, text = next(script for script in self.scripts if script[0].get("id") == name)
+        return json.loads(zlib.decompress(base64.b64decode(text)) if "data-packed" in attributes else text)
 
 
 def page(tmp_path: Path, *runs: Path) -> Reader:
@@ -125,7 +127,8 @@ def test_a_sample_that_broke_is_named_with_its_reason(tmp_path: Path) -> None:
     reader = page(tmp_path, run)
     rows = reader.data("index")["timelines"]
     assert [(row["sample"], row["seconds"], row["failed"]) for row in rows] == [("game-0", 5, 1), ("game-9", 0, 1)]
-    assert reader.data("timeline-0")["runs"][0]["said"][0]["n"] > 0, "the failure hides no second that was spoken"
+    said = reader.data("timeline-0")["runs"][0]["said"]
+    assert said["tokens"][0] > 0, "the failure hides no second that was spoken"
     assert reader.data("timeline-1")["failures"] == [{"run": 0, "reason": "no video stream"}]
     assert "no video stream" in reader.shown
 
@@ -231,8 +234,10 @@ def test_a_timeline_holds_speech_reference_memory_and_votes_of_each_second(tmp_p
     run = narration_run(tmp_path / "run", videos=1, seconds=60, window=30)
     timeline = page(tmp_path, run).data("timeline-0")
     assert timeline["start"][:2] == [10.0, 11.0]
-    assert timeline["runs"][0]["said"][3]["x"] == HOSTILE
-    assert timeline["runs"][0]["memory"][59]["v"] == {"vision": 180, "assistant": 14}
+    said, memory = timeline["runs"][0]["said"], timeline["runs"][0]["memory"]
+    assert (said["start"][3], said["text"][3]) == (13.0, HOSTILE)
+    assert {kind: counts[59] for kind, counts in memory["evicted"].items()} == {"vision": 180, "assistant": 14}
+    assert memory["start"] == said["start"] == timeline["start"]
     assert [(window["start"], len(window["votes"])) for window in timeline["windows"]] == [(10.0, 2), (40.0, 2)]
     assert {vote["order"] for window in timeline["windows"] for vote in window["votes"]} == {"ab", "ba"}
 

@@ -1,10 +1,20 @@
 "use strict";
 // All text of models and data sets reaches the page through textContent; nothing here builds HTML from strings.
-(() => {
+(async () => {
   const PAGE = 50;
   const $ = (id) => document.getElementById(id);
-  const read = (id) => JSON.parse($(id).textContent);
-  const data = read("index");
+  // Long data stand packed: base64 of a zlib stream.
+  async function read(id) {
+    const node = $(id);
+    if (!("packed" in node.dataset)) return JSON.parse(node.textContent);
+    const bytes = Uint8Array.from(atob(node.textContent), (char) => char.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+  }
+  if (document.querySelector("[data-packed]") && !window.DecompressionStream) {
+    $("samples").append("This browser is too old to unpack the samples of this page: the tables above are whole, the samples are in the run folder.");
+    return;
+  }
+  const data = await read("index");
   const SVG = "http://www.w3.org/2000/svg";
 
   function make(tag, props, ...children) {

@@ -3,11 +3,29 @@
 window.evalkitTimelines = (host) => {
   const { data, make, draw, read, clock, marked, later, badge, plural, runs, several, dotted, videoNode } = window.evalkitReport;
   const SPAN = 60, WIDE = 1000, LEFT = 108;
-  const parsed = [], lower = [];
-  const timelineOf = (i) => parsed[i] || (parsed[i] = read("timeline-" + i));
-  const textOf = (i) => lower[i] || (lower[i] = timelineOf(i).runs.flatMap((r) => r.said.map((s) => (s ? s.x : "")))
-    .concat(timelineOf(i).reference, timelineOf(i).failures.map((f) => f.reason), data.timelines[i].sample, data.timelines[i].cluster).join("\n").toLowerCase());
+  const lower = [];
+  const texts = (t) => t.runs.flatMap((r) => r.said.text).concat(t.reference, t.failures.map((f) => f.reason), t.sample, t.cluster);
+  const textOf = async (i) => lower[i] || (lower[i] = texts(await read("timeline-" + i)).join("\n").toLowerCase());
   let timer = 0, view = null;
+
+  // From columns to one object a second: x what was said in n tokens; c tokens in the cache, k kept and v evicted by
+  // kind, t seconds it took, m MiB, z what the compressors did.
+  function bySecond(t) {
+    const places = new Map(t.start.map((start, k) => [start, k]));
+    const rows = (column, row) => {
+      const all = new Array(t.start.length).fill(null);
+      column.start.forEach((start, j) => { all[places.get(start)] = row(j); });
+      return all;
+    };
+    const counts = (kinds, j) => Object.fromEntries(Object.entries(kinds).filter(([, list]) => list[j]).map(([kind, list]) => [kind, list[j]]));
+    const anyAt = (kinds, j) => Object.values(kinds).some((list) => list[j]);
+    t.runs = t.runs.map(({ said, memory }) => ({
+      said: rows(said, (j) => ({ x: said.text[j], n: said.tokens[j] })),
+      memory: rows(memory, (j) => ({ c: memory.cache[j], k: counts(memory.kept, j), v: anyAt(memory.evicted, j) ? counts(memory.evicted, j) : null,
+        t: memory.seconds[j], m: memory.mib[j], z: memory.compressed[j] < 0 ? [] : memory.notes[memory.compressed[j]] })),
+    }));
+    return t;
+  }
 
   const search = make("input", { type: "search", placeholder: "Search what was said", "aria-label": "Search timelines" });
   const differing = make("input", { type: "checkbox", id: "differing-timelines" });
@@ -18,7 +36,7 @@ window.evalkitTimelines = (host) => {
   const next = make("button", { type: "button", text: "Next", onclick: () => turn(1) });
   const pager = make("div", { class: "pager" }, back, where, next);
   const stage = make("div", { id: "stage" });
-  const judgedRuns = runs.map((_, k) => k).filter((k) => data.timelines.some((row) => row.wins[k].length));
+  const judgedRuns = runs.map((_, k) => k).filter((k) => data.timelines.some((row) => Object.keys(row.results[k]).length));
   const named = (word, k) => (several ? runs[k] + " " + word.toLowerCase() : word);
   const heads = [["Video"], ["From", "num"], ["To", "num"], ["Seconds", "num"], ...runs.map((_, k) => [named("Spoke", k), "num"]), ...judgedRuns.map((k) => [named("Judged", k)])];
   let rows = [], page = 0, chosen = -1;
@@ -33,16 +51,25 @@ window.evalkitTimelines = (host) => {
   host.hidden = false;
 
   const PAGE = 50;
-  function filter() {
-    const needle = search.value.trim().toLowerCase();
-    rows = data.timelines.map((_, i) => i).filter((i) => (!differing.checked || data.timelines[i].differs)
-      && (!failed.checked || data.timelines[i].failed) && (!needle || textOf(i).includes(needle)));
+  // What was asked last wins: unpacking takes a moment, and a newer search may be through before an older one.
+  let asked = 0;
+  async function filter() {
+    const needle = search.value.trim().toLowerCase(), ask = ++asked;
+    const found = [];
+    for (let i = 0; i < data.timelines.length; i++) {
+      if (differing.checked && !data.timelines[i].differs) continue;
+      if (failed.checked && !data.timelines[i].failed) continue;
+      if (needle && !(await textOf(i)).includes(needle)) continue;
+      if (ask !== asked) return;
+      found.push(i);
+    }
+    rows = found;
     page = 0;
     list();
     const keep = rows.includes(chosen) ? chosen : rows[0];
-    if (keep === undefined) { chosen = -1; stop(); stage.replaceChildren(make("p", { class: "empty panel", text: "No video matches." })); }
-    else if (keep !== chosen) open(keep);
-    else view.mark(needle);
+    if (keep === undefined) { chosen = -1; stop(); stage.replaceChildren(make("p", { class: "empty panel", text: "No video matches." })); stage.setAttribute("aria-busy", "false"); }
+    else if (keep !== chosen) await open(keep);
+    else if (view) view.mark(needle);
   }
   function turn(step) { page += step; list(); }
   function list() {
@@ -55,29 +82,34 @@ window.evalkitTimelines = (host) => {
     next.disabled = page >= pages - 1;
   }
   function results(list) {
-    const tally = (kind) => list.filter((r) => r === kind).length;
-    return list.length ? tally("test") + " won, " + tally("tie") + " tied, " + tally("baseline") + " lost" + (tally("invalid") ? ", " + tally("invalid") + " invalid" : "") : "–";
+    const tally = (kind) => list[kind] || 0;
+    return Object.keys(list).length ? tally("test") + " won, " + tally("tie") + " tied, " + tally("baseline") + " lost" + (tally("invalid") ? ", " + tally("invalid") + " invalid" : "") : "–";
   }
   function row(i) {
     const t = data.timelines[i];
     return make("tr", { "data-row": i, "aria-selected": String(i === chosen), onclick: () => open(i) },
       make("td", {}, make("button", { type: "button", class: "open", text: t.sample }), t.failed ? badge("failed", t.failed + " failed") : null),
       make("td", { class: "num", text: clock(t.start) }), make("td", { class: "num", text: clock(t.end) }), make("td", { class: "num", text: t.seconds }),
-      ...t.spoken.map((n) => make("td", { class: "num", text: n + " s" })), ...judgedRuns.map((k) => make("td", { text: results(t.wins[k]) })));
+      ...t.spoken.map((n) => make("td", { class: "num", text: n + " s" })), ...judgedRuns.map((k) => make("td", { text: results(t.results[k]) })));
   }
   function stop() { clearInterval(timer); timer = 0; }
-  function open(i, second) {
+  async function open(i, second) {
     stop();
     chosen = i;
+    view = null;
+    stage.setAttribute("aria-busy", "true");
     for (const tr of body.children) tr.setAttribute("aria-selected", String(Number(tr.dataset.row) === i));
-    view = timelineView(i);
+    const timeline = bySecond(await read("timeline-" + i));
+    if (chosen !== i) return;
+    view = timelineView(timeline);
     stage.replaceChildren(view.node);
     view.mark(search.value.trim().toLowerCase());
     view.go(view.place(second === undefined ? data.timelines[i].start : second));
+    stage.setAttribute("aria-busy", "false");
   }
 
-  function timelineView(i) {
-    const t = timelineOf(i), n = t.start.length, film = videoNode(t.video);
+  function timelineView(t) {
+    const n = t.start.length, film = videoNode(t.video);
     const pictures = data.thumbnails[t.video || t.cluster || t.sample];
     const kinds = [...new Set(t.runs.flatMap((r) => r.memory.flatMap((m) => (m ? Object.keys(m.k) : []))))];
     // One scale for all runs, so that a bounded memory looks as small as it is beside a growing one.
@@ -187,7 +219,7 @@ window.evalkitTimelines = (host) => {
           memory.t ? make("span", { text: "took " + memory.t.toFixed(3) + " s" }) : "",
           said && said.n ? make("span", { text: plural(said.n, "token") + " spoken" }) : "",
           memory.m ? make("span", { text: memory.m.toLocaleString("en") + " MiB" }) : "",
-          ...(memory.z || []).map((line) => make("span", { text: line }))));
+          ...memory.z.map((line) => make("span", { text: line }))));
     }
     function script() {
       const start = Math.floor(at / SPAN) * SPAN;
