@@ -54,7 +54,7 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
     write_atomic(path / "report.md", markdown_report([path]))
     build_report([path], path / "report.html")
     plots = path / "plots"
-    timed = any(tick.stages.total > 0 for tick in run.ticks)
+    timed = bool((run.ticks.total > 0).any())
     for kind, there in (("latency", timed), ("winrate", bool(run.verdicts))):
         if there:
             # No verdict that can be read: the tables say so, and there is nothing to draw.
