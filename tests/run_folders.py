@@ -213,7 +213,7 @@ def narration_run(
             clusters=videos,
             low=0.5,
             high=0.72,
-            method="cr1-t",
+            method="cr2-logit",
             note="judge: overlap (not an LLM)",
         ),
         Metric(name="words_per_second", value=3.4, unit="words/s", n=len(ticks)),
@@ -307,5 +307,5 @@ def _score(answers: list[AnswerRecord], group: str) -> Metric:
         clusters=len({answer.cluster for answer in part}),
         low=max(0, 100 * value - 5),
         high=min(100, 100 * value + 5),
-        method="cr1-t",
+        method="cr2-logit",
     )

@@ -158,9 +158,10 @@ def _pair_to_json(row: PairRow) -> dict[str, Any]:
         "non_inferiority": None
         if test is None
         else {"margin": _points(test.margin), "bound": _points(test.bound), "holds": test.holds},
-        "bootstrap_t": None
-        if paired.bootstrap_t is None
-        else [_points(paired.bootstrap_t.low), _points(paired.bootstrap_t.high)],
+        "method": paired.method,
+        "freedom": paired.freedom,
+        "bound_low": _points(paired.bound_low),
+        "bound_high": _points(paired.bound_high),
         "identical": paired.identical,
         "same_model": row.same_model,
         "flip_rate": None if row.flips is None else row.flips.value,

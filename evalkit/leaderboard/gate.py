@@ -168,7 +168,7 @@ def _decide(low: float | None, high: float | None, limit: float) -> Outcome:
 
 
 def _without_spread(difference: float, videos: int) -> tuple[float, float]:
-    from evalkit.stats.two import unseen_share
+    from evalkit.stats.exact import unseen_share
 
     share = unseen_share(videos, _CONFIDENCE)
     return (1 - share) * difference - share, (1 - share) * difference + share

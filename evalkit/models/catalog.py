@@ -17,7 +17,6 @@ from evalkit.errors import UsageError
 from evalkit.memory import FullAttention, SlidingChunked, SlidingWindow, StreamingVLM
 from evalkit.models.entry import ModelChoice, ModelEntry
 from evalkit.models.local import PolicyEntry, PolicyRecipe
-from evalkit.models.own import OwnEntry
 from evalkit.registry import Registry
 
 MODELS = Registry("evalkit.models", "model")
@@ -64,8 +63,10 @@ def catalog(name: str) -> ModelEntry:
     Raises:
         UsageError: There is no such model, or what is named so is none.
     """
-    found = MODELS.get(name)
-    return found if isinstance(found, ModelEntry) else OwnEntry.of(found, name)
+    entry = MODELS.get(name)
+    if not isinstance(entry, ModelEntry):
+        raise UsageError(f"the entry point {name!r} of evalkit.models gives {entry!r}, which is no ModelEntry")
+    return entry
 
 
 def policy_recipe(name: str, choice: ModelChoice) -> PolicyRecipe:

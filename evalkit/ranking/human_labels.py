@@ -179,7 +179,7 @@ def human_win_rate(
     videos = [pair.cluster for pair in readable]
     human = [_SCORES[labels[pair.pair]] if pair.pair in labels else math.nan for pair in readable]
     if len(both) == len(readable):
-        estimate = mean_by_cluster(human, videos, draws=0)
+        estimate = mean_by_cluster(human, videos)
     else:
         estimate = prediction_powered_win_rate([_SCORES[pair.result] for pair in readable], human, videos)
     kappa = cohen_kappa(

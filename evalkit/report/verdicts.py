@@ -77,7 +77,7 @@ class Contest:
 
     def summary(self) -> PairwiseSummary:
         """Return every figure of these pairs, as ``evalkit judge`` states them."""
-        return summarise_pairs([pair.outcome() for pair in self.pairs], draws=0)
+        return summarise_pairs([pair.outcome() for pair in self.pairs])
 
 
 def contests(verdicts: Sequence[VerdictRecord], model: str | None = None) -> list[Contest]:
@@ -111,7 +111,7 @@ def win_rate(pairs: Sequence[JudgedPair]) -> Estimate | None:
     if not counted:
         return None
     scores = [score for _, score in counted]
-    return mean_by_cluster(scores, [pair.cluster for pair, _ in counted], draws=0)
+    return mean_by_cluster(scores, [pair.cluster for pair, _ in counted])
 
 
 def slot_rates(pairs: Sequence[JudgedPair]) -> dict[str, Estimate]:
@@ -130,7 +130,7 @@ def slot_rates(pairs: Sequence[JudgedPair]) -> dict[str, Estimate]:
             if pair.result in _SCORE:
                 rows["first slot"].append((float(vote.vote == "first"), vote.cluster))
     return {
-        name: mean_by_cluster([score for score, _ in part], [cluster for _, cluster in part], draws=0)
+        name: mean_by_cluster([score for score, _ in part], [cluster for _, cluster in part])
         for name in ("shown first", "shown second", "first slot")
         if (part := rows.get(name))
     }

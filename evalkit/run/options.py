@@ -53,13 +53,9 @@ class RunOptions(BaseModel):
         ge=1,
         description="most pixels of a frame, where a model scales frames (default the model's own)",
     )
-    concurrency: int | None = Field(
-        default=None, ge=1, description="samples under way at once (default: what the model is made for)"
-    )
     compat: bool = Field(default=False, description="reproduce faults of the released code (shared state)")
     settings: dict[str, Setting] = Field(
-        default_factory=dict,
-        description="group.key=value: task.*, and what evalkit list models NAME shows (repeatable)",
+        default_factory=dict, description="group.key=value: memory.*, generation.*, task.* (repeatable)"
     )
 
 

@@ -8,6 +8,7 @@ __all__ = [
     "Clusters",
     "CompareOptions",
     "ComparedPair",
+    "Composition",
     "DisconnectedModels",
     "Estimate",
     "Games",
@@ -30,8 +31,10 @@ __all__ = [
     "combined_score",
     "compare_all",
     "compare_pair",
+    "exact_bounds",
     "flip_rate",
     "gwet_ac1",
+    "headline_estimate",
     "holm",
     "krippendorff_alpha",
     "length_controlled_win_rate",
@@ -41,24 +44,30 @@ __all__ = [
     "minimal_detectable_effect",
     "nested_weights",
     "prediction_powered_win_rate",
-    "questions_needed",
     "rank_models",
     "repeat_noise",
     "sign_flip_p",
     "summarise_pairs",
     "unpaired_difference",
     "videos_needed",
-    "wilson_interval",
+    "videos_to_decide",
 ]
 
 from evalkit.stats.agreement import Agreement, cohen_kappa, gwet_ac1, krippendorff_alpha
 from evalkit.stats.bootstrap import BOOTSTRAP_DRAWS, Interval
 from evalkit.stats.clusters import Clusters
+from evalkit.stats.composition import Composition
 from evalkit.stats.length_control import LengthControlledWinRate, SpeechLength, length_controlled_win_rate
 from evalkit.stats.macro import bootstrap_by_cluster, macro_average, nested_weights
-from evalkit.stats.one import Estimate, average_repeats, mean_by_cluster, repeat_noise, wilson_interval
+from evalkit.stats.one import (
+    Estimate,
+    average_repeats,
+    headline_estimate,
+    mean_by_cluster,
+    repeat_noise,
+)
 from evalkit.stats.pairwise import PairOutcome, PairwiseSummary, Winner, combined_score, summarise_pairs
-from evalkit.stats.power import VideosNeeded, minimal_detectable_effect, questions_needed, videos_needed
+from evalkit.stats.power import VideosNeeded, minimal_detectable_effect, videos_needed, videos_to_decide
 from evalkit.stats.prediction_powered import prediction_powered_win_rate
 from evalkit.stats.ranking import (
     DisconnectedModels,
@@ -75,6 +84,7 @@ from evalkit.stats.two import (
     NonInferiority,
     PairedComparison,
     compare_pair,
+    exact_bounds,
     flip_rate,
     mcnemar_exact,
     sign_flip_p,

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 __all__ = [
     "BOOTSTRAP_DRAWS",
-    "BOOTSTRAP_T_BELOW",
     "MOST_DRAWS",
     "Interval",
-    "RatioCombination",
-    "bootstrap_t_interval",
     "percentile_interval",
     "resample_clusters",
     "resampled_statistic",
@@ -29,10 +26,6 @@ BOOTSTRAP_DRAWS = 2000
 MOST_DRAWS = 1_000_000
 """More resamples than that change no digit that is shown, and take hours."""
 
-BOOTSTRAP_T_BELOW = 40
-"""Below so many clusters the normal theory is doubtful and a bootstrap-t is shown as well."""
-
-_BOOTSTRAP_T_FROM = 5
 # Entries of a weight matrix held at once: 2 M doubles, 16 MB, stays near the processor's cache.
 _CHUNK_ENTRIES = 2_000_000
 
@@ -110,87 +103,3 @@ def percentile_interval(draws: FloatArray, confidence: float) -> Interval | None
     tail = (1 - confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(float(low), float(high))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RatioCombination:
-    """A fixed combination of group means, ``sum_g w_g * S_g / N_g`` (a plain mean has one group).
-
-    Args:
-        numerators: Shape ``(C, G)``: score sums by cluster and group.
-        denominators: Shape ``(C, G)``: question counts by cluster and group.
-        weights: Shape ``(G,)``.
-    """
-
-    numerators: FloatArray
-    denominators: FloatArray
-    weights: FloatArray
-
-    def value(self) -> float:
-        """Return the statistic on the sample itself."""
-        return float((self.numerators.sum(axis=0) / self.denominators.sum(axis=0)) @ self.weights)
-
-    def influence(self) -> FloatArray:
-        """Return each cluster's share of the linearisation, shape ``(C,)``; its CR1 sum is the variance.
-
-        ``sum_c u_c**2`` is ``sum_g sum_h w_g w_h Cov(mean_g, mean_h)`` with covariances by shared video.
-        """
-        totals = self.denominators.sum(axis=0)
-        means = self.numerators.sum(axis=0) / totals
-        shares: FloatArray = (self.numerators - means * self.denominators) @ (self.weights / totals)
-        return shares
-
-    def resample(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the statistic and its CR1 error in each resample.
-
-        Args:
-            weights: Shape ``(b, C)``: how often each cluster was drawn.
-
-        Returns:
-            Two arrays of shape ``(b,)``; NaN where a group has no question in the resample.
-        """
-        count = self.numerators.shape[0]
-        totals = weights @ self.denominators
-        means = (weights @ self.numerators) / totals
-        scale = self.weights / totals
-        influence = scale @ self.numerators.T - (scale * means) @ self.denominators.T
-        variance = count / (count - 1) * np.einsum("bc,bc->b", weights, influence**2)
-        return means @ self.weights, np.sqrt(variance)
-
-
-def bootstrap_t_interval(
-    combination: RatioCombination, confidence: float, draws: int, seed: int
-) -> Interval | None:
-    """Return the symmetric cluster bootstrap-t interval (Cameron, Gelbach & Miller 2008; Hall 1988).
-
-    The t statistic of every resample uses that resample's own CR1 error; the quantile of its absolute value
-    replaces that of Student's t. (Equal tails cover too much when within-video correlation is high.)
-
-    Args:
-        combination: What is estimated.
-        confidence: Such as 0.95.
-        draws: Number of resamples.
-        seed: Of the random generator.
-
-    Returns:
-        None with fewer than 5 clusters or without any spread between them.
-    """
-    count = combination.numerators.shape[0]
-    if count < _BOOTSTRAP_T_FROM:
-        return None
-    value = combination.value()
-    influence = combination.influence()
-    se = float(np.sqrt(count / (count - 1) * influence @ influence))
-    if se <= 1e-12 * max(1.0, abs(value)):
-        return None
-    ratios = []
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for weights in resample_clusters(count, draws, seed):
-            values, errors = combination.resample(weights)
-            usable = errors > 1e-9 * se
-            ratios.append((values[usable] - value) / errors[usable])
-    sizes = np.abs(np.concatenate(ratios))
-    if sizes.size < draws / 2:
-        return None
-    half = float(np.quantile(sizes, confidence)) * se
-    return Interval(value - half, value + half)

@@ -1,17 +1,14 @@
-"""Questions grouped by video: checked input, sums by cluster and the CR1 variance; leaves intervals to others."""
+"""Questions grouped by video: checked input and sums by cluster; leaves errors and intervals to others."""
 
 from __future__ import annotations
 
 __all__ = [
     "NEGLIGIBLE",
-    "ClusteredMean",
     "Clusters",
     "FloatArray",
     "Labels",
     "checked_confidence",
     "checked_scores",
-    "clustered_mean",
-    "cr1_variance",
 ]
 
 from collections.abc import Sequence
@@ -122,73 +119,3 @@ def checked_confidence(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise UsageError(f"confidence must lie between 0 and 1, got {confidence}")
     return confidence
-
-
-def cr1_variance(influence: FloatArray) -> float:
-    """Return ``C/(C-1) * sum_c u_c**2``, the CR1 variance of a statistic linear in clusters.
-
-    For a mean ``u_c = sum_{i in c} (s_i - mean) / n``, which is Miller 2024 (arXiv 2411.00640), eq. 4, up to
-    the finite-sample factor C/(C-1); for other statistics u_c is the cluster's share of the linearisation.
-
-    Args:
-        influence: Shape ``(C,)``, C >= 2.
-    """
-    count = influence.size
-    return float(count / (count - 1) * np.dot(influence, influence))
-
-
-@dataclass(frozen=True, slots=True)
-class ClusteredMean:
-    """A mean with its errors, before anybody chooses an interval.
-
-    Args:
-        value: The mean.
-        se: CR1 clustered standard error; None with one cluster.
-        clt_se: Standard error as if questions were independent (Miller 2024); None with one question.
-        n: Questions.
-        clusters: Clusters C.
-        constant: Whether every value is the same.
-    """
-
-    value: float
-    se: float | None
-    clt_se: float | None
-    n: int
-    clusters: int
-    constant: bool
-
-    @property
-    def without_spread(self) -> bool:
-        """Whether no two videos differ, so that a standard error would be zero for want of data."""
-        return self.constant or (self.se is not None and self.se <= NEGLIGIBLE * max(1.0, abs(self.value)))
-
-    @property
-    def deff(self) -> float | None:
-        """Design effect: clustered over independent variance; None where either is unknown or zero."""
-        if self.se is None or not self.clt_se:
-            return None
-        return (self.se / self.clt_se) ** 2
-
-    @property
-    def effective_n(self) -> float | None:
-        """How many independent questions would say as much: n / DEFF; None where DEFF is unknown or zero."""
-        deff = self.deff
-        return self.n / deff if deff else None
-
-
-def clustered_mean(values: FloatArray, clusters: Clusters) -> ClusteredMean:
-    """Return the mean of `values` with its independent and its CR1 clustered error.
-
-    Args:
-        values: Shape ``(n,)``, checked.
-        clusters: The same n questions.
-    """
-    n = values.size
-    constant = bool(np.all(values == values[0]))
-    mean = float(values[0]) if constant else float(values.mean())
-    residuals = values - mean
-    clt_se = float(np.sqrt(np.dot(residuals, residuals) / (n - 1) / n)) if n > 1 else None
-    se = None
-    if clusters.count > 1:
-        se = float(np.sqrt(cr1_variance(clusters.sums(residuals) / n)))
-    return ClusteredMean(mean, se, clt_se, n, clusters.count, constant)

@@ -1,4 +1,4 @@
-"""One model's score with its clustered error and interval; macro averages are in `macro`, pairs in `two`."""
+"""One model's score with its clustered error and interval: plain means and macro averages; pairs are in `two`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ __all__ = [
     "ONE_VIDEO",
     "Estimate",
     "average_repeats",
-    "few_clusters_note",
+    "few_videos_note",
+    "headline_estimate",
     "mean_by_cluster",
     "repeat_noise",
-    "wilson_interval",
-    "within_scale",
+    "student_interval",
+    "too_uneven",
 ]
 
 from dataclasses import dataclass
@@ -21,29 +22,21 @@ from numpy.typing import ArrayLike
 from scipy import stats as distributions
 
 from evalkit.errors import UsageError
-from evalkit.stats.bootstrap import (
-    BOOTSTRAP_DRAWS,
-    BOOTSTRAP_T_BELOW,
-    Interval,
-    RatioCombination,
-    bootstrap_t_interval,
-)
-from evalkit.stats.clusters import (
-    ClusteredMean,
-    Clusters,
-    FloatArray,
-    Labels,
-    checked_confidence,
-    checked_scores,
-    clustered_mean,
-)
+from evalkit.stats.bootstrap import Interval
+from evalkit.stats.clusters import Clusters, FloatArray, Labels, checked_confidence, checked_scores
+from evalkit.stats.composition import Composition
+from evalkit.stats.exact import BoundedMean, exact_interval
+from evalkit.stats.robust import ClusteredStatistic, clustered_statistic
 
 ONE_VIDEO = "one video only: no interval, because nothing tells how much videos differ"
 NO_SPREAD = "no two videos differ: no spread to take an interval from"
 
-# Below so many effective successes or failures Student's interval is poor for a proportion (the usual
-# success/failure condition; Brown, Cai & DasGupta 2001 show why Wilson's is not).
-_WILSON_BELOW = 10.0
+# Below so many effective successes or failures the estimate is skewed and its error unsure (the usual
+# success/failure condition); the simulations in tests/simulation show where coverage is lost.
+_RARE = 10.0
+# Fewer videos of equal weight than two are one video and crumbs.
+_FEWEST_EFFECTIVE_VIDEOS = 2.0
+_FEW_FREEDOM = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +51,10 @@ class Estimate:
         n: Questions.
         clusters: Videos C.
         deff: Design effect, clustered over independent variance; None where unknown.
-        effective_n: ``n / deff``; None where unknown.
-        method: How the interval was made: ``cr1-t``, ``wilson``, ``percentile``, ``bootstrap-t`` or ``none``.
+        effective_n: ``n / deff``, never more than n; None where unknown.
+        method: How the interval was made: ``cr2-logit``, ``cr2-t``, ``exact``, ``percentile`` or ``none``.
         note: What a reader must know, in words; empty when there is nothing.
-        bootstrap_t: A second interval, by cluster bootstrap-t, where 5 to 39 videos make the first doubtful.
+        freedom: Degrees of freedom of `se`; None where there is none.
     """
 
     value: float
@@ -74,135 +67,116 @@ class Estimate:
     effective_n: float | None
     method: str
     note: str = ""
-    bootstrap_t: Interval | None = None
+    freedom: float | None = None
 
 
-def wilson_interval(share: float, n: float, critical: float) -> Interval:
-    """Return Wilson's interval for a proportion (Wilson 1927).
-
-    Args:
-        share: Observed proportion p.
-        n: Number of (effective) questions, > 0.
-        critical: Quantile z, such as 1.96.
-    """
-    z2 = critical * critical
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = critical / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return Interval(max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+def mean_by_cluster(scores: ArrayLike, clusters: Labels | Clusters, *, confidence: float = 0.95) -> Estimate:
+    """Return the mean score over all questions with its interval (`headline_estimate` of the whole)."""
+    return headline_estimate(scores, clusters, confidence=confidence)
 
 
-def mean_by_cluster(
+def headline_estimate(
     scores: ArrayLike,
     clusters: Labels | Clusters,
     *,
+    composition: Composition | None = None,
     confidence: float = 0.95,
-    draws: int = BOOTSTRAP_DRAWS,
-    seed: int = 0,
 ) -> Estimate:
-    """Return the mean score with an interval that knows questions on one video are alike.
+    """Return a score with an interval that knows that questions on one video are alike and videos unequal.
 
-    CR1 clustered error with Student's t on C-1 degrees of freedom (Miller 2024, eq. 4; inspect_ai's `ci`).
-    Right-or-wrong scores with fewer than 10 effective successes or failures get Wilson's interval on the
-    effective n instead (never more than n), with z, below 40 videos with t(C-1). Where every answer scores
-    0, or every answer 1, the design effect is unknown and the number of videos stands for the effective n,
-    the most cautious choice. With 5 to 39 videos a bootstrap-t is added. Scores that all lie in [0, 1] keep
-    their interval inside it.
+    The error is CR2 with Satterthwaite degrees of freedom (`clustered_statistic`). Scores in [0, 1] get Student's
+    interval on the logit scale, so that it stays between 0 and 1 and is longer towards the middle; others get
+    the plain one. With fewer than 10 effective right (or wrong) answers, or where no two videos differ, no
+    variance can be trusted, and the exact interval (`BoundedMean`) takes its place. There is none from one video,
+    none where one video weighs so much that fewer than two remain, and none for an average one of whose cells
+    lies on a single video.
 
     Args:
         scores: Shape ``(n,)``, one per question (average repeated samples first, `average_repeats`).
         clusters: One video id per question.
+        composition: What the score is made of; the mean over all questions when absent.
         confidence: Of the interval.
-        draws: Resamples of the bootstrap-t; 0 leaves it out.
-        seed: Of the resamples.
 
     Raises:
         UsageError: No scores, NaN among them, or labels that do not match.
     """
     values = checked_scores(scores)
     videos = Clusters.of(clusters, values.size)
-    mean = clustered_mean(values, videos)
-    tail = 1 - (1 - checked_confidence(confidence)) / 2
-    if mean.se is None:
-        return _without_interval(mean, ONE_VIDEO)
-    binary = bool(np.all((values == 0) | (values == 1)))
-    if mean.without_spread:
-        return _without_spread(mean, binary, _wilson_critical(tail, mean.clusters))
-    effective = mean.effective_n
-    if binary and effective is not None:
-        effective = min(effective, float(mean.n))
-        rarer = effective * min(mean.value, 1 - mean.value)
-        if rarer < _WILSON_BELOW:
-            interval = wilson_interval(mean.value, effective, _wilson_critical(tail, mean.clusters))
-            note = f"Wilson interval: only {rarer:.1f} effective {'failures' if mean.value > 0.5 else 'successes'}"
-            return _estimate(mean, interval, "wilson", note)
-    half = float(distributions.t.ppf(tail, mean.clusters - 1)) * mean.se
-    interval = within_scale(Interval(mean.value - half, mean.value + half), values)
-    extra = None
-    if draws and mean.clusters < BOOTSTRAP_T_BELOW:
-        plain = RatioCombination(videos.sums(values)[:, None], videos.sizes()[:, None], np.ones(1))
-        extra = bootstrap_t_interval(plain, confidence, draws, seed)
-        extra = None if extra is None else within_scale(extra, values)
-    return _estimate(mean, interval, "cr1-t", few_clusters_note(mean.clusters), extra)
+    checked_confidence(confidence)
+    found = clustered_statistic(values, videos, composition)
+    refused = too_uneven(found)
+    if refused:
+        return _estimate(found, None, "none", refused)
+    shares = bool(values.min() >= 0 and values.max() <= 1)
+    if found.without_spread and not shares:
+        return _estimate(found, None, "none", NO_SPREAD)
+    if shares:
+        rare = _rare(found)
+        if rare:
+            mean = BoundedMean(found.means, found.shares, 0.0, 1.0, found.random_share)
+            return _estimate(found, exact_interval(mean, confidence), "exact", rare)
+    interval = student_interval(found, confidence, logit=shares)
+    return _estimate(found, interval, "cr2-logit" if shares else "cr2-t", few_videos_note(found))
 
 
-def within_scale(interval: Interval, values: FloatArray) -> Interval:
-    """Return the interval cut to [0, 1] if every score lies there; other quantities keep theirs."""
-    if values.min() < 0 or values.max() > 1:
-        return interval
-    return Interval(max(0.0, interval.low), min(1.0, interval.high))
+def too_uneven(found: ClusteredStatistic) -> str:
+    """Return why the data cannot carry an interval, or nothing where they can."""
+    if found.clusters == 1:
+        return ONE_VIDEO
+    if found.lone_cells:
+        names = ", ".join(found.lone_cells)
+        return f"no interval: {names} on one video only, and nothing tells how much others would differ"
+    if found.effective_videos < _FEWEST_EFFECTIVE_VIDEOS * (1 - 1e-9):
+        share = 100 * found.largest_share
+        return f"no interval: one video holds {share:.0f} % of the weight, so nothing tells how much videos differ"
+    return ""
 
 
-def _wilson_critical(tail: float, clusters: int) -> float:
-    """Return z, or below 40 videos t(C-1): the effective n is then itself a guess from few videos."""
-    if clusters < BOOTSTRAP_T_BELOW:
-        return float(distributions.t.ppf(tail, clusters - 1))
-    return float(distributions.norm.ppf(tail))
-
-
-def few_clusters_note(clusters: int) -> str:
-    """Return what to say about an interval that rests on few videos, or nothing."""
-    if clusters >= BOOTSTRAP_T_BELOW:
+def _rare(found: ClusteredStatistic) -> str:
+    """Return why no variance can be trusted, or nothing: no spread, or few effective right (or wrong) answers."""
+    if found.without_spread or found.se is None:
+        return f"no two of {found.clusters} videos differ: exact interval"
+    value = min(1.0, max(0.0, found.value))
+    effective = min(float(found.n), value * (1 - value) / found.se**2)
+    rarer = effective * min(value, 1 - value)
+    if rarer >= _RARE:
         return ""
-    return f"only {clusters} videos: the interval rests on Student's t with {clusters - 1} degrees of freedom"
+    kind = "failures" if value > 0.5 else "successes"
+    return f"exact interval, wider than 95 %: only {rarer:.1f} effective {kind}"
 
 
-def _estimate(
-    mean: ClusteredMean, interval: Interval, method: str, note: str, extra: Interval | None = None
-) -> Estimate:
+def student_interval(found: ClusteredStatistic, confidence: float, *, logit: bool = False) -> Interval:
+    """Return Student's interval around the value, or with `logit` around its log odds."""
+    critical = float(distributions.t.ppf(1 - (1 - confidence) / 2, found.freedom))
+    half = critical * (found.se or 0.0)
+    if not logit:
+        return Interval(found.value - half, found.value + half)
+    odds = np.log(found.value) - np.log1p(-found.value)
+    reach = half / (found.value * (1 - found.value))
+    low, high = 1 / (1 + np.exp(-(odds - reach))), 1 / (1 + np.exp(-(odds + reach)))
+    return Interval(float(low), float(high))
+
+
+def few_videos_note(found: ClusteredStatistic) -> str:
+    """Return what to say about an interval that rests on few or on unequal videos, or nothing."""
+    if found.freedom is None or found.freedom >= _FEW_FREEDOM:
+        return ""
+    return f"{found.clusters} videos carry {found.freedom:.1f} degrees of freedom: a wide interval"
+
+
+def _estimate(found: ClusteredStatistic, interval: Interval | None, method: str, note: str) -> Estimate:
     return Estimate(
-        mean.value,
-        mean.se,
-        interval.low,
-        interval.high,
-        mean.n,
-        mean.clusters,
-        mean.deff,
-        mean.effective_n,
-        method,
-        note,
-        extra,
-    )
-
-
-def _without_interval(mean: ClusteredMean, note: str) -> Estimate:
-    return Estimate(mean.value, None, None, None, mean.n, mean.clusters, None, None, "none", note)
-
-
-def _without_spread(mean: ClusteredMean, binary: bool, critical: float) -> Estimate:
-    """Return the estimate where no two videos differ: Wilson on the videos for 0 and 1, else no interval."""
-    if not mean.constant:
-        return _without_interval(mean, NO_SPREAD)
-    if not binary:
-        return _without_interval(
-            mean, f"every question has the score {mean.value:g}: no spread to take an interval from"
-        )
-    interval = wilson_interval(mean.value, mean.clusters, critical)
-    note = (
-        f"every question has the score {mean.value:g}: Wilson interval with the {mean.clusters} videos "
-        "taken as effective n"
-    )
-    return Estimate(
-        mean.value, 0.0, interval.low, interval.high, mean.n, mean.clusters, None, None, "wilson", note
+        value=found.value,
+        se=found.se if method != "none" or not found.without_spread else None,
+        low=None if interval is None else interval.low,
+        high=None if interval is None else interval.high,
+        n=found.n,
+        clusters=found.clusters,
+        deff=found.deff,
+        effective_n=found.effective_n,
+        method=method,
+        note=note,
+        freedom=found.freedom,
     )
 
 

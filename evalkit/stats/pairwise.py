@@ -13,7 +13,6 @@ import numpy as np
 from scipy.stats import binomtest
 
 from evalkit.errors import UsageError
-from evalkit.stats.bootstrap import BOOTSTRAP_DRAWS
 from evalkit.stats.one import Estimate, mean_by_cluster
 
 Winner = Literal["test", "baseline", "tie", "invalid"]
@@ -60,12 +59,12 @@ class PairwiseSummary:
         skipped: Single verdicts never given.
         skipped_pairs: Pairs left out because an order was not judged.
         win_rate: Mean over judged pairs of 1, one half, 0.
-        interval: The same with its CR1 interval by video.
+        interval: The same with its interval by video.
         clusters: Videos with a judged pair.
         bound_low: `win_rate` if every unreadable verdict had gone to the baseline.
         bound_high: `win_rate` if every unreadable verdict had gone to the model under test.
         decided_win_rate: ``wins / (wins + losses)``.
-        decided_interval: The same with its CR1 interval by video.
+        decided_interval: The same with its interval by video.
         win_rate_votes: Votes for the model under test over votes for either, single verdicts, ties and
             unreadable ones left out: the rate LiveCC and StreamingVLM publish.
         wins_shown_first: Share of readable verdicts won by the model under test when it was shown first.
@@ -122,13 +121,7 @@ def combined_score(ab: Winner, ba: Winner) -> float:
     return _SCORES[ab] if ab == ba else 0.5
 
 
-def summarise_pairs(
-    outcomes: Iterable[PairOutcome],
-    *,
-    confidence: float = 0.95,
-    draws: int = BOOTSTRAP_DRAWS,
-    seed: int = 0,
-) -> PairwiseSummary:
+def summarise_pairs(outcomes: Iterable[PairOutcome], *, confidence: float = 0.95) -> PairwiseSummary:
     """Summarise the verdicts on pairs judged in both orders.
 
     The unit is the pair, its cluster the video. A pair with an unreadable verdict is left out of `win_rate` and
@@ -137,8 +130,6 @@ def summarise_pairs(
     Args:
         outcomes: One per pair.
         confidence: Of the intervals.
-        draws: Resamples of the bootstrap-t shown below 40 videos, made from `seed`.
-        seed: Of those resamples.
 
     Raises:
         UsageError: No pairs at all, a pair twice, or a verdict that is none of the four.
@@ -164,12 +155,12 @@ def summarise_pairs(
         skipped=2 * len(pairs) - votes.total(),
         skipped_pairs=sum(None in (one.ab, one.ba) and "invalid" not in (one.ab, one.ba) for one in pairs),
         win_rate=None if not judged else float(np.mean([_score(one) for one in judged])),
-        interval=_estimate(judged, confidence, draws, seed),
+        interval=_estimate(judged, confidence),
         clusters=len({one.cluster for one in judged}),
         bound_low=_bound(complete, "baseline"),
         bound_high=_bound(complete, "test"),
         decided_win_rate=_share(wins, len(decided)),
-        decided_interval=_estimate(decided, confidence, draws, seed),
+        decided_interval=_estimate(decided, confidence),
         win_rate_votes=_share(votes["test"], votes["test"] + votes["baseline"]),
         wins_shown_first=_share(first["test"], first.total() - first["invalid"]),
         wins_shown_second=_share(second["test"], second.total() - second["invalid"]),
@@ -241,12 +232,12 @@ def _score(one: PairOutcome) -> float:
     return combined_score(one.ab or "invalid", one.ba or "invalid")
 
 
-def _estimate(judged: Sequence[PairOutcome], confidence: float, draws: int, seed: int) -> Estimate | None:
+def _estimate(judged: Sequence[PairOutcome], confidence: float) -> Estimate | None:
     if not judged:
         return None
     scores = np.array([_score(one) for one in judged])
     videos = [one.cluster for one in judged]
-    return mean_by_cluster(scores, videos, confidence=confidence, draws=draws, seed=seed)
+    return mean_by_cluster(scores, videos, confidence=confidence)
 
 
 def _bound(complete: Sequence[PairOutcome], winner: Winner) -> float | None:

@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike
 
 from evalkit.errors import UsageError, suggest
 from evalkit.stats.clusters import Clusters, Labels, checked_scores
-from evalkit.stats.two import CompareOptions, PairedComparison, compared, sign_flip_p
+from evalkit.stats.composition import Composition
+from evalkit.stats.robust import clustered_statistic
+from evalkit.stats.two import CompareOptions, PairedComparison, PairedScores, compared, sign_flip_p
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class ComparedPair:
         a: Name of model A.
         b: Name of model B.
         comparison: A against B.
-        p_holm: `comparison.p_value` after Holm's correction over the table; None where there is no p-value.
+        p_holm: `comparison.permutation_p` after Holm's correction over the table; None where there is no p-value.
     """
 
     a: str
@@ -59,6 +61,7 @@ def compare_all(
     clusters: Labels | Clusters,
     *,
     reference: str | None = None,
+    composition: Composition | None = None,
     options: CompareOptions | None = None,
 ) -> tuple[ComparedPair, ...]:
     """Compare every pair of models, or every model with one reference, on the same questions.
@@ -67,6 +70,7 @@ def compare_all(
         runs: Scores of each model, shape ``(n,)``, in one order of questions.
         clusters: The video of each question.
         reference: Model B of every row; without it all pairs, A before B in the order of `runs`.
+        composition: What the headline is made of; the mean over all questions when absent.
         options: Confidence, margin, power, draws and seed.
 
     Raises:
@@ -86,14 +90,15 @@ def compare_all(
         pairs = list(combinations(scores, 2))
     else:
         pairs = [(name, reference) for name in scores if name != reference]
-    by_video = {name: videos.sums(values) for name, values in scores.items()}
-    flips = sign_flip_p(
-        np.stack([by_video[a] - by_video[b] for a, b in pairs], axis=1), draws=chosen.draws, seed=chosen.seed
-    )
-    results = [
-        compared(scores[a], scores[b], videos, float(p), chosen) for (a, b), p in zip(pairs, flips, strict=True)
+    made = composition or Composition.whole(next(iter(sizes.values())))
+    rows = [
+        PairedScores(scores[a], scores[b], made, clustered_statistic(scores[a] - scores[b], videos, made))
+        for a, b in pairs
     ]
-    corrected = holm([result.p_value for result in results])
+    shifts = np.stack([row.found.shares * row.found.means for row in rows], axis=1)
+    flips = sign_flip_p(shifts, draws=chosen.draws, seed=chosen.seed)
+    results = [compared(row, float(p), chosen) for row, p in zip(rows, flips, strict=True)]
+    corrected = holm([result.permutation_p for result in results])
     return tuple(
         ComparedPair(a, b, result, p) for (a, b), result, p in zip(pairs, results, corrected, strict=True)
     )

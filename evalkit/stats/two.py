@@ -8,11 +8,11 @@ __all__ = [
     "PairedComparison",
     "compare_pair",
     "compared",
+    "exact_bounds",
     "flip_rate",
     "mcnemar_exact",
     "sign_flip_p",
     "unpaired_difference",
-    "unseen_share",
 ]
 
 from collections.abc import Hashable, Sequence
@@ -23,25 +23,16 @@ from numpy.typing import ArrayLike
 from scipy import stats as distributions
 
 from evalkit.errors import UsageError
-from evalkit.stats.bootstrap import (
-    BOOTSTRAP_DRAWS,
-    BOOTSTRAP_T_BELOW,
-    MOST_DRAWS,
-    Interval,
-    RatioCombination,
-    bootstrap_t_interval,
-)
-from evalkit.stats.clusters import (
-    ClusteredMean,
-    Clusters,
-    FloatArray,
-    Labels,
-    checked_confidence,
-    checked_scores,
-    clustered_mean,
-)
-from evalkit.stats.one import NO_SPREAD, ONE_VIDEO, Estimate, few_clusters_note, mean_by_cluster
+from evalkit.stats.bootstrap import BOOTSTRAP_DRAWS, MOST_DRAWS, Interval
+from evalkit.stats.clusters import Clusters, FloatArray, Labels, checked_confidence, checked_scores
+from evalkit.stats.composition import Composition
+from evalkit.stats.exact import BoundedMean, exact_interval, unseen_share
+from evalkit.stats.one import NO_SPREAD, Estimate, few_videos_note, mean_by_cluster, student_interval, too_uneven
+from evalkit.stats.power import minimal_detectable_effect
+from evalkit.stats.robust import ClusteredStatistic, clustered_statistic
 
+# Fewer videos than these on which two models differ give no variance to trust (tests/simulation).
+_FEW_DIFFERING = 10
 # Signs held at once: 4 M doubles, 32 MB.
 _CHUNK_SIGNS = 4_000_000
 
@@ -71,22 +62,25 @@ class PairedComparison:
         mean_a: Score of A.
         mean_b: Score of B.
         difference: ``mean_a - mean_b``.
-        se: CR1 clustered error of the difference; None with one video.
+        se: CR2 clustered error of the difference; None where there is none.
+        freedom: Its degrees of freedom.
         low: Lower end of the interval; None where there is none.
         high: Upper end.
-        p_value: Two-sided, Student's t on C-1; None where there is no error to divide by.
-        permutation_p: Two-sided, flipping the sign of whole videos; None with one video.
+        method: How the interval was made: ``cr2-t``, ``exact`` or ``none``.
+        permutation_p: The p to read: two-sided, flipping the sign of whole videos; None with one video.
+        p_value: Two-sided, Student's t; None where there is no error to divide by.
         mcnemar_p: Exact McNemar, which takes questions as independent; None unless every score is 0 or 1.
+        bound_low: Lower one-sided bound of the difference (`exact_bounds`); None with one video.
+        bound_high: Upper one-sided bound.
         only_a: b, questions A has right and B wrong (with graded scores: A higher).
         only_b: c, questions B has right and A wrong.
         flip_rate: Share of questions on which the two scores differ.
         rho: Correlation of the two models' scores over questions; None where one of them is constant.
         deff: Design effect of the difference; None where unknown.
-        mde: Minimal detectable effect with the power asked for; None where there is no error.
+        mde: Minimal detectable effect of the t test with the power asked for; None where there is no error.
         non_inferiority: Only where a margin was stated.
         identical: Whether the two scored the same on every question.
         note: What a reader must know; empty when there is nothing.
-        bootstrap_t: A second interval where 5 to 39 videos make the first doubtful.
     """
 
     n: int
@@ -95,11 +89,15 @@ class PairedComparison:
     mean_b: float
     difference: float
     se: float | None
+    freedom: float | None
     low: float | None
     high: float | None
-    p_value: float | None
+    method: str
     permutation_p: float | None
+    p_value: float | None
     mcnemar_p: float | None
+    bound_low: float | None
+    bound_high: float | None
     only_a: int
     only_b: int
     flip_rate: float
@@ -109,7 +107,6 @@ class PairedComparison:
     non_inferiority: NonInferiority | None
     identical: bool
     note: str
-    bootstrap_t: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +117,8 @@ class CompareOptions:
         margin: Of non-inferiority, in score units, stated beforehand; None leaves it out.
         confidence: Of the two-sided interval; the one-sided bound uses the same.
         power: With which the minimal detectable effect would be found.
-        draws: Random sign flips, and resamples of the bootstrap-t.
-        seed: Of both.
+        draws: Random sign flips.
+        seed: Of these.
     """
 
     margin: float | None = None
@@ -145,6 +142,7 @@ def compare_pair(
     b: ArrayLike,
     clusters: Labels | Clusters,
     *,
+    composition: Composition | None = None,
     options: CompareOptions | None = None,
 ) -> PairedComparison:
     """Compare model A with model B on the same questions, question by question, clustered by video.
@@ -153,6 +151,7 @@ def compare_pair(
         a: Scores of A, shape ``(n,)``, in the order of `b`.
         b: Scores of B.
         clusters: The video of each question.
+        composition: What the headline is made of; the mean over all questions when absent.
         options: Confidence, margin, power, draws and seed.
 
     Raises:
@@ -163,99 +162,151 @@ def compare_pair(
     if first.size != second.size:
         raise UsageError(f"a paired comparison needs the same questions: A has {first.size}, B has {second.size}")
     videos = Clusters.of(clusters, first.size)
-    sums = videos.sums(first - second)
-    flips = sign_flip_p(sums[:, None], draws=chosen.draws, seed=chosen.seed)
-    return compared(first, second, videos, float(flips[0]), chosen)
+    made = composition or Composition.whole(first.size)
+    found = clustered_statistic(first - second, videos, made)
+    flips = sign_flip_p((found.shares * found.means)[:, None], draws=chosen.draws, seed=chosen.seed)
+    return compared(PairedScores(first, second, made, found), float(flips[0]), chosen)
 
 
-def compared(
-    a: FloatArray, b: FloatArray, videos: Clusters, permutation_p: float, options: CompareOptions
-) -> PairedComparison:
-    """Return the comparison of checked scores whose permutation test has been made already.
+@dataclass(frozen=True, slots=True, eq=False)
+class PairedScores:
+    """Checked scores of two models with the statistic of their difference.
 
-    Paired clustered difference: CR1 on d_i = a_i - b_i by video, t(C-1) (Miller 2024).
+    Args:
+        a: Shape ``(n,)``.
+        b: The same questions.
+        composition: What the headline is made of.
+        found: Of ``a - b``.
     """
+
+    a: FloatArray
+    b: FloatArray
+    composition: Composition
+    found: ClusteredStatistic
+
+
+def compared(scores: PairedScores, permutation_p: float, options: CompareOptions) -> PairedComparison:
+    """Return the comparison of scores whose permutation test has been made already."""
+    a, b, found = scores.a, scores.b, scores.found
     d = a - b
-    mean = clustered_mean(d, videos)
     identical = bool(np.all(d == 0))
     only_a, only_b = int(np.count_nonzero(d > 0)), int(np.count_nonzero(d < 0))
     binary = bool(np.all((a == 0) | (a == 1)) and np.all((b == 0) | (b == 1)))
-    several = videos.count > 1
-    low, high, p_value, bound = _student(mean, identical, options.confidence)
-    spread = mean.se is not None and not mean.without_spread
-    quantiles = distributions.norm.ppf([1 - (1 - options.confidence) / 2, options.power]).sum()
+    several = found.clusters > 1
+    spread = found.se is not None and not found.without_spread
+    interval, method, note = _difference_interval(found, options.confidence)
+    bounds = _one_sided(found, options.confidence) if several else None
     test = None
     if options.margin is not None:
-        test = NonInferiority(options.margin, bound, None if bound is None else bool(bound > -options.margin))
+        low = None if bounds is None else bounds.low
+        test = NonInferiority(options.margin, low, None if low is None else bool(low > -options.margin))
+    tested = spread and not too_uneven(found)
+    p_value = 1.0 if identical and several else None
+    mde = None
+    if tested and found.se is not None and found.freedom is not None:
+        p_value = 2 * float(distributions.t.sf(abs(found.value) / found.se, found.freedom))
+        mde = minimal_detectable_effect(
+            found.se, found.freedom, confidence=options.confidence, power=options.power
+        )
     return PairedComparison(
         n=d.size,
-        clusters=videos.count,
-        mean_a=float(a.mean()),
-        mean_b=float(b.mean()),
-        difference=mean.value,
-        se=mean.se if spread or identical else None,
-        low=low,
-        high=high,
-        p_value=p_value,
+        clusters=found.clusters,
+        mean_a=_composed_mean(a, scores.composition),
+        mean_b=_composed_mean(b, scores.composition),
+        difference=found.value,
+        se=found.se if spread or identical else None,
+        freedom=found.freedom,
+        low=None if interval is None else interval.low,
+        high=None if interval is None else interval.high,
+        method=method,
         permutation_p=permutation_p if several else None,
+        p_value=p_value,
         mcnemar_p=mcnemar_exact(only_a, only_b) if binary and several else None,
+        bound_low=None if bounds is None else bounds.low,
+        bound_high=None if bounds is None else bounds.high,
         only_a=only_a,
         only_b=only_b,
         flip_rate=(only_a + only_b) / d.size,
         rho=_correlation(a, b),
-        deff=mean.deff if spread else None,
-        mde=float(quantiles) * mean.se if spread and mean.se is not None else None,
+        deff=found.deff,
+        mde=mde,
         non_inferiority=test,
         identical=identical,
-        note=_comparison_note(mean, identical),
-        bootstrap_t=_second_interval(d, videos, options) if spread else None,
+        note=note,
     )
 
 
-def _student(
-    mean: ClusteredMean, identical: bool, confidence: float
-) -> tuple[float | None, float | None, float | None, float | None]:
-    """Return low, high, two-sided p and the lower one-sided bound, each None where there is no spread."""
-    if mean.se is None:
-        return None, None, None, None
-    if identical:
-        return 0.0, 0.0, 1.0, -unseen_share(mean.clusters, confidence)
-    if mean.without_spread:
-        return None, None, None, None
-    freedom = mean.clusters - 1
-    half = float(distributions.t.ppf(1 - (1 - confidence) / 2, freedom)) * mean.se
-    p_value = 2 * float(distributions.t.sf(abs(mean.value) / mean.se, freedom))
-    bound = mean.value - float(distributions.t.ppf(confidence, freedom)) * mean.se
-    return mean.value - half, mean.value + half, p_value, bound
+def _composed_mean(values: FloatArray, made: Composition) -> float:
+    sizes = np.bincount(made.cells, minlength=made.weights.size)
+    means = np.bincount(made.cells, weights=values[made.rows], minlength=made.weights.size) / sizes
+    return float(means @ made.weights)
 
 
-def unseen_share(videos: int, confidence: float = 0.95) -> float:
-    """Return the largest share of videos that could show what none of these did (the rule of three, exactly).
+def _bounded_difference(found: ClusteredStatistic) -> BoundedMean:
+    reach = max(1.0, float(np.abs(found.means).max()))
+    return BoundedMean(found.means, found.shares, -reach, reach, found.random_share)
 
-    Solves ``(1 - share)**videos = 1 - confidence``.
+
+def _one_sided(found: ClusteredStatistic, confidence: float) -> Interval:
+    mean = _bounded_difference(found)
+    return Interval(mean.lower(confidence), mean.upper(confidence))
+
+
+def exact_bounds(
+    differences: ArrayLike,
+    clusters: Labels | Clusters,
+    *,
+    composition: Composition | None = None,
+    confidence: float = 0.95,
+) -> Interval:
+    """Return the lower and the upper one-sided bound of a mean difference of scores in [0, 1].
+
+    Nothing is assumed but that videos are drawn alike (`BoundedMean.lower`): the lower bound is never tighter than
+    Clopper and Pearson's where videos are lost wholly or not at all, and making any difference worse never
+    raises either bound. Each holds with `confidence`.
+
+    Args:
+        differences: Shape ``(n,)``, A minus B per question, between -1 and 1.
+        clusters: The video of each question.
+        composition: What the headline is made of; the mean over all questions when absent.
+        confidence: Of each bound.
+
+    Raises:
+        UsageError: One video only, a difference outside [-1, 1], NaN, or labels that do not match.
     """
-    return float(1 - (1 - confidence) ** (1 / videos))
+    values = checked_scores(differences, "differences")
+    videos = Clusters.of(clusters, values.size)
+    if np.abs(values).max() > 1:
+        raise UsageError("differences of scores in [0, 1] lie between -1 and 1")
+    if videos.count == 1:
+        raise UsageError("one video bounds nothing: nothing tells how much videos differ")
+    return _one_sided(clustered_statistic(values, videos, composition), checked_confidence(confidence))
 
 
-def _comparison_note(mean: ClusteredMean, identical: bool) -> str:
-    if mean.se is None:
-        return ONE_VIDEO
-    if identical:
-        share = unseen_share(mean.clusters)
-        return (
-            f"the same score on every question; of other such videos up to {100 * share:.1f} % could still "
-            "differ (95 % bound)"
-        )
-    if mean.without_spread:
-        return NO_SPREAD
-    return few_clusters_note(mean.clusters)
+def _difference_interval(found: ClusteredStatistic, confidence: float) -> tuple[Interval | None, str, str]:
+    """Return the two-sided interval, its method and a note."""
+    refused = too_uneven(found)
+    if refused:
+        return None, "none", refused
+    differing = int(np.count_nonzero(found.means))
+    if found.without_spread or differing < min(_FEW_DIFFERING, found.clusters):
+        note = _identical_note(found, confidence) if differing == 0 else _sparse_note(found, differing)
+        return exact_interval(_bounded_difference(found), confidence), "exact", note
+    return student_interval(found, confidence), "cr2-t", few_videos_note(found)
 
 
-def _second_interval(d: FloatArray, videos: Clusters, options: CompareOptions) -> Interval | None:
-    if videos.count >= BOOTSTRAP_T_BELOW:
-        return None
-    combination = RatioCombination(videos.sums(d)[:, None], videos.sizes()[:, None], np.ones(1))
-    return bootstrap_t_interval(combination, options.confidence, options.draws, options.seed)
+def _identical_note(found: ClusteredStatistic, confidence: float) -> str:
+    share = unseen_share(found.effective_videos, confidence)
+    return (
+        f"the same score on every question; of other such videos up to {100 * share:.1f} % could still "
+        f"differ ({100 * confidence:g} % bound)"
+    )
+
+
+def _sparse_note(found: ClusteredStatistic, differing: int) -> str:
+    if found.without_spread:
+        return f"{NO_SPREAD[: NO_SPREAD.index(':')]}: exact interval"
+    return f"exact interval: the two differ on {differing} of {found.clusters} videos only"
 
 
 def _correlation(a: FloatArray, b: FloatArray) -> float | None:
@@ -280,7 +331,8 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
 def sign_flip_p(sums: FloatArray, *, draws: int = BOOTSTRAP_DRAWS, seed: int = 0) -> FloatArray:
     """Return the video-level sign-flip permutation p of each column: (1 + #{|D*| >= |D|}) / (1 + B).
 
-    All differences on a video are flipped together; one draw of signs serves every column.
+    All differences on a video are flipped together; one draw of signs serves every column. With so few videos
+    that there are no more sign vectors than `draws`, all of them are taken instead and p is their exact share.
 
     Args:
         sums: Shape ``(C, P)``: sum of the differences on each video, for P comparisons.
@@ -294,6 +346,11 @@ def sign_flip_p(sums: FloatArray, *, draws: int = BOOTSTRAP_DRAWS, seed: int = 0
     observed = np.abs(sums.sum(axis=0))
     # Sums of graded scores differ in the last bits with the order of adding; ties must still count.
     threshold = observed - 1e-9 * np.abs(sums).sum(axis=0)
+    if 2**count <= draws:
+        # Every assignment of signs, the observed one among them.
+        heads = ((np.arange(2**count)[:, None] >> np.arange(count)) & 1).astype(np.float64)
+        every: FloatArray = np.mean(np.abs(2 * (heads @ sums) - sums.sum(axis=0)) >= threshold, axis=0)
+        return every
     rng = np.random.default_rng(seed)
     extreme = np.zeros(sums.shape[1], dtype=np.int64)
     block = max(1, _CHUNK_SIGNS // count)
@@ -307,16 +364,13 @@ def sign_flip_p(sums: FloatArray, *, draws: int = BOOTSTRAP_DRAWS, seed: int = 0
     return p_values
 
 
-def flip_rate(
-    first: Sequence[Hashable], second: Sequence[Hashable], clusters: Labels | Clusters, *, seed: int = 0
-) -> Estimate:
+def flip_rate(first: Sequence[Hashable], second: Sequence[Hashable], clusters: Labels | Clusters) -> Estimate:
     """Return the share of questions whose answer changed between two runs of one model.
 
     Args:
         first: Answers (letters, texts, scores) of one run.
         second: Answers of the other, in the same order.
         clusters: The video of each question.
-        seed: Of the bootstrap-t shown below 40 videos.
 
     Raises:
         UsageError: Different numbers of answers, or none.
@@ -324,7 +378,7 @@ def flip_rate(
     if len(first) != len(second):
         raise UsageError(f"a flip rate needs the same questions: {len(first)} and {len(second)} answers")
     changed = [float(one != other) for one, other in zip(first, second, strict=True)]
-    return mean_by_cluster(changed, clusters, seed=seed)
+    return mean_by_cluster(changed, clusters)
 
 
 def unpaired_difference(a: Estimate, b: Estimate, *, confidence: float = 0.95) -> Estimate:

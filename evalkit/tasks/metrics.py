@@ -137,7 +137,7 @@ def _interval(members: Sequence[tuple[Cell, Sequence[_Row]]], value: float) -> d
     scores = [float(row.correct) for _, rows in members for row in rows]
     videos = [row.cluster for _, rows in members for row in rows]
     if len(members) == 1:
-        shares = mean_by_cluster(scores, videos, draws=0)
+        shares = mean_by_cluster(scores, videos)
     else:
         groups = [number for number, (_, rows) in enumerate(members) for _ in rows]
         whole = sum(cell.weight for cell, _ in members)

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from run_folders import question_run
-from scipy import stats as distributions
 
 from evalkit.cli.main import main
 from evalkit.errors import DataError, UsageError
 from evalkit.leaderboard.gate import judge_score, judge_speed, overall, run_gate
 from evalkit.leaderboard.latency import SecondRatio, median_seconds
 from evalkit.records import RunFolder, StageTimes, TickRecord, read_run
+from evalkit.stats import CompareOptions, compare_pair
 
 SAME = {"policy": "one"}
 
@@ -55,15 +55,11 @@ def test_too_few_videos_cannot_tell_and_say_how_many_are_needed():
     assert f"cannot tell: {check.videos_needed} videos needed" in check.reason
 
 
-def test_the_bounds_are_one_sided_students_t_on_videos_minus_one():
+def test_the_bounds_are_those_of_the_paired_comparison():
     base, head, videos = scores(0.02, 60)
     check = judge_score(base, head, videos, 0.01)
-    d = head - base
-    sums = np.bincount(videos, weights=d - d.mean()) / d.size
-    se = np.sqrt(60 / 59 * (sums**2).sum())
-    assert check.low == pytest.approx(d.mean() - distributions.t.ppf(0.95, 59) * se)
-    assert check.high == pytest.approx(d.mean() + distributions.t.ppf(0.95, 59) * se)
-    assert check.mde == pytest.approx((distributions.norm.ppf(0.95) + distributions.norm.ppf(0.8)) * se)
+    paired = compare_pair(head, base, videos, options=CompareOptions(confidence=0.9))
+    assert (check.low, check.high, check.mde) == (paired.low, paired.high, paired.mde)
 
 
 def test_the_number_of_videos_it_asks_for_is_enough():

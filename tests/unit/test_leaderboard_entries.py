@@ -138,10 +138,10 @@ def test_a_missing_interval_of_a_plain_mean_is_computed_from_the_answers(tmp_pat
     content["metrics"][0].update(value=100 * right / len(answers), unit="%", low=None, high=None, method="")
     folder.metrics_path.write_text(json.dumps(content))
     entry = row_of_run(read_run(folder.path)).entry
-    assert entry.method == "cr1-t"
+    assert entry.method == "cr2-logit"
     assert entry.se is not None
     assert entry.low < entry.metrics["total"] < entry.high
-    assert known.method == "cr1-t"
+    assert known.method == "cr2-logit"
 
 
 def test_the_command_writes_a_file_that_reads_back(tmp_path, capsys):

@@ -284,15 +284,15 @@ def labels(path: Path, *rows: object) -> Path:
     return path
 
 
-def test_human_labels_correct_the_judge_by_how_wrong_it_was_on_them(tmp_path, capsys):
-    # Unlabelled w2-w5: the judge says 3/4. Labelled w0, w1: it says 1 and 1, humans 1 and 0: 1/2 too high.
+def test_a_judge_that_says_the_same_of_all_labelled_pairs_counts_with_no_weight(tmp_path, capsys):
+    # Unlabelled w2-w5: the judge says 3/4. Labelled w0, w1: it says 1 and 1, humans 1 and 0.
     run = judged(tmp_path / "a", "A", votes("A", "C", [WIN, WIN, WIN, WIN, WIN, LOSS], videos=2))
     file = labels(tmp_path / "h.jsonl", {"pair": "w0", "winner": "test"}, {"pair": "w1", "winner": "baseline"})
     human = ranked(capsys, run, "--human", file)["rankings"][0]["contests"][0]["human"]
-    assert human["win_rate"] == pytest.approx(0.25)
+    assert human["win_rate"] == pytest.approx(0.5)
     assert (human["labels"], human["unused"]) == (2, 0)
     low, high = human["interval"]
-    assert low <= 0.25 <= high
+    assert low <= 0.5 <= high
     assert main(["rank", str(run), "--human", str(file), "--draws", "50"]) == 0
     assert "win rate humans would give" in capsys.readouterr().out
 

@@ -113,12 +113,13 @@ def test_a_judge_that_always_picks_the_first_slot_leaves_the_win_rate_at_one_hal
     summary = summarise_pairs(outcomes(*[("test", "baseline")] * 30))
     assert (summary.win_rate, summary.first_slot_rate, summary.consistency) == (0.5, 1.0, 0.0)
     assert summary.decided_win_rate is None
-    assert summary.interval.low is None
+    assert summary.interval.method == "exact"
 
 
-def test_all_ties_have_a_win_rate_of_one_half_without_interval_and_say_so():
+def test_all_ties_have_a_win_rate_of_one_half_with_the_exact_interval_and_say_so():
     summary = summarise_pairs(outcomes(*[("tie", "tie")] * 10))
-    assert (summary.win_rate, summary.interval.low, summary.win_rate_votes) == (0.5, None, None)
+    assert (summary.win_rate, summary.win_rate_votes) == (0.5, None)
+    assert (summary.interval.low, summary.interval.high) == pytest.approx((0.3458, 0.6542), abs=1e-4)
     assert summary.warnings == ("every pair is a tie: nothing was decided",)
 
 

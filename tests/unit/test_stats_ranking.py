@@ -208,11 +208,23 @@ def test_prediction_powered_inference_is_as_worked_by_hand():
     judge = [1, 0, 1, 1, 1, 0]
     human = [1, 0, 0] + [np.nan] * 3
     estimate = prediction_powered_win_rate(judge, human, list("abcdef"))
-    # mean of f over d, e, f is 2/3; corrections 0, 0, -1
-    assert estimate.value == pytest.approx(2 / 3 - 1 / 3, abs=1e-12)
-    # CLT of each part: (1/3)/3 and (1/3)/3; no video has both kinds
-    assert estimate.se == pytest.approx(np.sqrt(2 / 9), abs=1e-12)
-    assert estimate.method == "ppi-t"
+    # Labels 1, 0, 0 leave 2/3, -1/3, -1/3; the judge's 1, 0, 1 there 1/3, -2/3, 1/3; on d, e, f 1/3, 1/3, -2/3.
+    # CR2 of three videos: sums of products over 9 * 2/3. Cov(labels, judge) = 1/3 and Var(judge) = 2 * 2/3 of
+    # those units, so lambda = (1/3) / (4/3) = 1/4 and the variance (2/3 - (1/3)^2 / (4/3)) / 6.
+    assert estimate.value == pytest.approx(1 / 3 + 0.25 * (2 / 3 - 2 / 3), abs=1e-12)
+    assert estimate.se == pytest.approx(np.sqrt((2 / 3 - 1 / 12) / 6), abs=1e-12)
+    assert estimate.method == "ppi++-t"
+    assert "with weight 0.25" in estimate.note
+
+
+def test_a_judge_that_knows_nothing_costs_nothing_against_the_labels_alone():
+    rng = np.random.default_rng(6)
+    truth, judge = (rng.random((2, 3000)) < 0.5).astype(float)
+    human = np.where(np.arange(3000) < 300, truth, np.nan)
+    powered = prediction_powered_win_rate(judge, human, np.arange(3000) % 100)
+    alone = mean_by_cluster(truth[:300], np.arange(300) % 100)
+    assert powered.se <= alone.se
+    assert powered.low <= powered.value <= powered.high
 
 
 def test_a_perfect_judge_makes_many_verdicts_worth_many_labels():
@@ -223,15 +235,15 @@ def test_a_perfect_judge_makes_many_verdicts_worth_many_labels():
     assert powered.high - powered.low < 0.5 * (alone.high - alone.low)
 
 
-def test_videos_with_both_kinds_of_pairs_add_their_covariance():
+def test_labels_that_all_agree_are_bounded_by_their_videos_alone():
     judge = np.tile([1.0, 1.0, 0.0, 0.0], 10)
     human = np.tile([np.nan, 1.0, np.nan, 1.0], 10)
     shared = prediction_powered_win_rate(judge, human, np.repeat(np.arange(20), 2))
     apart = prediction_powered_win_rate(judge, human, np.arange(40))
-    # In each video judge and correction pull opposite ways, so the sum varies less than apart: here not at all.
-    assert shared.value == apart.value == pytest.approx(1.0)
-    assert shared.low is None
-    assert apart.se > 0.1
+    # Every label is 1, so the judge adds nothing but noise, and 20 labels on 20 videos bound it exactly.
+    assert shared.value == apart.value == 1.0
+    assert (shared.method, apart.method) == ("exact", "exact")
+    assert shared.low == apart.low == pytest.approx(0.025 ** (1 / 20), abs=1e-9)
 
 
 @pytest.mark.parametrize(
