@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["VideoError", "VideoFault", "open_video", "read_packets", "video_stream"]
+__all__ = ["VideoError", "VideoFault", "is_placeholder", "open_video", "read_packets", "video_stream"]
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +21,7 @@ VideoFault = Literal["missing", "empty", "truncated", "wrong-container", "no-vid
 # A still picture, a text file shown as a terminal and a list of other files all open as "video".
 _NO_VIDEO_FORMATS = frozenset({"image2", "tty", "hls", "concat", "dash"})
 _VOP_START = b"\x00\x00\x01\xb6"
+_PLACEHOLDER = _VOP_START + b"\x40\x00"
 
 
 class VideoError(DecodeError):
@@ -95,8 +96,13 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Pac
             yield packet
 
 
+def is_placeholder(packet: Packet[VideoStream]) -> bool:
+    """Whether a packet is none of the file's but was added by `read_packets`."""
+    return packet.dts is None and packet.size == len(_PLACEHOLDER) and bytes(packet) == _PLACEHOLDER
+
+
 def _placeholder(stream: VideoStream) -> Packet[VideoStream]:
-    packet = cast("Packet[VideoStream]", Packet(_VOP_START + b"\x40\x00"))
+    packet = cast("Packet[VideoStream]", Packet(_PLACEHOLDER))
     packet.stream = stream
     packet.time_base = stream.time_base or packet.time_base
     return packet

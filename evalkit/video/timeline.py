@@ -27,7 +27,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from evalkit.video.bitstream import hidden_test
-from evalkit.video.container import VideoError, open_video, read_packets, video_stream
+from evalkit.video.container import VideoError, is_placeholder, open_video, read_packets, video_stream
 
 NEVER = -(1 << 63)
 """Stands in a timeline for the time of a packet whose picture is not shown, in a scan for an unknown time."""
@@ -143,7 +143,8 @@ def _timeline(path: Path, size: int, modified: int) -> Timeline | None:
         guessed = reorders and (
             container.format.name in _UNTIMED or not (_goes_back(scan.pts) or scan.untimed or _in_order(path))
         )
-        must_decode = guessed or scan.untimed > 0 or _repeats(scan.pts)
+        # Where another recording begins, pictures that need the one it was cut from may not come out.
+        must_decode = guessed or scan.untimed > 0 or _repeats(scan.pts) or len(scan.clocks) > 1
     decoded = _decode(path, None if must_decode else 1)
     if not decoded.numbers:
         raise VideoError("unreadable", f"{path}: no frame of it decodes", path=path)
@@ -176,7 +177,7 @@ def _scan(container: InputContainer, stream: VideoStream) -> _Scan:
         pts = None if packet.is_discard else packet.pts
         scan.pts.append(NEVER if pts is None else pts)
         scan.dts.append(NEVER if packet.dts is None else packet.dts)
-        if not packet.size:
+        if not packet.size or is_placeholder(packet):
             scan.hidden.append(number)
             continue
         scan.untimed += packet.pts is None
@@ -322,7 +323,7 @@ def _slots(scan: _Scan) -> array[int]:
     there = [dts for number, dts in enumerate(scan.dts) if number not in hidden]
     if NEVER not in there and all(one < next_ for one, next_ in pairwise(there)):
         return scan.dts
-    return array("q", (number * scan.step for number in range(len(scan.dts))))
+    return array("q", (NEVER if k in hidden else k * scan.step for k in range(len(scan.dts))))
 
 
 def _in_slots(slots: array[int], decoded: _Decoded) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import av
@@ -184,6 +184,18 @@ def test_recordings_joined_end_to_end_are_shown_one_after_the_other(tmp_path):
     assert probe(path).duration == pytest.approx(4)
 
 
+def test_a_joined_recording_without_what_its_first_pictures_need_loses_nothing_that_can_be_shown(tmp_path):
+    options = {"x265-params": "log-level=none:open-gop=1:scenecut=0:keyint=18:b-adapt=0"}
+    whole = make_video(tmp_path / "whole.ts", codec="libx265", fps=25, b_frames=3, gop=20, options=options)
+    cut = copied(whole, tmp_path / "cut.ts", first=key_numbers(whole)[1])
+    path = tmp_path / "joined.ts"
+    path.write_bytes(whole.read_bytes() + cut.read_bytes())
+    read = read_frames(path, indices=range(count_frames(path)))
+    assert ([number_in(frame) for frame in read.frames], read.losses) == (unbroken(path), ())
+    with av.open(str(path)) as container:
+        assert sum(packet.size > 0 for packet in container.demux(video=0)) > len(read.frames) > 60
+
+
 @pytest.mark.parametrize("suffix", ["ts", "mp4", "mkv"])
 def test_a_recording_cut_in_an_open_group_begins_with_the_first_picture_that_can_be_shown(tmp_path, suffix):
     options = {"x265-params": "log-level=none:open-gop=1:scenecut=0:keyint=18:b-adapt=0"}
@@ -207,13 +219,14 @@ def test_a_transport_stream_that_begins_between_key_frames_begins_with_the_first
     assert 0 < len(known) < 60
 
 
-def packed(path: Path, frames: int) -> Path:
+def packed(path: Path, frames: int, *, packets: int | None = None) -> Path:
     """MPEG-4 in AVI as old Xvid wrote it: a B-frame in the packet of the next picture, then a placeholder."""
     source = make_video(path.with_suffix(".mp4"), codec="mpeg4", b_frames=1, frames=frames, fps=25)
     with av.open(str(source)) as container, av.open(str(path), "w") as copy:
         stream = container.streams.video[0]
         out = copy.add_stream_from_template(stream)
-        for k, data in enumerate(_packed([bytes(packet) for packet in container.demux(stream) if packet.size])):
+        codes = [bytes(packet) for packet in container.demux(stream) if packet.size]
+        for k, data in enumerate(islice(_packed(codes), packets)):
             packet = av.Packet(data)
             packet.stream, packet.time_base = out, Fraction(1, 25)
             packet.pts = packet.dts = k
@@ -243,6 +256,12 @@ def test_packed_b_frames_are_shown_in_order(tmp_path):
     read = read_frames(path, indices=range(count_frames(path)))
     assert ([number_in(frame) for frame in read.frames], read.losses) == (list(range(40)), ())
     assert streamed(path, FrameSchedule("0.6", "1.6", 5)) == ([15, 20, 25, 30, 35], 0)
+
+
+def test_a_file_cut_after_a_packed_pair_shows_a_picture_for_each_of_its_packets(tmp_path):
+    path = packed(tmp_path / "v.avi", 40, packets=20)  # I, PB, placeholder, PB, ...: the last is a pair
+    read = read_frames(path, indices=range(count_frames(path)))
+    assert ([number_in(frame) for frame in read.frames], read.losses) == (list(range(20)), ())
 
 
 def test_times_lost_in_copying_a_raw_stream_are_made_from_the_order_of_pictures(tmp_path):
