@@ -9,7 +9,7 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -47,7 +47,10 @@ class Reply:
         cut: Send only so many bytes of the body, then close.
         reset: Reset the connection instead of answering.
         model: Model name in the completion; None repeats the one asked for.
-        usage: What the completion says of its tokens.
+        usage: What the completion says of its tokens; ``COUNTED`` counts words and pictures of the request.
+        pieces: Chunks in which a streamed text comes; the text in one by default.
+        break_after: End a streamed reply after so many pieces, without a word why.
+        more: Further fields of the choice.
     """
 
     text: str | None = "A"
@@ -62,7 +65,30 @@ class Reply:
     cut: int | None = None
     reset: bool = False
     model: str | None = None
+    pieces: tuple[str, ...] = ()
+    break_after: int | None = None
+    more: dict[str, Any] = field(default_factory=dict)
     usage: Any = field(default_factory=lambda: {"prompt_tokens": 100, "completion_tokens": 2, "total_tokens": 102})
+
+
+COUNTED = "counted"
+"""Usage of a server that counts what it is sent."""
+
+
+def counted(body: dict[str, Any], text: str) -> dict[str, Any]:
+    """Count a request as a server with eyes does: words, and pictures by their size."""
+    words = pictures = 0
+    for message in body["messages"]:
+        parts = message["content"]
+        for part in [{"type": "text", "text": parts}] if isinstance(parts, str) else parts:
+            if part["type"] == "text":
+                words += len(part["text"].split())
+            elif part["type"] == "image_url":
+                pictures += 50 + len(part["image_url"]["url"]) // 1000
+            else:
+                pictures += 30 * (1 + part["video_url"]["url"].count(","))
+    said = len(text.split())
+    return {"prompt_tokens": words + pictures, "completion_tokens": said, "total_tokens": words + pictures + said}
 
 
 Script = Callable[[Call], Reply]
@@ -84,11 +110,36 @@ def _body(call: Call, reply: Reply) -> bytes:
                     "index": 0,
                     "finish_reason": reply.finish,
                     "message": reply.message or {"role": "assistant", "content": reply.text},
+                    **reply.more,
                 }
             ],
-            "usage": reply.usage,
+            "usage": counted(call.body, reply.text or "") if reply.usage == COUNTED else reply.usage,
         }
     ).encode()
+
+
+def _events(call: Call, reply: Reply) -> list[bytes]:
+    """Return a reply as the events of a stream, the usage in the last."""
+    base = {
+        "id": f"call-{call.number}",
+        "object": "chat.completion.chunk",
+        "model": reply.model or call.body["model"],
+    }
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    if reply.message is not None:
+        deltas.append({key: value for key, value in reply.message.items() if key != "role"})
+    else:
+        deltas += [{"content": piece} for piece in reply.pieces or ((reply.text,) if reply.text else ())]
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices[-1] |= reply.more
+    if reply.break_after is not None:
+        return [json.dumps({**base, "choices": [one]}).encode() for one in choices[: 1 + reply.break_after]]
+    choices.append({"index": 0, "delta": {}, "finish_reason": reply.finish})
+    usage = counted(call.body, reply.text or "") if reply.usage == COUNTED else reply.usage
+    events: list[dict[str, Any]] = [{**base, "choices": [one]} for one in choices]
+    if call.body.get("stream_options", {}).get("include_usage"):
+        events.append({**base, "choices": [], "usage": usage})
+    return [*(json.dumps(event).encode() for event in events), b"[DONE]"]
 
 
 class JudgeServer:
@@ -97,10 +148,12 @@ class JudgeServer:
     Args:
         script: Decides what happens to each call.
         port: Port to listen on; 0 takes a free one.
+        models: What ``/v1/models`` lists; None refuses to tell.
     """
 
-    def __init__(self, script: Script | None = None, port: int = 0) -> None:
+    def __init__(self, script: Script | None = None, port: int = 0, models: Sequence[str] | None = None) -> None:
         self.script: Script = script or (lambda call: Reply())
+        self.models = models
         self.calls: list[Call] = []
         self.most_at_once = 0
         self.connections = 0
@@ -151,6 +204,11 @@ class JudgeServer:
             name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)
         }
         payload = await reader.readexactly(int(headers.get("content-length", "0")))
+        if head[0].split(" ")[1].endswith("/models"):
+            listing = None if self.models is None else {"data": [{"id": name} for name in self.models]}
+            raw = json.dumps(listing or {"error": "not here"}).encode()
+            ask = Call(0, "/v1/models", headers, {})
+            return await _send(writer, ask, Reply(status=405 if listing is None else 200, raw=raw))
         call = Call(len(self.calls), head[0].split(" ")[1], headers, json.loads(payload or b"{}"))
         self.calls.append(call)
         self._at_once += 1
@@ -172,6 +230,8 @@ async def _send(writer: asyncio.StreamWriter, call: Call, reply: Reply) -> bool:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
         return False
+    if call.body.get("stream") and reply.status == 200 and reply.raw is None:
+        return await _stream(writer, call, reply)
     body = _body(call, reply)
     lines = [
         f"HTTP/1.1 {reply.status} Scripted",
@@ -184,13 +244,24 @@ async def _send(writer: asyncio.StreamWriter, call: Call, reply: Reply) -> bool:
     return reply.cut is None
 
 
+async def _stream(writer: asyncio.StreamWriter, call: Call, reply: Reply) -> bool:
+    writer.write(b"HTTP/1.1 200 Scripted\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for event in _events(call, reply):
+        line = b"data: " + event + b"\n\n"
+        writer.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+        await writer.drain()
+    writer.write(b"0\r\n\r\n")
+    await writer.drain()
+    return True
+
+
 def main() -> None:
     """Serve with a fixed delay until killed; the first line on stdout is the base URL."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--delay", type=float, default=0.2, help="seconds before each reply")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
-    server = JudgeServer(lambda call: Reply(delay=options.delay), options.port)
+    server = JudgeServer(lambda call: Reply(delay=options.delay, usage=COUNTED), options.port)
 
     async def run() -> None:
         serving = asyncio.create_task(server.serve())

@@ -232,11 +232,35 @@ class ChatClient:
             )
         raise NoReplyError(reason, failure.kind)
 
+    async def check(self) -> None:
+        """Look whether the server is there, takes the key and has the model, without asking anything.
+
+        Raises:
+            EvalkitError: (as `error`) It is not, does not, or has not. A server that lists no models passes.
+        """
+        where = f"{self.whom} openai:{self.model} at {self.endpoint.shown}"
+        try:
+            names = await self.transport.models()
+        except RequestFailedError as lost:
+            if not lost.failure.reached:
+                hint = "check --base-url and that the server runs"
+                raise self.error(f"{where}: cannot be reached: {lost}; {hint}") from None
+            if lost.failure.kind == "fatal":
+                raise self.error(f"{where}: {lost}") from None
+            return
+        self._reached = True
+        if names and self.model not in names:
+            raise self.error(f"{where}: the server has no such model{self._listed(names)}")
+
     async def _names_there(self) -> str:
         """Return the models the server has, for somebody who asked for another; empty where it does not tell."""
-        names = await self.transport.models()
-        if not names or self.model in names:
+        try:
+            names = await self.transport.models()
+        except RequestFailedError:
             return ""
+        return self._listed(names) if names and self.model not in names else ""
+
+    def _listed(self, names: Sequence[str]) -> str:
         more = f" and {len(names) - _SHOWN_MODELS} more" if len(names) > _SHOWN_MODELS else ""
         near = suggest(self.model, names)
         return f"{near}; it has: {one_line(', '.join(names[:_SHOWN_MODELS]))}{more}"

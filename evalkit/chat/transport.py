@@ -86,14 +86,16 @@ class ChatTransport:
             raise self._failed(error, body) from None
 
     async def models(self) -> list[str]:
-        """Return the names of the models the server has; none where it does not tell."""
+        """Return the names of the models the server has; none where it does not tell.
+
+        Raises:
+            RequestFailedError: The server is not there, or refuses.
+        """
         try:
             async with asyncio.timeout(self.timeout):
                 listed = self.secrets.clean_json(_json(await self._connected().get("/models", cast_to=str)))
         except Exception as error:
-            if classify(error, self.secrets) is None and not isinstance(error, NotACompletionError):
-                raise
-            return []
+            raise self._failed(error, {}) from None
         rows = listed.get("data") if isinstance(listed, dict) else None
         rows = rows if isinstance(rows, list) else []
         return [row["id"] for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]

@@ -33,6 +33,8 @@ class ModelChoice:
         compat: Reproduce faults of the released code.
         resume: The model goes on with a run.
         settings: By group of the entry, the keys that were set, typed.
+        max_cost: Spend no more than this on a server.
+        concurrency: Samples under way at once; ``None`` for the model's own number.
     """
 
     checkpoint: str | None = None
@@ -46,6 +48,8 @@ class ModelChoice:
     compat: bool = False
     resume: bool = False
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    max_cost: float | None = None
+    concurrency: int | None = None
 
     def of(self, group: str) -> dict[str, Any]:
         """Return what was set of a group."""

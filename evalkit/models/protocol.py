@@ -6,6 +6,7 @@ __all__ = [
     "Answer",
     "Capabilities",
     "Placement",
+    "RecallingSession",
     "SessionRequest",
     "Spoken",
     "StepReport",
@@ -16,7 +17,7 @@ __all__ = [
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from evalkit.records import CallRecord, CompressorReport
 from evalkit.stream import Chunk, Elicitation, Narration, SeenFrames
@@ -181,6 +182,19 @@ class StreamSession(Protocol):
 
     def close(self) -> None:
         """Free what the session holds."""
+
+
+@runtime_checkable
+class RecallingSession(Protocol):
+    """A session that can take a second's words from the record, so that a resumed run asks for none again."""
+
+    def recall(self, chunk: Chunk, text: str) -> None:
+        """Take in one second of frames that was spoken about before.
+
+        Args:
+            chunk: The second.
+            text: What is on record of it.
+        """
 
 
 class StreamingModel(Protocol):

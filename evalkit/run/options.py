@@ -54,6 +54,9 @@ class RunOptions(BaseModel):
         description="most pixels of a frame, where a model scales frames (default the model's own)",
     )
     compat: bool = Field(default=False, description="reproduce faults of the released code (shared state)")
+    max_cost: float | None = Field(
+        default=None, gt=0, description="stop a served model in good order when so much is spent (needs prices)"
+    )
     settings: dict[str, Setting] = Field(
         default_factory=dict, description="group.key=value: memory.*, generation.*, task.* (repeatable)"
     )

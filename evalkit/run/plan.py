@@ -15,7 +15,7 @@ from evalkit.run.check import check_fit
 from evalkit.run.options import RunOptions
 from evalkit.settings import apply_settings, validated
 from evalkit.stream import StreamSample
-from evalkit.tasks import Task, TaskData, TaskSettings
+from evalkit.tasks import Task, TaskData, TaskSettings, WindowedTask
 from evalkit.tasks.catalog import data_folder, task_named
 from evalkit.tasks.planned import expect_planned
 
@@ -65,7 +65,8 @@ def make_plan(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
     defaults = task.demo_settings if options.data == "demo" else {}
     settings = validated(task.settings, "task", dict(defaults) | values["task"])
     folder = data_folder(task, options.data)
-    data = task.load(folder, settings)
+    by_window = model.capabilities.narrate == "windows" and isinstance(task, WindowedTask)
+    data = task.load_windows(folder, settings) if by_window else task.load(folder, settings)
     samples = _chosen(data.samples, options)
     check_fit(model, task.name, samples)
     return RunPlan(options, task, settings, model, folder, data, samples)
@@ -93,6 +94,7 @@ def _choice(options: RunOptions, values: dict[str, dict[str, Any]]) -> ModelChoi
         frame_pixels=options.frame_pixels,
         compat=options.compat,
         resume=options.resume,
+        max_cost=options.max_cost,
         settings={group: value for group, value in values.items() if group != "task"},
     )
 

@@ -12,13 +12,15 @@ from fractions import Fraction
 import psutil
 
 from evalkit.errors import DataError
-from evalkit.models.protocol import SessionRequest, StepReport, StreamingModel, StreamSession
+from evalkit.models.protocol import RecallingSession, SessionRequest, StepReport, StreamingModel, StreamSession
 from evalkit.parse import Parsed, parse
 from evalkit.records import AnswerRecord, StageTimes, TickRecord
 from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.clips import read_clip
 from evalkit.run.recorder import Recorder
+from evalkit.run.windows import read_window
 from evalkit.stream import Chunk, FrameFeed, FrameSchedule, Narration, Query, StreamSample, Tick, exact_seconds
+from evalkit.tasks import WINDOW_FRAMES
 from evalkit.video import VideoFrames
 
 _PROCESS = psutil.Process()
@@ -65,6 +67,9 @@ class SampleRunner:
         preset = sample.tags.get("frames")
         if preset:
             self._run_clip(sample, preset)
+            return
+        if WINDOW_FRAMES in sample.tags:
+            self._run_window(sample, int(sample.tags[WINDOW_FRAMES]))
             return
         schedule = FrameSchedule(sample.start, sample.end, sample.fps)
         with VideoFrames(sample.video, self.model.frame_size) as source, FrameFeed(schedule, source) as feed:
@@ -152,7 +157,22 @@ class SampleRunner:
                 raise Interrupted
         self.advanced(sample.end - sample.start)
 
+    def _run_window(self, sample: StreamSample, most: int) -> None:
+        """Show a scoring window at once and have one text said about it."""
+        if sample.narration is not None and not self.recorder.answered(sample.id, f"{sample.id}@0"):
+            chunk = read_window(sample, most, self.model.frame_size)
+            session = self.model.open(SessionRequest(sample.id, sample.fps, self.seed, sample.narration, False))
+            try:
+                self._speak(sample, sample.narration, session, chunk)
+            finally:
+                session.close()
+        self.advanced(sample.end - sample.start)
+
     def _speak(self, sample: StreamSample, narration: Narration, session: StreamSession, chunk: Chunk) -> None:
+        known = self.recorder.reply(sample.id, f"{sample.id}@{chunk.tick.index}")
+        if known is not None and isinstance(session, RecallingSession):
+            session.recall(chunk, known)
+            return
         spoken = session.speak(chunk)
         tick = self._record_tick(sample, chunk, spoken.step)
         answer = AnswerRecord(

@@ -85,11 +85,13 @@ class Narration:
         instruction: Text of the first turn.
         previous_text: What was said before the stream starts.
         reference: ``(start, end, text)`` rows of the reference transcript, seconds.
+        system: System message of the protocol; ``None`` leaves the model its own.
     """
 
     instruction: str
     previous_text: str = ""
     reference: tuple[tuple[float, float, str], ...] = ()
+    system: str | None = None
 
     def reference_between(self, start: float, end: float) -> str:
         """Return the reference words that begin in ``[start, end)``; the rows must be in order of time."""

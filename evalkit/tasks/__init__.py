@@ -1,6 +1,7 @@
 """The contract between benchmarks and the engine, and the registry that finds them (no torch)."""
 
 from evalkit.tasks.contract import (
+    WINDOW_FRAMES,
     CheckReport,
     NarrationTask,
     Pairing,
@@ -12,9 +13,11 @@ from evalkit.tasks.contract import (
     Task,
     TaskData,
     TaskSettings,
+    WindowedTask,
 )
 
 __all__ = [
+    "WINDOW_FRAMES",
     "CheckReport",
     "NarrationTask",
     "Pairing",
@@ -26,4 +29,5 @@ __all__ = [
     "Task",
     "TaskData",
     "TaskSettings",
+    "WindowedTask",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the judge room loads an HTTP client
     from evalkit.judge.pairs import Pair
 
 __all__ = [
+    "WINDOW_FRAMES",
     "Average",
     "Averaging",
     "CheckReport",
@@ -30,6 +31,7 @@ __all__ = [
     "Task",
     "TaskData",
     "TaskSettings",
+    "WindowedTask",
 ]
 
 
@@ -263,6 +265,26 @@ class Pairing:
     baseline_id: str
     uncovered: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+WINDOW_FRAMES: Final = "window_frames"
+"""Tag of a sample that is one scoring window, shown at once; its value is the most frames shown."""
+
+
+@runtime_checkable
+class WindowedTask(Protocol):
+    """A narration benchmark that gives its scoring windows as samples, for models that speak once about each."""
+
+    def load_windows(self, data: Path, settings: TaskSettings) -> TaskData:
+        """Return one sample a window, its frame rate, texts and `WINDOW_FRAMES` as the protocol has them.
+
+        Args:
+            data: The benchmark's folder.
+            settings: Its settings.
+
+        Raises:
+            DataError: Files are missing or hold no usable row.
+        """
 
 
 @runtime_checkable

@@ -340,13 +340,11 @@ def test_texts_a_policy_refuses_are_invalid_however_many_in_a_row_and_the_others
 
 
 def test_a_model_the_server_does_not_have_is_named_with_those_it_has() -> None:
-    listing = json.dumps({"data": [{"id": "m-large"}, {"id": "other"}]}).encode()
-
-    def script(call: Call) -> Reply:
-        missing = Reply(status=404, error={"message": "The model `m` does not exist"})
-        return Reply(raw=listing) if call.path == "/v1/models" else missing
-
-    with JudgeServer(script) as server, pytest.raises(JudgeError, match=r"it has: m-large, other$"):
+    missing = Reply(status=404, error={"message": "The model `m` does not exist"})
+    with (
+        JudgeServer(lambda call: missing, models=("m-large", "other")) as server,
+        pytest.raises(JudgeError, match=r"it has: m-large, other$"),
+    ):
         run(judge_for(server))
 
 

@@ -9,6 +9,7 @@ __all__ = [
     "InfStreamsSettings",
     "find_score_file",
     "load_samples",
+    "load_window_samples",
     "load_windows",
     "missing_files",
     "read_data",
@@ -25,8 +26,15 @@ from pydantic import Field
 
 from evalkit.errors import DataError, UsageError
 from evalkit.stream import Narration, StreamSample
-from evalkit.tasks import Problem, TaskData, TaskSettings
-from evalkit_tasks.inf_streams.prompts import QUERY
+from evalkit.tasks import WINDOW_FRAMES, Problem, TaskData, TaskSettings
+from evalkit_tasks.inf_streams.prompts import (
+    BASELINE_FPS,
+    BASELINE_HEADER,
+    BASELINE_MAX_FRAMES,
+    BASELINE_QUERY,
+    BASELINE_SYSTEM,
+    QUERY,
+)
 from evalkit_tasks.inf_streams.rows import AnnotationFile, VideoRow, phrase_before, read_annotations, short_names
 from evalkit_tasks.inf_streams.windows import Window, windows_from_rows
 
@@ -177,6 +185,55 @@ def load_samples(data: Path, settings: InfStreamsSettings) -> TaskData:
         "score_file": contents.score_file,
     }
     return TaskData(tuple(samples), contents.revision, tuple(problems), facts)
+
+
+def load_window_samples(data: Path) -> TaskData:
+    """Return the scoring windows as the GPT baseline sees them, one sample each (``generate_gpt.py``).
+
+    A window is shown at `BASELINE_FPS` from its start to its end, at most `BASELINE_MAX_FRAMES` frames, after the
+    header with its times. A window of a video that the metadata do not name cannot be narrated and is a problem.
+
+    Raises:
+        DataError: Annotation files are missing or hold no usable row.
+    """
+    contents = read_data(data)
+    rows = {row.name: row for row in contents.metadata}
+    samples = tuple(
+        _window_sample(window, rows[window.video], data) for window in contents.windows if window.video in rows
+    )
+    if not samples:
+        raise DataError(f"Inf-Streams-Eval: {data} has no window of a video it names; {HOW_TO_GET}", path=data)
+    facts = {
+        "mode": "one request per scoring window",
+        "videos": len(contents.metadata),
+        "windows": len(contents.windows),
+        "score_file": contents.score_file,
+    }
+    return TaskData(samples, contents.revision, contents.problems, facts)
+
+
+def _window_sample(window: Window, row: VideoRow, data: Path) -> StreamSample:
+    start, end = window.start, window.end
+    header = BASELINE_HEADER.format(query=BASELINE_QUERY, start=start, end=end, fps=BASELINE_FPS)
+    return StreamSample(
+        id=window.id,
+        video=video_path(data, row.video),
+        start=float(start),
+        end=float(end),
+        fps=BASELINE_FPS,
+        narration=Narration(
+            instruction=header,
+            reference=tuple((word.start, word.end, word.text) for word in row.content if start < word.end <= end),
+            system=BASELINE_SYSTEM,
+        ),
+        cluster=row.name,
+        tags={
+            "task": "inf-streams",
+            "title": row.title,
+            "mode": "window",
+            WINDOW_FRAMES: str(BASELINE_MAX_FRAMES),
+        },
+    )
 
 
 def _usable(path: Path) -> AnnotationFile:

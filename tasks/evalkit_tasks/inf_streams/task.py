@@ -13,7 +13,7 @@ from evalkit.errors import UsageError
 from evalkit.records import AnswerRecord, Metric, read_run
 from evalkit.tasks import CheckReport, Pairing, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
 from evalkit_tasks.inf_streams.check import check_data
-from evalkit_tasks.inf_streams.data import InfStreamsSettings, load_samples, load_windows
+from evalkit_tasks.inf_streams.data import InfStreamsSettings, load_samples, load_window_samples, load_windows
 from evalkit_tasks.inf_streams.demo import DEMO_START_SECONDS, make_demo
 from evalkit_tasks.inf_streams.merged import merged_rows, records_from_file, spoken_from_file, write_merged
 from evalkit_tasks.inf_streams.windows import pairs, spoken_from_records
@@ -35,6 +35,10 @@ class InfStreams:
         if not isinstance(settings, InfStreamsSettings):
             raise UsageError(f"inf-streams wants InfStreamsSettings, not {type(settings).__name__}")
         return load_samples(data, settings)
+
+    def load_windows(self, data: Path, settings: TaskSettings) -> TaskData:
+        """Return one sample for each scoring window, as the GPT baseline sees it; see `load_window_samples`."""
+        return load_window_samples(data)
 
     def make_demo(self, data: Path) -> None:
         """Write two made-up matches in the published layout below ``data``; see `make_demo`."""

@@ -1,0 +1,219 @@
+"""A model behind a chat server: one client for all its sessions, what they cost, and when to stop (no torch)."""
+
+from __future__ import annotations
+
+__all__ = ["ServedModel", "ServedReply"]
+
+import asyncio
+import random
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psutil
+
+from evalkit.chat import ChatClient, ChatReply, ChatTally, NoReplyError
+from evalkit.chat.loop import ChatLoop
+from evalkit.errors import ModelError
+from evalkit.models.protocol import Placement, SessionRequest, StopRun, StreamSession
+from evalkit.models.served.frames import FrameEncoder
+from evalkit.models.served.probe import probe_messages, sees_images
+from evalkit.models.served.settings import ServedSettings
+from evalkit.records import CallRecord
+
+_PROCESS: Final = psutil.Process()
+_LIMIT: Final = re.compile(r"(?:context (?:length|window)|maximum[^.]*?)\D{0,40}?(\d[\d,]{2,})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedReply:
+    """A reply with what it took.
+
+    Args:
+        reply: What the server said.
+        call: What goes on record of it.
+    """
+
+    reply: ChatReply
+    call: CallRecord
+
+
+@dataclass(slots=True)
+class ServedModel:
+    """A served model with all its settings; its sessions may run on any number of threads.
+
+    Args:
+        name: Its name in tables.
+        client: Asks the server; its errors are `ServerLost`.
+        settings: How it is shown a stream and asked.
+        max_cost: Spend no more than this, in the currency of the prices.
+        probing: Whether to look, before the first question, if the server sees images at all.
+    """
+
+    name: str
+    client: ChatClient
+    settings: ServedSettings
+    max_cost: float | None = None
+    probing: bool = True
+    placement: Placement = field(default_factory=lambda: Placement("server"), init=False)
+    encoder: FrameEncoder = field(init=False)
+    warnings: list[str] = field(default_factory=list, init=False)
+    spent: float = field(default=0.0, init=False)
+    _loop: ChatLoop = field(default_factory=ChatLoop, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _told_of_context: bool = field(default=False, init=False)
+    _per_second: float | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.encoder = FrameEncoder(self.settings)
+
+    def frame_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size at which frames are sent."""
+        return self.settings.frame_size(width, height)
+
+    def open(self, request: SessionRequest) -> StreamSession:
+        """Open a session for one sample."""
+        from evalkit.models.served.session import ServedSession
+
+        self._probe()
+        return ServedSession(self, request)
+
+    def identity(self) -> dict[str, Any]:
+        """Return nothing more: what the server calls its model stands with each reply."""
+        return {}
+
+    def peak_mib(self) -> float:
+        """Return the memory of this process; what the server takes is its own business."""
+        return _PROCESS.memory_info().rss / 2**20
+
+    def close(self) -> None:
+        """Close the connections and end the threads."""
+        self._loop.run(self.client.close())
+        self._loop.close()
+        self.encoder.close()
+
+    def ask(
+        self, messages: Sequence[Mapping[str, Any]], key: str, more: Mapping[str, Any], seconds_sent: int = 0
+    ) -> ServedReply:
+        """Ask once; whatever has to be asked again is.
+
+        Args:
+            messages: The chat.
+            key: What the request is for; the waits after failures depend on it.
+            more: Further parameters of the request.
+            seconds_sent: Seconds of stream in it, for what would fit where it is too long.
+
+        Raises:
+            ModelError: No reply came to this, others may.
+            StopRun: No further reply can come, or the money is spent.
+        """
+        self._check_budget()
+        tally = ChatTally()
+        jitter = random.Random(f"{self.client.settings.seed}:{key}")
+        try:
+            reply = self._loop.run(self.client.reply(messages, tally, jitter, self._parameters(more)))
+        except NoReplyError as lost:
+            raise self._failed(lost, seconds_sent) from None
+        except ModelError as lost:
+            raise StopRun(f"{lost}; what is on record stays: go on with --resume") from None
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        if reply.usage.prompt and seconds_sent:
+            self._per_second = reply.usage.prompt / seconds_sent
+        return ServedReply(reply, self._on_record(reply, tally))
+
+    def _parameters(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        settings = self.settings
+        found: dict[str, Any] = {**settings.further, **more}
+        if settings.reasoning_effort is not None:
+            found.setdefault("reasoning_effort", settings.reasoning_effort)
+        if settings.streamed:
+            found |= {"stream": True, "stream_options": {"include_usage": True}}
+        return found
+
+    def _on_record(self, reply: ChatReply, tally: ChatTally) -> CallRecord:
+        usage, cost = reply.usage, tally.cost(self.client.settings)
+        with self._lock:
+            self.spent += cost or 0.0
+            if cost is None and self.max_cost is not None:
+                self._warn("--max-cost cannot be held: the server does not say how many tokens a reply took")
+        ids = reply.extra.get("token_ids", ())
+        left_out = f"without {', '.join(tally.left_out)}" if tally.left_out else ""
+        return CallRecord(
+            requests=tally.attempts,
+            retry_seconds=tally.waited,
+            queue_seconds=tally.queued,
+            prompt_tokens=usage.prompt,
+            cached_tokens=usage.cached,
+            completion_tokens=usage.completion,
+            reasoning_tokens=usage.reasoning,
+            finish=reply.finish or None,
+            served_by=reply.served,
+            cost=cost,
+            token_ids=tuple(one for one in ids if isinstance(one, int)),
+            note="; ".join(filter(None, [left_out, f"refused: {reply.refusal}" if reply.refusal else ""])),
+        )
+
+    def _check_budget(self) -> None:
+        if self.max_cost is not None and self.spent >= self.max_cost:
+            raise StopRun(
+                f"--max-cost {self.max_cost:g} is spent ({self.spent:.4f} so far); what is on record stays: go on "
+                "with --resume and a new --max-cost"
+            )
+
+    def _failed(self, lost: NoReplyError, seconds_sent: int) -> ModelError:
+        if lost.kind != "too-long":
+            return ModelError(f"{self.name}: no reply: {lost}")
+        with self._lock:
+            told, self._told_of_context = self._told_of_context, True
+        if told:
+            return ModelError("the prompt is longer than the model's context")
+        return ModelError(
+            f"the prompt is longer than the model's context: {lost}{self._what_fits(str(lost), seconds_sent)}"
+        )
+
+    def _what_fits(self, words: str, seconds: int) -> str:
+        """Say what would fit: by the limit in the server's words and the tokens a second has taken so far."""
+        if seconds < 2:
+            return "; send smaller or fewer frames: --set model.long_side=N, or another --protocol"
+        limit = _LIMIT.search(words)
+        fits = seconds // 2
+        if limit is not None and self._per_second:
+            fits = min(seconds - 1, int(int(limit[1].replace(",", "")) / self._per_second))
+        return (
+            f"; {seconds} s of stream were sent, about {max(1, fits)} s would fit: --set model.schedule=window "
+            f"--set model.window_seconds={max(1, fits)}"
+        )
+
+    def _probe(self) -> None:
+        """Look once, before the first question, whether two frames more make the prompt longer."""
+        with self._lock:
+            if not self.probing:
+                return
+            self.probing = False
+        counts: list[int | None] = []
+        for number, messages in enumerate(probe_messages(self.settings)):
+            try:
+                asked = self._loop.run(
+                    self.client.reply(
+                        messages, tally := ChatTally(), random.Random(number), {"max_completion_tokens": 16}
+                    )
+                )
+            except NoReplyError as lost:
+                raise StopRun(f"{self.name} takes no frames: {lost}") from None
+            except ModelError as lost:
+                raise StopRun(str(lost)) from None
+            counts.append(asked.usage.prompt)
+            with self._lock:
+                self.spent += tally.cost(self.client.settings) or 0.0
+        if not sees_images(counts):
+            self._warn(
+                f"the server seems to ignore images: one small frame and two large ones took the same number of "
+                f"prompt tokens ({counts[0]}); the answers may be those of a blind model"
+            )
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)

@@ -1,0 +1,98 @@
+"""What can be set of a served model: ``--set model.KEY=VALUE`` (no torch)."""
+
+from __future__ import annotations
+
+__all__ = ["ServedSettings"]
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+# What changes nothing about a reply: a run may be gone on with under another value.
+_NO_PART_OF_THE_REPLY = frozenset({"timeout", "attempts", "probe", "price_in", "price_out"})
+
+
+class ServedSettings(BaseModel):
+    """How a model behind a chat server is shown a stream and asked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schedule: Literal["window", "chunked", "growing"] = Field(
+        default="window",
+        description="What is sent each second: the last window_seconds, all since the last restart, or all.",
+    )
+    window_seconds: int = Field(default=16, ge=1, description="window: seconds of frames in a request.")
+    chunk_seconds: int = Field(default=100, ge=1, description="chunked: seconds after which it starts afresh.")
+    said_characters: int = Field(
+        default=2000, ge=0, description="Of what was said in seconds no longer sent, so many last characters stay."
+    )
+    narrate: Literal["seconds", "windows"] = Field(
+        default="seconds", description="Speak every second, or once for each window that is scored."
+    )
+    frames_as: Literal["images", "video"] = Field(
+        default="images",
+        description="images: one image each; video: one video of JPEG frames a second (vLLM's video_url).",
+    )
+    image_format: Literal["jpeg", "png"] = Field(default="jpeg", description="How frames are encoded.")
+    jpeg_quality: int = Field(default=85, ge=1, le=100, description="Quality of JPEG frames (4:2:0).")
+    long_side: int | None = Field(default=None, ge=28, description="Longest side of a frame, pixels; none: as is.")
+    max_height: int | None = Field(default=None, ge=28, description="Largest height of a frame, pixels.")
+    image_detail: Literal["low", "high", "auto"] | None = Field(
+        default=None, description="OpenAI's detail of an image; none sends none."
+    )
+    system_prompt: str = Field(default="You are a helpful assistant.", description="System message.")
+    previous_role: Literal["system", "user", "previous text"] = Field(
+        default="system", description="Role of the message with what was said before the seconds that are sent."
+    )
+    temperature: float | None = Field(default=0.0, ge=0, description="Sampling temperature; none sends none.")
+    narration_tokens: int | None = Field(
+        default=20, ge=1, description="Most tokens spoken at once; none: no limit."
+    )
+    answer_tokens: int | None = Field(default=128, ge=1, description="Most tokens of an answer; none: no limit.")
+    reasoning_effort: str | None = Field(default=None, description="Of reasoning models; none sends none.")
+    send_seed: bool = Field(default=True, description="Send the run's seed with each request.")
+    logprobs: bool = Field(default=True, description="Whether the server gives log-probabilities.")
+    extra: str = Field(default="", description="Further fields of every request, as a JSON object.")
+    streamed: bool = Field(default=True, description="Have replies streamed, so that first tokens are timed.")
+    timeout: float = Field(default=120.0, gt=0, description="Longest wait for a reply, seconds.")
+    attempts: int = Field(default=8, ge=1, description="Requests spent on one reply before giving it up.")
+    probe: bool = Field(default=True, description="Ask two small requests first, to see whether images are seen.")
+    price_in: float | None = Field(default=None, ge=0, description="Price of a million prompt tokens.")
+    price_out: float | None = Field(default=None, ge=0, description="Price of a million completion tokens.")
+
+    @field_validator("extra")
+    @classmethod
+    def _is_an_object(cls, text: str) -> str:
+        try:
+            value = json.loads(text or "{}")
+        except ValueError as error:
+            raise ValueError("no JSON") from error
+        if not isinstance(value, dict):
+            raise ValueError("no JSON object")
+        return text
+
+    @model_validator(mode="after")
+    def _both_prices(self) -> ServedSettings:
+        if (self.price_in is None) != (self.price_out is None):
+            raise ValueError("a cost needs two prices: set both price_in and price_out")
+        return self
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """Further fields of every request."""
+        fields: dict[str, Any] = json.loads(self.extra or "{}")
+        return fields
+
+    def of_the_reply(self) -> dict[str, Any]:
+        """Return the settings that can change a reply, by name."""
+        return {name: value for name, value in self.model_dump().items() if name not in _NO_PART_OF_THE_REPLY}
+
+    def frame_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the ``(width, height)`` at which frames of such a video are sent; never larger than it."""
+        scale = 1.0
+        if self.max_height is not None:
+            scale = min(scale, self.max_height / height)
+        if self.long_side is not None:
+            scale = min(scale, self.long_side / max(width, height))
+        return max(1, round(width * scale)), max(1, round(height * scale))
