@@ -135,7 +135,7 @@ def _check_judge(options: RunOptions) -> None:
     if not isinstance(task_named(options.task), NarrationTask):
         raise UsageError(f"task {options.task} is scored, not judged: leave --judge and --against out")
     check_against(Path(options.against))
-    make_judge(options.judge, judge_endpoint(options.base_url))
+    make_judge(options.judge, judge_endpoint(options.judge_base_url or options.base_url))
 
 
 def _judge_and_report(options: RunOptions, path: Path) -> None:
@@ -156,7 +156,7 @@ def _judge(options: RunOptions, path: Path) -> JudgeSummary:
     from evalkit.run.judging import JudgeRequest, judge_run
 
     against, judge = Path(options.against or ""), options.judge or ""
-    return judge_run(JudgeRequest(path, against, judge, judge_endpoint(options.base_url)), note)
+    return judge_run(JudgeRequest(path, against, judge, judge_endpoint(options.judge_base_url or options.base_url)), note)
 
 
 def _existing(path: Path) -> Path:

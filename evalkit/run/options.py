@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
+from evalkit.chat.settings import public_url
 from evalkit.errors import UsageError, suggest
 from evalkit.settings import Setting
 
@@ -47,7 +48,10 @@ class RunOptions(BaseModel):
     checkpoint_seconds: int = Field(default=60, ge=1, description="save the session every so many stream seconds")
     judge: str | None = Field(default=None, description="judge the run when it is done: openai:MODEL or overlap")
     against: str | None = Field(default=None, description="run folder or merged_result.jsonl to judge against")
-    base_url: str | None = Field(default=None, description="address of the judge's server")
+    base_url: str | None = Field(
+        default=None,
+        description="address of the server of a served model, and of the judge",
+    )
     frame_pixels: int | None = Field(
         default=None,
         ge=1,
@@ -57,9 +61,17 @@ class RunOptions(BaseModel):
     max_cost: float | None = Field(
         default=None, gt=0, description="stop a served model in good order when so much is spent (needs prices)"
     )
+    judge_base_url: str | None = Field(
+        default=None, description="address of the judge's server, where it is not --base-url"
+    )
     settings: dict[str, Setting] = Field(
         default_factory=dict, description="group.key=value: memory.*, generation.*, task.* (repeatable)"
     )
+
+    @field_serializer("base_url", "judge_base_url")
+    def _without_secrets(self, url: str | None) -> str | None:
+        """Put no user, password or query of an address on record."""
+        return None if url is None else public_url(url)
 
 
 def parse_assignment(text: str) -> tuple[str, Setting]:

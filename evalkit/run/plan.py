@@ -95,6 +95,7 @@ def _choice(options: RunOptions, values: dict[str, dict[str, Any]]) -> ModelChoi
         compat=options.compat,
         resume=options.resume,
         max_cost=options.max_cost,
+        concurrency=options.concurrency,
         settings={group: value for group, value in values.items() if group != "task"},
     )
 

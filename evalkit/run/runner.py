@@ -150,6 +150,9 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
                 journal.warn(stop.reason)
                 journal.end("interrupted")
                 return RunResult(folder, journal.manifest, interrupted=True)
+            finally:
+                for warning in getattr(model, "warnings", ()):
+                    journal.warn(warning)
         for difference in recorder.differences:
             journal.warn(difference)
         _prove_compression(plan, folder, journal)

@@ -41,7 +41,7 @@ class ServedRecipe(ModelRecipe):
     settings: ServedSettings
     max_cost: float | None = None
     resume: bool = False
-    concurrency: int = 64
+    concurrency: int = 16
 
     @property
     def capabilities(self) -> Capabilities:  # type: ignore[override]
@@ -117,12 +117,14 @@ class ServedEntry(ModelEntry):
         name: Its name on the command line.
         summary: One line for ``evalkit list models``.
         checkpoint: Name on the server; ``None`` where ``--checkpoint`` must say it.
+        concurrency: Samples under way at once unless ``--concurrency`` says otherwise.
         preset: Settings that differ from the defaults of `ServedSettings`.
     """
 
     name: str
     summary: str
     checkpoint: str | None = None
+    concurrency: int = 16
     preset: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -162,7 +164,8 @@ class ServedEntry(ModelEntry):
             raise UsageError("--max-cost needs prices: --set model.price_in=P --set model.price_out=P")
         endpoint = Endpoint(choice.base_url or env.judge_base_url(), env.judge_key())
         check_endpoint(f"model {self.name}", endpoint)
-        return ServedRecipe(self.name, checkpoint, endpoint, settings, choice.max_cost, choice.resume)
+        at_once = choice.concurrency or self.concurrency
+        return ServedRecipe(self.name, checkpoint, endpoint, settings, choice.max_cost, choice.resume, at_once)
 
 
 api = ServedEntry(
@@ -176,6 +179,7 @@ gpt_4o_mini = ServedEntry(
     name="gpt-4o-mini",
     summary="GPT-4o mini as the baseline of the StreamingVLM paper: one request per scoring window.",
     checkpoint="gpt-4o-mini",
+    concurrency=64,
     preset=MappingProxyType(
         {
             "narrate": "windows",

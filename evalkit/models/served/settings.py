@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["ServedSettings"]
 
 import json
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -53,7 +54,10 @@ class ServedSettings(BaseModel):
     reasoning_effort: str | None = Field(default=None, description="Of reasoning models; none sends none.")
     send_seed: bool = Field(default=True, description="Send the run's seed with each request.")
     logprobs: bool = Field(default=True, description="Whether the server gives log-probabilities.")
-    extra: str = Field(default="", description="Further fields of every request, as a JSON object.")
+    extra: tuple[str, ...] = Field(
+        default=(),
+        description="Further fields of every request: FIELD=VALUE,... (top_k=20,a.b=false).",
+    )
     streamed: bool = Field(default=True, description="Have replies streamed, so that first tokens are timed.")
     timeout: float = Field(default=120.0, gt=0, description="Longest wait for a reply, seconds.")
     attempts: int = Field(default=8, ge=1, description="Requests spent on one reply before giving it up.")
@@ -63,14 +67,11 @@ class ServedSettings(BaseModel):
 
     @field_validator("extra")
     @classmethod
-    def _is_an_object(cls, text: str) -> str:
-        try:
-            value = json.loads(text or "{}")
-        except ValueError as error:
-            raise ValueError("no JSON") from error
-        if not isinstance(value, dict):
-            raise ValueError("no JSON object")
-        return text
+    def _are_fields(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [line for line in lines if not re.fullmatch(r"[\w.]+=.*", line)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is not FIELD=VALUE")
+        return lines
 
     @model_validator(mode="after")
     def _both_prices(self) -> ServedSettings:
@@ -80,8 +81,18 @@ class ServedSettings(BaseModel):
 
     @property
     def further(self) -> dict[str, Any]:
-        """Further fields of every request."""
-        fields: dict[str, Any] = json.loads(self.extra or "{}")
+        """Further fields of every request; dots lead into objects, and a value that is JSON is taken as such."""
+        fields: dict[str, Any] = {}
+        for line in self.extra:
+            path, _, text = line.partition("=")
+            *outer, last = path.split(".")
+            place = fields
+            for name in outer:
+                place = place.setdefault(name, {})
+            try:
+                place[last] = json.loads(text)
+            except ValueError:
+                place[last] = text
         return fields
 
     def of_the_reply(self) -> dict[str, Any]:
