@@ -156,7 +156,8 @@ def _judge(options: RunOptions, path: Path) -> JudgeSummary:
     from evalkit.run.judging import JudgeRequest, judge_run
 
     against, judge = Path(options.against or ""), options.judge or ""
-    return judge_run(JudgeRequest(path, against, judge, judge_endpoint(options.judge_base_url or options.base_url)), note)
+    endpoint = judge_endpoint(options.judge_base_url or options.base_url)
+    return judge_run(JudgeRequest(path, against, judge, endpoint), note)
 
 
 def _existing(path: Path) -> Path:
