@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["add_chat_options", "chat_settings", "check_against", "configure", "judge_endpoint", "run"]
+__all__ = ["add_chat_options", "chat_settings", "configure", "run"]
 
 import argparse
 import math
@@ -14,7 +14,7 @@ from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.judge import Endpoint, JudgeSettings, JudgeSummary
+    from evalkit.judge import JudgeSettings, JudgeSummary
     from evalkit.run.judging import JudgeRequest
 
 
@@ -53,29 +53,6 @@ def chat_settings(args: argparse.Namespace) -> JudgeSettings:
     return JudgeSettings(
         concurrency=args.concurrency, timeout=args.timeout, price_in=args.price_in, price_out=args.price_out
     )
-
-
-def judge_endpoint(base_url: str | None) -> Endpoint:
-    """Return address and key of a chat judge, from the command line and the environment."""
-    from evalkit import env
-    from evalkit.judge import Endpoint
-
-    return Endpoint(base_url or env.judge_base_url(), env.judge_key())
-
-
-def check_against(path: Path) -> None:
-    """Refuse what is neither a run folder nor a file.
-
-    Raises:
-        UsageError: There is nothing there.
-        DataError: It is a folder, but not of a run.
-    """
-    from evalkit.records import RunFolder
-
-    if not path.exists():
-        raise UsageError(f"--against {path} does not exist")
-    if path.is_dir():
-        RunFolder(path).read_manifest()
 
 
 def _price(text: str) -> float:
@@ -129,7 +106,7 @@ def _from_votes(args: argparse.Namespace) -> JudgeSummary:
 def _judge(args: argparse.Namespace) -> JudgeSummary:
     from evalkit.records import hold_folder
     from evalkit.run.finish import finish_run
-    from evalkit.run.judging import PATIENCE, judge_run
+    from evalkit.run.judging import PATIENCE, check_against, judge_run
 
     for name, value in (("RUN", args.run), ("--against", args.against), ("--judge", args.judge)):
         if not value:
@@ -145,7 +122,7 @@ def _judge(args: argparse.Namespace) -> JudgeSummary:
 
 
 def _request(args: argparse.Namespace) -> JudgeRequest:
-    from evalkit.run.judging import JudgeRequest
+    from evalkit.run.judging import JudgeRequest, judge_endpoint
 
     endpoint, settings = judge_endpoint(args.base_url), chat_settings(args)
     return JudgeRequest(

@@ -12,6 +12,7 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_USAGE",
     "Parser",
+    "command_of",
     "main",
 ]
 
@@ -21,7 +22,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 EXIT_DONE, EXIT_CHECK_FAILED, EXIT_USAGE, EXIT_FAILED_SAMPLES, EXIT_CANNOT_TELL = 0, 1, 2, 3, 4
 EXIT_INTERRUPTED = 130
@@ -150,15 +151,25 @@ def _meant(name: object) -> str:
     return re.sub(r"(^|.*/)\.([^/]+)\.\d+\.part", r"\1\2", str(name))
 
 
-def _run(command: str, rest: list[str]) -> int:
-    module = importlib.import_module(COMMANDS[command][0])
+def command_of(name: str) -> tuple[Any, Parser]:
+    """Return a command's module, imported, and the parser of its arguments.
+
+    Args:
+        name: One of `COMMANDS`.
+    """
+    module = importlib.import_module(COMMANDS[name][0])
     parser = Parser(
-        prog=f"evalkit {command}",
+        prog=f"evalkit {name}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     module.configure(parser)
+    return module, parser
+
+
+def _run(command: str, rest: list[str]) -> int:
+    module, parser = command_of(command)
     code: int = module.run(parser.parse_args(rest))
     return code
 

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.cli.main import EXIT_DONE, EXIT_FAILED_SAMPLES, EXIT_INTERRUPTED
 from evalkit.cli.output import emit_json, note, say
-from evalkit.errors import NothingCountedError
 from evalkit.run.options import RunOptions, merge_options, parse_assignment, read_config
 
 if TYPE_CHECKING:
-    from evalkit.judge import JudgeSummary
+    from evalkit.run.plan import RunPlan
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,24 +56,12 @@ def options_of(args: argparse.Namespace) -> RunOptions:
 
 def run(args: argparse.Namespace) -> int:
     """Run, or with ``--dry-run`` only say what would run."""
-    from evalkit.run.plan import make_plan
+    from evalkit.run.start import prepare, start
 
-    options = options_of(args)
-    if options.judge or options.against:
-        _check_judge(options)
-    plan = make_plan(options)
-    if options.against:
-        from evalkit.run.fingerprint import setting_fingerprint
-        from evalkit.run.judging import check_setting
-
-        check_setting(setting_fingerprint(plan), Path(options.against))
-    if options.dry_run:
+    plan = prepare(options_of(args))
+    if plan.options.dry_run:
         return _dry_run(plan, as_json=args.json)
-    from evalkit.run.runner import execute
-
-    for problem in plan.data.problems:
-        note(f"warning: {problem}")
-    result = execute(plan, note, done=lambda path: _judge_and_report(options, path))
+    result = start(plan, note)
     path = result.folder.path
     if result.interrupted:
         note(f"interrupted: go on with the same options and --resume --out {path}")
@@ -122,75 +109,11 @@ def terminal_report(paths: Sequence[Path]) -> str:
     return "\n".join([*notices(runs), *(to_text(table) for table in tables)])
 
 
-def _check_judge(options: RunOptions) -> None:
-    """Refuse a judge that could not judge, before anything is generated."""
-    from evalkit.cli.judge import check_against, judge_endpoint
-    from evalkit.errors import UsageError
-    from evalkit.judge import make_judge
-    from evalkit.tasks import NarrationTask
-    from evalkit.tasks.catalog import task_named
+def _dry_run(plan: RunPlan, *, as_json: bool) -> int:
+    from evalkit.run.start import dry_run
 
-    if not options.judge or not options.against:
-        raise UsageError("--judge and --against go together: who judges, and against whom")
-    if not isinstance(task_named(options.task), NarrationTask):
-        raise UsageError(f"task {options.task} is scored, not judged: leave --judge and --against out")
-    check_against(Path(options.against))
-    make_judge(options.judge, judge_endpoint(options.judge_base_url or options.base_url))
-
-
-def _judge_and_report(options: RunOptions, path: Path) -> None:
-    from evalkit.run.finish import finish_run
-
-    judged: list[JudgeSummary] = []
-    try:
-        if options.judge:
-            judged.append(_judge(options, path))
-    except NothingCountedError as finding:
-        note(f"NOTICE: not judged: {finding}")
-    finally:  # a judge that cannot go on takes nothing from what was generated
-        finish_run(path, judged)
-
-
-def _judge(options: RunOptions, path: Path) -> JudgeSummary:
-    from evalkit.cli.judge import judge_endpoint
-    from evalkit.run.judging import JudgeRequest, judge_run
-
-    against, judge = Path(options.against or ""), options.judge or ""
-    endpoint = judge_endpoint(options.judge_base_url or options.base_url)
-    return judge_run(JudgeRequest(path, against, judge, endpoint), note)
-
-
-def _existing(path: Path) -> Path:
-    """Return a path, or the nearest folder above it that exists: where it is going to lie."""
-    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
-
-
-def _dry_run(plan: Any, *, as_json: bool) -> int:
-    import shutil
-
-    from evalkit.run.check import check_out
-    from evalkit.run.fingerprint import model_fingerprint, setting_fingerprint
-    from evalkit.run.media import check_media
-
-    if plan.options.out:
-        check_out(Path(plan.options.out), resume=plan.options.resume)
-    plan.model.check()
-    problems = check_media(plan.samples)
-    questions = sum(len(sample.queries) for sample in plan.samples)
-    free = shutil.disk_usage(_existing(Path(plan.options.out or "runs"))).free / 2**30
-    facts = {
-        "task": plan.task.name,
-        "model": plan.model.name,
-        **plan.model.facts(),
-        "data": str(plan.data_path),
-        "samples": len(plan.samples),
-        "questions": questions,
-        "stream_seconds": plan.stream_seconds,
-        "record_mib": round(plan.stream_seconds * 1.6e-3, 1),
-        "free_disk_gib": round(free, 1),
-        "fingerprint": setting_fingerprint(plan) | model_fingerprint(plan),
-        "problems": [str(problem) for problem in plan.data.problems] + problems,
-    }
+    facts = dry_run(plan)
+    unreadable = facts.pop("unreadable")
     if as_json:
         emit_json(facts)
     else:
@@ -200,4 +123,4 @@ def _dry_run(plan: Any, *, as_json: bool) -> int:
                 say(f"{name:<{width}}  {value}")
         for line in facts["problems"]:
             note(f"warning: {line}")
-    return EXIT_FAILED_SAMPLES if problems else EXIT_DONE
+    return EXIT_FAILED_SAMPLES if unreadable else EXIT_DONE

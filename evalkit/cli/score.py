@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.cli.judge import add_chat_options, chat_settings, judge_endpoint
+from evalkit.cli.judge import add_chat_options, chat_settings
 from evalkit.cli.main import EXIT_DONE
 from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import UsageError, suggest
@@ -79,6 +79,7 @@ def _fallback_reader(args: argparse.Namespace) -> FallbackReader | None:
             raise UsageError("--base-url is the server of a --fallback openai:MODEL: name that too")
         return None
     from evalkit.judge.fallback import make_fallback_reader
+    from evalkit.run.judging import judge_endpoint
 
     return make_fallback_reader(args.fallback, judge_endpoint(args.base_url), chat_settings(args))
 

@@ -17,6 +17,7 @@ from evalkit.errors import UsageError
 from evalkit.memory import FullAttention, SlidingChunked, SlidingWindow, StreamingVLM
 from evalkit.models.entry import ModelChoice, ModelEntry
 from evalkit.models.local import PolicyEntry, PolicyRecipe
+from evalkit.models.own import OwnEntry
 from evalkit.registry import Registry
 
 MODELS = Registry("evalkit.models", "model")
@@ -63,10 +64,8 @@ def catalog(name: str) -> ModelEntry:
     Raises:
         UsageError: There is no such model, or what is named so is none.
     """
-    entry = MODELS.get(name)
-    if not isinstance(entry, ModelEntry):
-        raise UsageError(f"the entry point {name!r} of evalkit.models gives {entry!r}, which is no ModelEntry")
-    return entry
+    found = MODELS.get(name)
+    return found if isinstance(found, ModelEntry) else OwnEntry.of(found, name)
 
 
 def policy_recipe(name: str, choice: ModelChoice) -> PolicyRecipe:

@@ -201,7 +201,11 @@ class FailedSample(_Record):
 
 
 class RunManifest(BaseModel):
-    """``run.json``: what ran, with what, where, and how it ended."""
+    """``run.json``: what ran, with what, where, and how it ended.
+
+    ``latency`` is ``loaded`` where other samples were under way at the same time: its seconds are those of a model
+    under load, and no table shows them beside those of one that ran ``alone``.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -225,6 +229,7 @@ class RunManifest(BaseModel):
     failed: list[FailedSample] = Field(default_factory=list)
     warnings: list[str] = Field(default_factory=list)
     error: str | None = None
+    latency: Literal["alone", "loaded"] = "alone"
 
 
 class Metric(_Record):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["check_fit", "check_out"]
+__all__ = ["check_concurrency", "check_fit", "check_out"]
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +40,19 @@ def check_fit(model: ModelRecipe, task: str, samples: Sequence[StreamSample]) ->
     if any(query.elicitation.options for query in queries) and not can.options:
         raise UsageError(
             f"model {model.name} cannot compare options by logits{why}; choose another --protocol of task {task}"
+        )
+
+
+def check_concurrency(model: ModelRecipe, at_once: int | None) -> None:
+    """Refuse more samples at once than the model has streams.
+
+    Raises:
+        UsageError: There are more.
+    """
+    most = model.capabilities.streams
+    if at_once is not None and most is not None and at_once > most:
+        raise UsageError(
+            f"model {model.name} runs {most} stream{'s' if most > 1 else ''} at once: leave --concurrency out"
         )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 __all__ = [
     "PATIENCE",
     "JudgeRequest",
+    "check_against",
     "check_setting",
     "check_sides",
+    "judge_endpoint",
     "judge_metrics",
     "judge_run",
     "judging_group",
@@ -17,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from evalkit import env
 from evalkit.errors import DataError, UsageError
 from evalkit.judge import (
     Endpoint,
@@ -58,6 +61,24 @@ class JudgeRequest:
     endpoint: Endpoint = field(default_factory=Endpoint)
     settings: JudgeSettings = field(default_factory=JudgeSettings)
     allow_mismatch: bool = False
+
+
+def judge_endpoint(base_url: str | None) -> Endpoint:
+    """Return address and key of a chat judge, from the command line and the environment."""
+    return Endpoint(base_url or env.judge_base_url(), env.judge_key())
+
+
+def check_against(path: Path) -> None:
+    """Refuse what is neither a run folder nor a file.
+
+    Raises:
+        UsageError: There is nothing there.
+        DataError: It is a folder, but not of a run.
+    """
+    if not path.exists():
+        raise UsageError(f"--against {path} does not exist")
+    if path.is_dir():
+        RunFolder(path).read_manifest()
 
 
 def check_sides(request: JudgeRequest, notify: Callable[[str], None]) -> tuple[Mismatch, ...]:

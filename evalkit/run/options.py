@@ -57,6 +57,9 @@ class RunOptions(BaseModel):
         ge=1,
         description="most pixels of a frame, where a model scales frames (default the model's own)",
     )
+    concurrency: int | None = Field(
+        default=None, ge=1, description="samples under way at once (default: what the model is made for)"
+    )
     compat: bool = Field(default=False, description="reproduce faults of the released code (shared state)")
     max_cost: float | None = Field(
         default=None, gt=0, description="stop a served model in good order when so much is spent (needs prices)"
@@ -65,7 +68,8 @@ class RunOptions(BaseModel):
         default=None, description="address of the judge's server, where it is not --base-url"
     )
     settings: dict[str, Setting] = Field(
-        default_factory=dict, description="group.key=value: memory.*, generation.*, task.* (repeatable)"
+        default_factory=dict,
+        description="group.key=value: task.*, and what evalkit list models NAME shows (repeatable)",
     )
 
     @field_serializer("base_url", "judge_base_url")

@@ -11,7 +11,7 @@ from typing import Any
 from evalkit.errors import DataError, UsageError, suggest
 from evalkit.models.catalog import catalog
 from evalkit.models.entry import ModelChoice, ModelEntry, ModelRecipe
-from evalkit.run.check import check_fit
+from evalkit.run.check import check_concurrency, check_fit
 from evalkit.run.options import RunOptions
 from evalkit.settings import apply_settings, validated
 from evalkit.stream import StreamSample
@@ -47,6 +47,11 @@ class RunPlan:
         """Media seconds that run."""
         return sum(sample.end - sample.start for sample in self.samples)
 
+    @property
+    def concurrency(self) -> int:
+        """Samples under way at once."""
+        return self.options.concurrency or self.model.concurrency
+
 
 def make_plan(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
     """Resolve options.
@@ -69,6 +74,7 @@ def make_plan(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
     data = task.load_windows(folder, settings) if by_window else task.load(folder, settings)
     samples = _chosen(data.samples, options)
     check_fit(model, task.name, samples)
+    check_concurrency(model, options.concurrency)
     return RunPlan(options, task, settings, model, folder, data, samples)
 
 

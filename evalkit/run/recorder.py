@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Recorder"]
 
+import threading
 from types import TracebackType
 from typing import Literal, Self
 
@@ -31,6 +32,7 @@ class Recorder:
     """
 
     def __init__(self, folder: RunFolder) -> None:
+        self._held = threading.RLock()  # samples may be under way at once
         folder.state_path.mkdir(parents=True, exist_ok=True)
         done_path = folder.state_path / "done.jsonl"
         answers, torn_answers = read_jsonl(folder.answers_path, AnswerRecord)
@@ -71,30 +73,35 @@ class Recorder:
     def tick(self, record: TickRecord) -> None:
         """Put a second on record, unless it is."""
         if _moment(record) not in self._ticks:
-            self._tick_file.append(record)
+            with self._held:
+                self._tick_file.append(record)
 
     def answer(self, record: AnswerRecord) -> None:
         """Put a reply on record, unless it is."""
         key = (record.sample, record.query)
-        known = self._answers.get(key)
-        if known is None:
-            self._answer_file.append(record)
-            self._note_end(record)
-            if record.kind != "narration":
-                self._answers[key] = record.text
-        elif known != record.text:
+        with self._held:
+            known = self._answers.get(key)
+            if known is None:
+                self._answer_file.append(record)
+                self._note_end(record)
+                if record.kind != "narration":
+                    self._answers[key] = record.text
+                return
+        if known != record.text:
             self.differences.append(f"{record.query}: said {known!r} before the resume, {record.text!r} after it")
 
     def sync(self) -> None:
         """Force what was recorded onto the disk, so that no checkpoint is ahead of its records."""
-        for file in (self._answer_file, self._tick_file):
-            file.sync()
+        with self._held:
+            for file in (self._answer_file, self._tick_file):
+                file.sync()
 
     def finish(self, sample: str, status: Literal["done", "failed"]) -> None:
         """Mark a sample as finished."""
-        self.sync()
-        self._done_file.append(_Done(sample=sample, status=status))
-        self._done[sample] = status
+        with self._held:
+            self.sync()
+            self._done_file.append(_Done(sample=sample, status=status))
+            self._done[sample] = status
 
     def __enter__(self) -> Self:
         """Return the recorder itself."""

@@ -8,6 +8,7 @@ import datetime
 import errno
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.fingerprint import fingerprint_digest, full_fingerprint
 from evalkit.run.media import media_digests
 from evalkit.run.plan import RunPlan
+from evalkit.run.pool import StopFlag, run_all
 from evalkit.run.provenance import git_revision, host_facts, versions
 from evalkit.run.recorder import Recorder
 from evalkit.run.sample import Interrupted, SampleRunner, failed_narration
@@ -128,21 +130,20 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
     with journal, Recorder(folder) as recorder:
         for warning in recorder.warnings:
             journal.warn(warning)
-        with _stop_flag() as stopping, _progress(plan) as advanced:
+        with _stop_flag() as stop, _progress(plan) as advanced:
             runner = SampleRunner(
                 model=model,
                 recorder=recorder,
                 checkpoints=SessionCheckpoints(folder.state_path),
                 seed=plan.options.seed,
                 checkpoint_seconds=plan.options.checkpoint_seconds,
-                stopping=stopping,
+                stopping=stop,
                 advanced=advanced,
                 watch=watch,
                 warn=journal.warn,
             )
             try:
-                for sample in plan.samples:
-                    _run_sample(sample, runner, journal)
+                run_all(plan.samples, lambda sample: _run_sample(sample, runner, journal), plan.concurrency, stop)
             except Interrupted:
                 journal.end("interrupted")
                 return RunResult(folder, journal.manifest, interrupted=True)
@@ -247,6 +248,7 @@ def _open_folder(
         part.unlink()
     if begun:
         manifest.status, manifest.error, manifest.finished = "running", None, None
+        manifest.latency = "loaded" if plan.concurrency > 1 else manifest.latency
         folder.write_manifest(manifest)
         return folder, manifest
     manifest = RunManifest(
@@ -260,6 +262,7 @@ def _open_folder(
         git=git_revision(),
         host=host_facts(device),
         seeds={"run": options.seed},
+        latency="loaded" if plan.concurrency > 1 else "alone",
         data={
             "path": str(plan.data_path.resolve()),
             "revision": plan.data.revision,
@@ -314,20 +317,23 @@ class _Journal:
         self.manifest = manifest
         self.folder = folder
         self._notify = notify
+        self._held = threading.RLock()  # samples may be under way at once
 
     def warn(self, message: str) -> None:
         """Put a warning on record, once."""
-        if message not in self.manifest.warnings:
-            self.manifest.warnings.append(message)
-            self.folder.write_manifest(self.manifest)
-            self._notify(f"warning: {message}")
+        with self._held:
+            if message not in self.manifest.warnings:
+                self.manifest.warnings.append(message)
+                self.folder.write_manifest(self.manifest)
+                self._notify(f"warning: {message}")
 
     def fail(self, failure: FailedSample) -> None:
         """Put a failed sample on record, once: a run killed here meets the failure again."""
-        self.manifest.failed = [known for known in self.manifest.failed if known.sample != failure.sample]
-        self.manifest.failed.append(failure)
-        self._notify(f"failed: {failure.sample}: {failure.reason}")
-        self.folder.write_manifest(self.manifest)
+        with self._held:
+            self.manifest.failed = [known for known in self.manifest.failed if known.sample != failure.sample]
+            self.manifest.failed.append(failure)
+            self._notify(f"failed: {failure.sample}: {failure.reason}")
+            self.folder.write_manifest(self.manifest)
 
     def end(self, status: Literal["done", "failed", "interrupted"]) -> None:
         """Write how the run ended."""
@@ -347,15 +353,14 @@ class _Journal:
 
 
 @contextmanager
-def _stop_flag() -> Iterator[Callable[[], bool]]:
+def _stop_flag() -> Iterator[StopFlag]:
     """Turn the first Ctrl-C or SIGTERM into a flag; the second one acts at once."""
-    asked = False
+    stop = StopFlag()
 
     def note(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        if stop():
             raise KeyboardInterrupt
-        asked = True
+        stop.ask()
         sys.stderr.write("\nevalkit: stopping after this second (again to stop at once)\n")
 
     before: dict[signal.Signals, Any] = {}
@@ -365,7 +370,7 @@ def _stop_flag() -> Iterator[Callable[[], bool]]:
     except ValueError:  # not the main thread: whoever called handles signals
         before.clear()
     try:
-        yield lambda: asked
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -380,8 +385,11 @@ def _progress(plan: RunPlan) -> Iterator[Callable[[float], None]]:
         disable=not sys.stderr.isatty(),
     )
 
+    held = threading.Lock()
+
     def advanced(seconds: float) -> None:
-        bar.update(seconds)
+        with held:
+            bar.update(seconds)
 
     with bar:
         yield advanced

@@ -1,0 +1,331 @@
+"""A model of one's own: a class with ``open``, held to the contract; what it does wrong is one line (no torch)."""
+
+from __future__ import annotations
+
+__all__ = ["OwnEntry", "OwnModel", "OwnRecipe", "OwnSession"]
+
+import inspect
+import json
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel
+
+from evalkit.errors import EvalkitError, ModelError, UsageError
+from evalkit.models.entry import ModelChoice, ModelEntry, ModelRecipe
+from evalkit.models.protocol import Answer, Capabilities, Placement, SessionRequest, Spoken, StepReport, StopRun
+from evalkit.settings import SettingGroups, validated
+from evalkit.stream import Chunk, Elicitation
+from evalkit.timing import process_peak_mib
+
+DEFAULT_CAPABILITIES = Capabilities(options=False, why="it does not say that it can: see its `capabilities`")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEntry(ModelEntry):
+    """A class, or an object of one, that gives sessions.
+
+    Args:
+        source: The class, which is called with its settings where it has some, or an object that is ready.
+        name: Its name in tables.
+        summary: One line for ``evalkit list models``.
+        capabilities: What it can.
+        settings: Class of its settings, a pydantic model or a dataclass; ``None`` without any.
+    """
+
+    source: Any
+    name: str
+    summary: str
+    capabilities: Capabilities  # type: ignore[misc]  # fields where other kinds compute
+    settings: type[Any] | None = None
+
+    @classmethod
+    def of(cls, source: Any, name: str | None = None) -> OwnEntry:
+        """Make an entry of a class or object that says what it is in its attributes.
+
+        Args:
+            source: Its attributes ``name``, ``summary``, ``capabilities`` and ``settings`` are used where there
+                are some; the summary is the first line of its docstring otherwise.
+            name: Its name, where somebody else gave it one.
+
+        Raises:
+            UsageError: It lacks ``open`` or ``identity``, or an attribute is not what it must be.
+        """
+        kind = source if isinstance(source, type) else type(source)
+        label = name or getattr(source, "name", None) or kind.__name__
+        for method in ("open", "identity"):
+            if not callable(getattr(source, method, None)):
+                raise UsageError(f"model {label!r} is {_short(source)}, which has no method `{method}`")
+        can = getattr(source, "capabilities", DEFAULT_CAPABILITIES)
+        if not isinstance(can, Capabilities):
+            raise UsageError(f"model {label}: `capabilities` must be a Capabilities, not {_short(can)}")
+        settings = getattr(source, "settings", None) if isinstance(source, type) else None
+        if settings is not None and not _holds_settings(settings):
+            raise UsageError(f"model {label}: `settings` must be a pydantic model or a dataclass, as a class")
+        lines = inspect.cleandoc(kind.__doc__ or "").splitlines()
+        summary = getattr(source, "summary", None) or (lines[0] if lines else "A model of one's own.")
+        return cls(source, str(label), str(summary), can, settings)
+
+    @property
+    def groups(self) -> SettingGroups:
+        """Its settings, as the group ``model``."""
+        return {} if self.settings is None else {"model": self.settings}
+
+    def recipe(self, choice: ModelChoice) -> OwnRecipe:
+        """Put class and settings together.
+
+        Raises:
+            UsageError: A setting is out of range, or an option is one of local weights.
+        """
+        choice.refuse_local(self.name, "is one of your own and is set up by --set model.KEY=VALUE alone")
+        for option in ("checkpoint", "base_url"):
+            if getattr(choice, option) is not None:
+                flag = "--" + option.replace("_", "-")
+                raise UsageError(f"model {self.name} is one of your own and takes no {flag}; leave it out")
+        settings = None if self.settings is None else validated(self.settings, "model", choice.of("model"))
+        return OwnRecipe(self.name, self.capabilities, self.source, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRecipe(ModelRecipe):
+    """A class with its settings, or an object that is ready.
+
+    Args:
+        name: Its name in tables.
+        capabilities: What it can.
+        source: Class or object.
+        settings: What the class is called with; ``None`` without any.
+    """
+
+    kind: ClassVar[Literal["own"]] = "own"
+
+    name: str
+    capabilities: Capabilities
+    source: Any
+    settings: Any = None
+    concurrency: int = 1
+
+    def facts(self) -> dict[str, str]:
+        """Return the class."""
+        return {"class": self._class()}
+
+    def identity(self) -> dict[str, Any]:
+        """Return class and settings."""
+        values = {} if self.settings is None else _as_dict(self.settings)
+        return {"model.class": self._class(), **{f"model.{key}": value for key, value in values.items()}}
+
+    def _class(self) -> str:
+        kind = self.source if isinstance(self.source, type) else type(self.source)
+        return f"{kind.__module__}:{kind.__qualname__}"
+
+    def check(self) -> None:
+        """Ask the class itself, where it has a `check`."""
+        asked = getattr(self.source, "check", None)
+        if callable(asked):
+            _call(f"{self.name}.check", asked, *(() if self.settings is None else (self.settings,)))
+
+    def make(self) -> OwnModel:
+        """Call the class.
+
+        Raises:
+            ModelError: It raises, or what it makes is no model.
+        """
+        made = self.source
+        if isinstance(made, type):
+            made = _call(self.name, made, *(() if self.settings is None else (self.settings,)))
+        return OwnModel(made, self.name, self.capabilities)
+
+
+class OwnModel:
+    """A model of one's own as the run knows one: what it leaves out is filled in, what it gives is checked.
+
+    Args:
+        model: The object with ``open``.
+        name: Its name in tables.
+        capabilities: What it can.
+    """
+
+    def __init__(self, model: Any, name: str, capabilities: Capabilities) -> None:
+        self.name = name
+        self._model = model
+        self._can = capabilities
+        placement = getattr(model, "placement", Placement())
+        if not isinstance(placement, Placement):
+            raise ModelError(f"model {name}: `placement` must be a Placement, not {_short(placement)}")
+        self.placement = placement
+
+    def frame_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return what the model says, or the video's own size."""
+        asked = getattr(self._model, "frame_size", None)
+        if asked is None:
+            return width, height
+        size = _call(f"{self.name}.frame_size", asked, width, height)
+        if not (isinstance(size, tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
+            raise ModelError(f"{self.name}.frame_size must return (width, height) in pixels, not {_short(size)}")
+        return size
+
+    def open(self, request: SessionRequest) -> OwnSession:
+        """Open a session.
+
+        Raises:
+            ModelError: It raises, or the session lacks a method that it needs.
+        """
+        session = _call(f"{self.name}.open", self._model.open, request)
+        needed = ["speak"] if request.narration is not None else ["observe", "ask"]
+        for method in needed:
+            if not callable(getattr(session, method, None)):
+                raise ModelError(f"{self.name}.open returned {_short(session)}, which has no method `{method}`")
+        return OwnSession(session, self.name, self._can)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the model says identifies it, each key below ``model.``."""
+        said = _call(f"{self.name}.identity", self._model.identity)
+        if not isinstance(said, Mapping):
+            raise ModelError(f"{self.name}.identity must return a dictionary, not {_short(said)}")
+        try:
+            json.dumps(dict(said))
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{self.name}.identity must hold text and numbers only: {error}") from error
+        return {key if key.startswith("model.") else f"model.{key}": value for key, value in said.items()}
+
+    def peak_mib(self) -> float:
+        """Return what the model says, or the peak memory of this process."""
+        asked = getattr(self._model, "peak_mib", None)
+        return process_peak_mib() if asked is None else float(_call(f"{self.name}.peak_mib", asked))
+
+    def close(self) -> None:
+        """Close the model, where it can be closed."""
+        _close(self.name, self._model)
+
+
+class OwnSession:
+    """A session of one's own, timed and checked.
+
+    Args:
+        session: The object with ``observe`` and ``ask``, or ``speak``.
+        name: The model's name.
+        capabilities: What the model can.
+    """
+
+    def __init__(self, session: Any, name: str, capabilities: Capabilities) -> None:
+        self._session = session
+        self._name = name
+        self._can = capabilities
+
+    def observe(self, chunk: Chunk, subtitles: tuple[str, ...] = ()) -> StepReport:
+        """Show a second; the session may return nothing.
+
+        Raises:
+            ModelError: It raises, returns something else, or takes no subtitles where the sample has some.
+        """
+        observe, label = self._session.observe, f"{self._name}.observe"
+        words: tuple[Any, ...] = (chunk, subtitles)
+        if len(inspect.signature(observe).parameters) < 2:
+            if subtitles:
+                raise ModelError(f"{label} takes no subtitles, which this sample has: give it a second parameter")
+            words = (chunk,)
+        began = time.perf_counter()
+        step = _call(label, observe, *words)
+        spent = time.perf_counter() - began
+        if step is None:
+            return _step({"decode": chunk.wait_seconds, "other": spent})
+        if not isinstance(step, StepReport):
+            raise ModelError(f"{label} must return nothing or a StepReport, not {_short(step)}")
+        return step
+
+    def speak(self, chunk: Chunk) -> Spoken:
+        """Show a second and have something said about it, as text or as `Spoken`.
+
+        Raises:
+            ModelError: It raises or returns something else.
+        """
+        label = f"{self._name}.speak"
+        began = time.perf_counter()
+        said = _call(label, self._session.speak, chunk)
+        spent = time.perf_counter() - began
+        if isinstance(said, str):
+            return Spoken(said, (), _step({"decode": chunk.wait_seconds, "generate": spent}))
+        if not isinstance(said, Spoken):
+            raise ModelError(f'{label} must return text ("" for silence) or Spoken, not {_short(said)}')
+        return said
+
+    def ask(self, prompt: str, elicitation: Elicitation, *, key: str) -> Answer:
+        """Ask a question, answered as text or as `Answer`.
+
+        Raises:
+            ModelError: It raises, returns something else, or chooses what is no option.
+        """
+        label = f"{self._name}.ask"
+        began = time.perf_counter()
+        said = _call(label, self._session.ask, prompt, elicitation, key=key)
+        spent = time.perf_counter() - began
+        answer = Answer(said, 0, spent, None, {"generate": spent}) if isinstance(said, str) else said
+        if not isinstance(answer, Answer):
+            raise ModelError(f"{label} must return text or Answer, not {_short(said)}")
+        if elicitation.options and answer.text not in elicitation.options:
+            options = ", ".join(elicitation.options)
+            raise ModelError(f"{label} must return one of the options {options}, not {_short(answer.text)}")
+        return answer
+
+    def state(self) -> dict[str, Any] | None:
+        """Return the session's state, where it can be saved."""
+        asked = getattr(self._session, "state", None)
+        if asked is None:
+            return None
+        state = _call(f"{self._name}.state", asked)
+        if not (state is None or (isinstance(state, dict) and set(state) == {"tensors", "json"})):
+            raise ModelError(f"{self._name}.state must return a dictionary of 'tensors' and 'json'")
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Give the session a state back."""
+        _call(f"{self._name}.restore", self._session.restore, state)
+
+    def close(self) -> None:
+        """Close the session, where it can be closed."""
+        _close(self._name, self._session)
+
+
+def _step(stages: dict[Any, float]) -> StepReport:
+    return StepReport(stages=stages, tokens_in={}, kept={}, evicted={}, cache_tokens=0)
+
+
+def _close(name: str, thing: Any) -> None:
+    asked = getattr(thing, "close", None)
+    if asked is not None:
+        _call(f"{name}.close", asked)
+
+
+def _call(label: str, function: Callable[..., Any], *words: Any, **named: Any) -> Any:
+    """Call what somebody else wrote; what it raises becomes one line that names its place.
+
+    Raises:
+        ModelError: It raised anything that is no error of evalkit's.
+    """
+    try:
+        return function(*words, **named)
+    except (EvalkitError, StopRun, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's: the run tells it from a fault
+            raise
+        frames = traceback.extract_tb(error.__traceback__)[1:]
+        place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ModelError(f"{label} raised {said}{place}") from error
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _holds_settings(settings: Any) -> bool:
+    return isinstance(settings, type) and (issubclass(settings, BaseModel) or is_dataclass(settings))
+
+
+def _as_dict(settings: Any) -> dict[str, Any]:
+    return settings.model_dump(mode="json") if isinstance(settings, BaseModel) else asdict(settings)
