@@ -40,6 +40,20 @@ class MemoryPolicy(ABC):
         """Whether cached tokens move to new positions when others are dropped."""
         return self.positions == "contiguous" and not self.recompute
 
+    @property
+    def previous_text_kept(self) -> int | None:
+        """Tokens of the previous text that outlive the first second; ``None`` for all of them."""
+        return None
+
+    @property
+    def trims_opening(self) -> bool:
+        """Whether only those are prefilled."""
+        return False
+
+    def plan_opening(self, ledger: Ledger) -> Plan:
+        """Return what of the opening, which holds the previous text, is prefilled at all: everything."""
+        return Plan()
+
     @abstractmethod
     def plan(self, ledger: Ledger, second: int) -> Plan:
         """Return what stays before stream second ``second`` (index from 0) is added."""
@@ -103,6 +117,8 @@ class StreamingVLM(MemoryPolicy):
             for no limit.
         positions: ``contiguous`` (the method) or ``native`` (its ablation).
         recompute: Prefill the surviving context anew each second.
+        trim_opening: Prefill of the previous text only what step (4) keeps. The released code prefills all of it
+            before the first second: with this, the first second sees less, and what is kept never saw the rest.
     """
 
     vision_window: int = 16
@@ -111,6 +127,7 @@ class StreamingVLM(MemoryPolicy):
     text_window: int | None = 512
     positions: Positions = "contiguous"
     recompute: bool = False
+    trim_opening: bool = False
 
     def __post_init__(self) -> None:
         _at_least("vision_window", self.vision_window, 1)
@@ -118,6 +135,25 @@ class StreamingVLM(MemoryPolicy):
         for name, value in (("text_sink", self.text_sink), ("text_window", self.text_window)):
             if value is not None:
                 _at_least(name, value, 0)
+
+    @property
+    def previous_text_kept(self) -> int | None:
+        """Tokens of the previous text that outlive the first second; ``None`` for all of them."""
+        if self.text_sink is None or self.text_window is None:
+            return None
+        return self.text_sink + max(self.text_window - 1, 0)
+
+    @property
+    def trims_opening(self) -> bool:
+        """Whether only those are prefilled: ``trim_opening``."""
+        return self.trim_opening
+
+    def plan_opening(self, ledger: Ledger) -> Plan:
+        """Return the opening whole, or with the previous text cut to its sink and window."""
+        if not self.trim_opening:
+            return Plan()
+        everything = [Piece(index, 0, len(span)) for index, span in enumerate(ledger)]
+        return Plan(tuple(self._trim_previous_text(ledger, everything)))
 
     def plan(self, ledger: Ledger, second: int) -> Plan:
         """Return what stays before second ``second`` is added; see the class."""

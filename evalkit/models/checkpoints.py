@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["ARCHITECTURES", "BUILT_IN", "check_checkpoint", "missing_checkpoint", "unknown_architecture"]
+__all__ = [
+    "ARCHITECTURES",
+    "BUILT_IN",
+    "check_checkpoint",
+    "missing_checkpoint",
+    "tokens_of",
+    "unknown_architecture",
+]
 
 import json
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from evalkit.errors import ModelError
@@ -35,6 +43,33 @@ def check_checkpoint(name: str) -> None:
         raise ModelError(missing_checkpoint(name)) from error
     if architecture not in ARCHITECTURES:
         raise unknown_architecture(name, architecture)
+
+
+def tokens_of(name: str, text: str) -> int | None:
+    """Count the tokens of a text without loading anything but the tokenizer.
+
+    Args:
+        name: Checkpoint: a built-in one, or a folder.
+        text: The text.
+
+    Returns:
+        Their number, or ``None`` where no ``tokenizer.json`` is at hand.
+    """
+    from tokenizers import Tokenizer
+
+    if name in BUILT_IN:
+        with as_file(files("evalkit.models") / "tiny_tokenizer.json") as path:
+            tokenizer = Tokenizer.from_file(str(path))
+    elif (path := Path(name) / "tokenizer.json").is_file():
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except (
+            Exception
+        ):  # the library raises nothing narrower; a broken tokenizer is told when the model is loaded
+            return None
+    else:
+        return None
+    return len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def missing_checkpoint(name: str) -> str:

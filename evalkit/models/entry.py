@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ModelChoice", "ModelEntry", "ModelRecipe"]
+__all__ = ["ModelChoice", "ModelEntry", "ModelRecipe", "PreviousText"]
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -73,6 +73,21 @@ class ModelChoice:
             raise UsageError(f"model {name} {why}; leave {flags} out")
 
 
+@dataclass(frozen=True, slots=True)
+class PreviousText:
+    """How much a text that was said before the stream starts is for a model.
+
+    Args:
+        tokens: What is prefilled before the first second.
+        counted: Whether the model's tokenizer was at hand; else the tokens are estimated at four characters each.
+        kept: Tokens of it that outlive the first second; ``None`` for all of them.
+    """
+
+    tokens: int
+    counted: bool
+    kept: int | None
+
+
 class ModelRecipe(ABC):
     """A model with all its settings, of which nothing is loaded yet.
 
@@ -96,6 +111,10 @@ class ModelRecipe(ABC):
     def facts(self) -> dict[str, str]:
         """Return what ``--dry-run`` prints of the model, by name."""
         return {}
+
+    def previous_text(self, text: str) -> PreviousText | None:
+        """Measure a previous text; ``None`` where this process does not prefill it."""
+        return None
 
     def setting(self) -> dict[str, Any]:
         """Return the fingerprint fields that two compared runs must share, such as ``attention``."""

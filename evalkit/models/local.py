@@ -12,8 +12,8 @@ from evalkit.compress import CompressionSpec, parse_compression
 from evalkit.errors import UsageError
 from evalkit.memory import MemoryPolicy
 from evalkit.memory.shortcuts import FrameView
-from evalkit.models.checkpoints import check_checkpoint
-from evalkit.models.entry import ModelChoice, ModelEntry, ModelRecipe
+from evalkit.models.checkpoints import check_checkpoint, tokens_of
+from evalkit.models.entry import ModelChoice, ModelEntry, ModelRecipe, PreviousText
 from evalkit.models.protocol import Capabilities
 from evalkit.models.settings import GenerationSettings
 from evalkit.settings import SettingGroups, validated
@@ -63,6 +63,16 @@ class PolicyRecipe(ModelRecipe):
             "memory": repr(self.policy),
             "compression": self.compress.canonical(),
         }
+
+    def previous_text(self, text: str) -> PreviousText:
+        """Count the tokens of a previous text, and those that outlive the first second."""
+        counted = tokens_of(self.checkpoint, text)
+        tokens = -(-len(text) // 4) if counted is None else counted
+        kept = self.policy.previous_text_kept
+        trimmed = kept is not None and self.policy.trims_opening
+        return PreviousText(
+            min(tokens, kept) if trimmed and kept is not None else tokens, counted is not None, kept
+        )
 
     def setting(self) -> dict[str, Any]:
         """Return decoding, positions, attention kernel and the frames' pixel budget."""

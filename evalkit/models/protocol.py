@@ -15,7 +15,7 @@ __all__ = [
     "StreamingModel",
 ]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -83,6 +83,7 @@ class SessionRequest:
         time_stamps: Whether each second is announced by its ``Time=a-bs`` text.
         seen: The frames delivered so far, for a model that looks back; a look ahead is refused and recorded.
         whole_clip: All frames come at once, as one finished video of an official protocol.
+        heartbeat: Called between the parts of long work, such as the blocks of a prefill; it raises to end it.
     """
 
     sample: str
@@ -92,6 +93,7 @@ class SessionRequest:
     time_stamps: bool = True
     seen: SeenFrames | None = None
     whole_clip: bool = False
+    heartbeat: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

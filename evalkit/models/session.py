@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CachedSession", "PrefillTrace", "SessionTrace"]
+__all__ = ["PREFILL_BLOCK", "CachedSession", "PrefillTrace", "SessionTrace"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +48,10 @@ class SessionTrace(Protocol):
 
     def replied(self, ids: Sequence[int], cached: int) -> None:
         """Take note of a reply and of the cache length after it."""
+
+
+PREFILL_BLOCK = 2048
+"""Tokens the network is given at once. Between two blocks a stop is heard; a usual second fits into one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,9 @@ class CachedSession:
         narration = self._request.narration
         if narration is None:
             return [self._layout.system(), self._layout.user_open(None)]
-        return [self._layout.system(), *self._layout.previous_text(narration.previous_text)]
+        opening = Ledger([self._layout.system(), *self._layout.previous_text(narration.previous_text)])
+        plan = self._policy.plan_opening(opening)
+        return list(opening if plan.keeps_everything else opening.apply(plan)[0])
 
     def _forget(self, second: int) -> dict[str, int]:
         """Carry the policy's plan out; return the tokens evicted by kind."""
@@ -254,21 +260,32 @@ class CachedSession:
                 self._encode_again()
         self._clock.enter("prefill")
         spans = self._pending()
-        ids = np.concatenate([span.ids for span in spans])
         positions, after = assign(spans, self._backbone.positions, self._next_position)
-        embeddings = self._backbone.embed(torch.from_numpy(ids).to(self._backbone.device))
-        start = 0
-        for span in spans:
-            if span.block is not None:
-                embeddings[start : start + len(span)] = self._features[span.block].tokens.to(embeddings.dtype)
-            start += len(span)
         self._cache.expect(positions)
         placed = torch.from_numpy(np.ascontiguousarray(positions)).to(self._backbone.device)
-        hidden = self._backbone.forward(embeddings[None], placed, self._cache)
+        total = positions.shape[1]
+        for start in range(0, total, PREFILL_BLOCK):
+            if start and self._request.heartbeat is not None:
+                self._request.heartbeat()
+            block = slice(start, min(start + PREFILL_BLOCK, total))
+            hidden = self._backbone.forward(self._embed(spans, block)[None], placed[:, block], self._cache)
         self._next_position = after
         if not self._policy.recompute:
             self._features.clear()
         return hidden
+
+    def _embed(self, spans: Sequence[Span], block: slice) -> torch.Tensor:
+        """Return the embeddings of a part of the spans' tokens, ``(tokens, hidden)``, vision from its features."""
+        ids = np.concatenate([span.ids for span in spans])[block]
+        embeddings = self._backbone.embed(torch.from_numpy(ids).to(self._backbone.device))
+        begin = -block.start
+        for span in spans:
+            first, stop = max(begin, 0), min(begin + len(span), len(ids))
+            if span.block is not None and first < stop:
+                seen = self._features[span.block].tokens[first - begin : stop - begin]
+                embeddings[first:stop] = seen.to(embeddings.dtype)
+            begin += len(span)
+        return embeddings
 
     def _pending(self) -> list[Span]:
         """Return the spans that are not cached yet; the first may be the rest of one that is in part."""

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["StopFlag", "run_all"]
+__all__ = ["run_all"]
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
-from evalkit.run.sample import Interrupted
+from evalkit.run.stop import Interrupted, StopRequest
 from evalkit.stream import StreamSample
 
 
-class StopFlag:
-    """Whether the samples under way were asked to stop after the second in hand."""
-
-    def __init__(self) -> None:
-        self._asked = False
-
-    def ask(self) -> None:
-        """Ask them to stop."""
-        self._asked = True
-
-    def __call__(self) -> bool:
-        """Whether they were asked."""
-        return self._asked
-
-
 def run_all(
-    samples: Sequence[StreamSample], run: Callable[[StreamSample], None], at_once: int, stop: StopFlag
+    samples: Sequence[StreamSample], run: Callable[[StreamSample], None], at_once: int, stop: StopRequest
 ) -> None:
     """Run samples in their order, at most so many at once.
 

@@ -6,15 +6,13 @@ __all__ = ["RunResult", "execute"]
 
 import datetime
 import errno
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal, Never
+from typing import Literal, Never
 
 from tqdm import tqdm
 
@@ -35,10 +33,11 @@ from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.fingerprint import fingerprint_digest, full_fingerprint
 from evalkit.run.media import media_digests
 from evalkit.run.plan import RunPlan
-from evalkit.run.pool import StopFlag, run_all
+from evalkit.run.pool import run_all
 from evalkit.run.provenance import git_revision, host_facts, versions
 from evalkit.run.recorder import Recorder
-from evalkit.run.sample import Interrupted, SampleRunner, failed_narration
+from evalkit.run.sample import SampleRunner, failed_narration
+from evalkit.run.stop import Interrupted, listening
 from evalkit.shown import shown_on_one_line
 from evalkit.stream import StreamSample
 
@@ -130,7 +129,7 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
     with journal, Recorder(folder) as recorder:
         for warning in recorder.warnings:
             journal.warn(warning)
-        with _stop_flag() as stop, _progress(plan) as advanced:
+        with listening() as stop, _progress(plan) as advanced:
             runner = SampleRunner(
                 model=model,
                 recorder=recorder,
@@ -138,6 +137,7 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
                 seed=plan.options.seed,
                 checkpoint_seconds=plan.options.checkpoint_seconds,
                 stopping=stop,
+                heartbeat=stop.give_up_long_work,
                 advanced=advanced,
                 watch=watch,
                 warn=journal.warn,
@@ -350,30 +350,6 @@ class _Journal:
         self.manifest.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
         with suppress(OSError):  # a full disk: the error in hand is the one to tell
             self.end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-
-
-@contextmanager
-def _stop_flag() -> Iterator[StopFlag]:
-    """Turn the first Ctrl-C or SIGTERM into a flag; the second one acts at once."""
-    stop = StopFlag()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if stop():
-            raise KeyboardInterrupt
-        stop.ask()
-        sys.stderr.write("\nevalkit: stopping after this second (again to stop at once)\n")
-
-    before: dict[signal.Signals, Any] = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread: whoever called handles signals
-        before.clear()
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Interrupted", "SampleRunner", "failed_narration", "tick_record"]
+__all__ = ["SampleRunner", "failed_narration", "tick_record"]
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,16 +18,13 @@ from evalkit.records import AnswerRecord, StageTimes, TickRecord
 from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.clips import read_clip
 from evalkit.run.recorder import Recorder
+from evalkit.run.stop import Interrupted
 from evalkit.run.windows import read_window
 from evalkit.stream import Chunk, FrameFeed, FrameSchedule, Narration, Query, StreamSample, Tick, exact_seconds
 from evalkit.tasks import WINDOW_FRAMES
 from evalkit.video import VideoFrames
 
 _PROCESS = psutil.Process()
-
-
-class Interrupted(Exception):
-    """The run was asked to stop; the sample in hand is checkpointed."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,7 @@ class SampleRunner:
         checkpoint_seconds: Stream seconds between checkpoints.
         stopping: Whether the run was asked to stop.
         advanced: Told the stream seconds that have passed.
+        heartbeat: Called between the parts of long work; it raises to give it up.
         watch: Told each spoken second as it is put on record.
         warn: Told what of a video was lost and which look ahead was refused, as it happens.
     """
@@ -54,6 +52,7 @@ class SampleRunner:
     stopping: Callable[[], bool]
     advanced: Callable[[float], None]
     warn: Callable[[str], None]
+    heartbeat: Callable[[], None] | None = None
     watch: Callable[[AnswerRecord, TickRecord], None] | None = None
 
     def run(self, sample: StreamSample) -> None:
@@ -75,7 +74,15 @@ class SampleRunner:
         with VideoFrames(sample.video, self.model.frame_size) as source, FrameFeed(schedule, source) as feed:
             stamps = sample.tags.get("time_stamps") != "off"
             session = self.model.open(
-                SessionRequest(sample.id, sample.fps, self.seed, sample.narration, stamps, feed.seen)
+                SessionRequest(
+                    sample.id,
+                    sample.fps,
+                    self.seed,
+                    sample.narration,
+                    stamps,
+                    feed.seen,
+                    heartbeat=self.heartbeat,
+                )
             )
             try:
                 self._stream(sample, session, feed)
@@ -145,7 +152,14 @@ class SampleRunner:
             span = (sample.start, query.at)
             clip = read_clip(sample.video, span, preset, self.model.frame_size, number=number)
             session = self.model.open(
-                SessionRequest(sample.id, clip.fps, self.seed, time_stamps=False, whole_clip=True)
+                SessionRequest(
+                    sample.id,
+                    clip.fps,
+                    self.seed,
+                    time_stamps=False,
+                    whole_clip=True,
+                    heartbeat=self.heartbeat,
+                )
             )
             try:
                 for part, texts in clip.parts(sample.texts):

@@ -16,6 +16,7 @@ from evalkit.models.own import OwnEntry
 from evalkit.records.tables import RunTables
 from evalkit.run.check import check_out
 from evalkit.run.fingerprint import model_fingerprint, setting_fingerprint
+from evalkit.run.opening import longest_opening
 from evalkit.run.options import RunOptions, merge_options
 from evalkit.run.plan import RunPlan, make_plan
 from evalkit.settings import Setting
@@ -97,7 +98,8 @@ def start(plan: RunPlan, notify: Notify) -> RunResult:
     """
     from evalkit.run.runner import execute
 
-    for problem in plan.data.problems:
+    opening = longest_opening(plan)
+    for problem in [*plan.data.problems, *([opening.warning] if opening and opening.warning else [])]:
         notify(f"warning: {problem}")
     return execute(plan, notify, done=lambda path: _judge_and_report(plan.options, path, notify))
 
@@ -115,6 +117,7 @@ def dry_run(plan: RunPlan) -> dict[str, Any]:
         check_out(Path(plan.options.out), resume=plan.options.resume)
     plan.model.check()
     unreadable = check_media(plan.samples)
+    opening = longest_opening(plan)
     free = shutil.disk_usage(_existing(Path(plan.options.out or "runs"))).free / 2**30
     return {
         "task": plan.task.name,
@@ -124,10 +127,15 @@ def dry_run(plan: RunPlan) -> dict[str, Any]:
         "samples": len(plan.samples),
         "questions": sum(len(sample.queries) for sample in plan.samples),
         "stream_seconds": plan.stream_seconds,
+        **({} if opening is None else {"previous_text": str(opening)}),
         "record_mib": round(plan.stream_seconds * 1.6e-3, 1),
         "free_disk_gib": round(free, 1),
         "fingerprint": setting_fingerprint(plan) | model_fingerprint(plan),
-        "problems": [str(problem) for problem in plan.data.problems] + unreadable,
+        "problems": [
+            *map(str, plan.data.problems),
+            *([opening.warning] if opening and opening.warning else []),
+            *unreadable,
+        ],
         "unreadable": len(unreadable),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -95,6 +96,7 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(small_data: Path, tmp_
     assert plan["samples"] == 1
     assert plan["stream_seconds"] == 20
     assert "vision_window=4" in plan["memory"]
+    assert re.fullmatch(r"\d+ tokens before match\S*, all of which stay in the context", plan["previous_text"])
     assert plan["problems"] == []
     assert plan["free_disk_gib"] > 0
     code, out, err = evalkit(*words, *settings)

@@ -9,7 +9,7 @@ import pytest
 from toy_runs import NotingModel, answers, run_all, runner, toy_data
 
 from evalkit.records import AnswerRecord
-from evalkit.run.sample import Interrupted
+from evalkit.run.stop import Interrupted
 from evalkit.stream import FollowUp, Query, StreamSample
 from evalkit.tasks.catalog import task_named
 from evalkit.tasks.planned import expect_planned, planned_counts

@@ -17,7 +17,8 @@ from evalkit.models.settings import GenerationSettings
 from evalkit.records import AnswerRecord, RunFolder, read_jsonl
 from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.recorder import Recorder
-from evalkit.run.sample import Interrupted, SampleRunner
+from evalkit.run.sample import SampleRunner
+from evalkit.run.stop import Interrupted
 from evalkit.stream import Query, StreamSample
 
 SAMPLED = GenerationSettings(temperature=0.9, answer_tokens=5)
