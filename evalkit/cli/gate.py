@@ -2,8 +2,11 @@
 
 Exit 0: a drop of --max-drop points is ruled out (the lower one-sided 95 % bound of head minus base, paired by
 question and clustered by video, lies above minus the margin). Exit 1: a larger drop is shown (the upper bound
-lies below it). Exit 4: these videos cannot tell; the line names how many are needed. With --max-slowdown a longer
-median second fails in the same way. The smallest drop that could be found is always printed.
+lies below it). Exit 4: these videos cannot tell; the line names how many are needed. A worse head never gets a
+better verdict. What is held is the benchmark's own headline, or any other score by --metric.
+
+With --max-slowdown a longer median second fails in the same way. It takes repeated runs of both sides that took
+turns on one machine (give several folders after --base and --head, or --repeat N), else it cannot tell.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from evalkit.cli.output import emit_json, say
 from evalkit.errors import NothingCountedError
 
 if TYPE_CHECKING:
-    from evalkit.leaderboard.gate import GateCheck, GateResult
+    from evalkit.leaderboard.gate import GateResult
+    from evalkit.leaderboard.gate_rule import GateCheck
 
 _EXIT = {"pass": EXIT_DONE, "fail": EXIT_CHECK_FAILED, "cannot tell": EXIT_CANNOT_TELL}
 
@@ -40,11 +44,25 @@ def _percent(text: str) -> float:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--base", type=Path, required=True, metavar="RUN", help="run folder to be held against")
-    parser.add_argument("--head", type=Path, required=True, metavar="RUN", help="run folder in question")
+    for side, text in (("base", "to be held against"), ("head", "in question")):
+        parser.add_argument(
+            f"--{side}",
+            type=Path,
+            nargs="+",
+            required=True,
+            metavar="RUN",
+            help=f"run folder {text}; several are one model run again, averaged per question",
+        )
     parser.add_argument("--max-drop", type=points, required=True, metavar="POINTS", help="largest accepted drop")
     parser.add_argument(
         "--max-slowdown", type=_percent, metavar="PERCENT", help="largest accepted slowdown, as 10%%"
+    )
+    parser.add_argument("--metric", metavar="NAME", help="score to be held (default: the benchmark's headline)")
+    parser.add_argument(
+        "--look",
+        type=int,
+        metavar="N",
+        help="this is the N-th gate of a series: all of them together err in 5 of 100 series, instead of each one",
     )
     parser.add_argument(
         "--ignore-field",
@@ -68,21 +86,25 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         DataError: A run cannot be read, has no answers, or may not be compared.
+        UsageError: A margin, a metric or a field that is none.
     """
-    from evalkit.leaderboard.gate import run_gate
+    from evalkit.leaderboard.gate import GateRule, run_gate
     from evalkit.records import read_run
 
     timed = args.max_slowdown is not None
+    rule = GateRule(
+        max_drop=args.max_drop / 100,
+        max_slowdown=args.max_slowdown / 100 if timed else None,
+        metric=args.metric,
+        look=args.look,
+        ignored=tuple(args.ignore_field),
+        allow_mismatch=args.allow_mismatch,
+        baseline=args.baseline,
+        judge=args.judge,
+    )
+    bases, heads = ([read_run(path, ticks=timed) for path in side] for side in (args.base, args.head))
     try:
-        result = run_gate(
-            read_run(args.base, ticks=timed),
-            read_run(args.head, ticks=timed),
-            max_drop=args.max_drop / 100,
-            max_slowdown=args.max_slowdown / 100 if timed else None,
-            allow_mismatch=args.allow_mismatch,
-            ignored=args.ignore_field,
-            judging=(args.baseline, args.judge),
-        )
+        result = run_gate(bases, heads, rule)
     except NothingCountedError as finding:
         return _without_figure(str(finding), as_json=args.json)
     code = _EXIT[result.outcome]
@@ -108,7 +130,8 @@ def _lines(result: GateResult) -> Iterator[str]:
 
     for check in result.checks:
         yield f"{check.name}: {check.reason}"
-        yield _figures(check)
+        if check.base is not None and check.head is not None:
+            yield from _figures(check, 1 - result.error)
     yield f"answers: {result.transcripts.sentence()}"
     yield "under test: " + (describe_mismatches(result.changed) or "no model setting differs")
     if result.ignored:
@@ -120,22 +143,25 @@ def _lines(result: GateResult) -> Iterator[str]:
     yield f"gate: {result.outcome} ({result.metric})"
 
 
-def _figures(check: GateCheck) -> str:
-    unit, factor, digits, sign = ("points", 100.0, 2, "+") if check.name == "score" else ("times", 1.0, 3, "")
+def _figures(check: GateCheck, confidence: float) -> Iterator[str]:
+    score = check.name == "score"
+    unit, factor, digits, sign = ("points", 100.0, 2, "+") if score else ("times", 1.0, 3, "")
 
     def shown(value: float | None) -> str:
         return "unknown" if value is None else f"{value * factor:{sign}.{digits}f}"
 
-    if check.base is None or check.head is None:
-        return "  nothing measured"
-    pair = (check.base, check.head)
-    ends = [f"{100 * one:.2f} %" if check.name == "score" else f"{one:.4f} s" for one in pair]
-    counted = "questions" if check.name == "score" else "stream seconds"
-    return (
-        f"  base {ends[0]}, head {ends[1]}, change {shown(check.change)} {unit} (one-sided 95 % bounds "
-        f"{shown(check.low)} and {shown(check.high)}, limit {shown(check.limit)}), minimal detectable effect "
-        f"{shown(check.mde).lstrip('+')}, {check.n} {counted} on {check.videos} videos"
+    base, head = (f"{100 * one:.2f} %" if score else f"{one:.4f} s" for one in (check.base or 0, check.head or 0))
+    counted = "questions" if score else "stream seconds"
+    runs = f", {check.runs} runs of either side" if check.runs > 1 else ""
+    yield (
+        f"  base {base}, head {head}, change {shown(check.change)} {unit}, limit {shown(check.limit)}, "
+        f"{check.n} {counted} on {check.videos} videos{runs}"
     )
+    if check.low is not None and check.high is not None and check.resolution is not None:
+        yield (
+            f"  one-sided {100 * confidence:.6g} % bounds {shown(check.low)} and {shown(check.high)}; had nothing "
+            f"changed, these data would rule out {shown(check.resolution).lstrip('+')} {unit} and nothing smaller"
+        )
 
 
 def _to_json(result: GateResult, code: int) -> dict[str, Any]:
@@ -143,6 +169,7 @@ def _to_json(result: GateResult, code: int) -> dict[str, Any]:
         "outcome": result.outcome,
         "exit_code": code,
         "metric": result.metric,
+        "error": result.error,
         "checks": [_check_to_json(check) for check in result.checks],
         "transcripts": {**asdict(result.transcripts), "identical": result.transcripts.identical},
         "changed": [asdict(one) for one in result.changed],
@@ -156,6 +183,6 @@ def _check_to_json(check: GateCheck) -> dict[str, Any]:
     """Return a check with scores in points and speeds as ratios and seconds."""
     found = asdict(check)
     if check.name == "score":
-        for key in ("base", "head", "change", "low", "high", "limit", "mde"):
+        for key in ("base", "head", "change", "low", "high", "limit", "resolution"):
             found[key] = None if found[key] is None else 100 * found[key]
     return {**found, "unit": "points" if check.name == "score" else "ratio"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "NARRATION",
     "STRICT",
+    "WIN_RATE",
     "Aligned",
     "ScoredRun",
     "align",
@@ -18,7 +19,7 @@ __all__ = [
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from evalkit.errors import DataError, NothingCountedError, UsageError
 from evalkit.leaderboard.fingerprint import Mismatch
@@ -26,10 +27,12 @@ from evalkit.records import RunRecords, VerdictRecord
 from evalkit.registry import Registry
 
 if TYPE_CHECKING:
-    from evalkit.stats import PairOutcome
+    from evalkit.stats import Composition, PairOutcome
+    from evalkit.tasks.headline import ComposedScore
 
 NARRATION = "narration"
 STRICT = "strict accuracy"
+WIN_RATE = "win rate"
 _EMPTY_RULES = "empty-"
 _NAMED = 3
 
@@ -41,22 +44,36 @@ class ScoredRun:
     Args:
         label: What tables call the run.
         records: What it left on disk.
-        metric: What a score is: strict accuracy, or the win rate against whom, by which judge.
+        metric: What the runs are compared by: a strict score, or the win rate against whom, by which judge.
+        unit: What there is one score of: ``questions``, or ``windows`` of narration.
         scores: Question (or judged window) to score, between 0 and 1.
         clusters: Question to video.
         answers: Question to what was answered, to count flips; for judged windows the score itself.
         asked: All questions or windows of the run, those without a readable verdict too.
+        cells: What the metric is made of: for each cell its questions.
+        weights: For each cell its weight; they add up to 1.
         notes: What was left out, in words.
     """
 
     label: str
     records: RunRecords
     metric: str
+    unit: Literal["questions", "windows"]
     scores: Mapping[str, float]
     clusters: Mapping[str, str]
     answers: Mapping[str, str]
     asked: frozenset[str]
+    cells: Mapping[str, tuple[str, ...]]
+    weights: Mapping[str, float]
     notes: tuple[str, ...] = ()
+
+    @property
+    def value(self) -> float:
+        """The metric, a share between 0 and 1."""
+        return sum(
+            weight * sum(self.scores[id_] for id_ in self.cells[name]) / len(self.cells[name])
+            for name, weight in self.weights.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +84,14 @@ class Aligned:
         ids: The questions.
         clusters: The video of each.
         scores: For each run's label, one score per question.
+        composition: What the metric is made of, over the questions in their order.
         mismatches: Where the runs' questions or videos differ; empty where they are the same.
     """
 
     ids: tuple[str, ...]
     clusters: tuple[str, ...]
     scores: Mapping[str, list[float]]
+    composition: Composition
     mismatches: list[Mismatch] = field(default_factory=list)
 
 
@@ -94,19 +113,27 @@ def require_finished(run: RunRecords) -> None:
 
 
 def score_runs(
-    runs: Mapping[str, RunRecords], *, baseline: str | None = None, judge: str | None = None
+    runs: Mapping[str, RunRecords],
+    *,
+    metric: str | None = None,
+    whole: bool = False,
+    baseline: str | None = None,
+    judge: str | None = None,
 ) -> list[ScoredRun]:
     """Score runs of one task by the same measure.
 
     Args:
         runs: Label to records.
+        metric: Which score of the benchmark; its headline when absent.
+        whole: Refuse runs of a part of the benchmark, of which there is no headline; else the mean over their
+            questions stands in for it, and a note says so.
         baseline: For judged runs, whom they were judged against; needed where several are common to all.
         judge: For judged runs, who judged, with or without the settings in parentheses; needed where several are
             common to all.
 
     Raises:
         DataError: A run has no answers or no verdicts, or judged runs share no baseline and judge.
-        UsageError: Runs of different tasks, or several common judgings to choose from.
+        UsageError: Runs of different tasks, a metric they do not have, or several common judgings to choose from.
     """
     tasks = {records.manifest.task: label for label, records in runs.items()}
     if len(tasks) > 1:
@@ -116,42 +143,83 @@ def score_runs(
         if not records.answers and not records.verdicts:
             raise DataError(f"{records.folder.path} has no answers on record: nothing to compare")
     if any(answer.kind != NARRATION for records in runs.values() for answer in records.answers):
-        return [score_run(label, records) for label, records in runs.items()]
+        return [score_run(label, records, metric=metric, whole=whole) for label, records in runs.items()]
+    if metric not in (None, WIN_RATE):
+        raise UsageError(f"narrated runs are compared by their {WIN_RATE}, not by {metric!r}: leave --metric out")
     chosen = common_judging(runs, baseline, judge)
     return [_judged_run(label, records, *chosen) for label, records in runs.items()]
 
 
-def score_run(label: str, records: RunRecords) -> ScoredRun:
+def score_run(label: str, records: RunRecords, *, metric: str | None = None, whole: bool = False) -> ScoredRun:
     """Score the questions of one run strictly, by its task's scorer where the task is installed.
+
+    Args:
+        label: What tables call the run.
+        records: What it left on disk.
+        metric: See `score_runs`.
+        whole: See `score_runs`.
 
     Raises:
         DataError: It answered no question, or a record cannot be scored.
+        UsageError: A metric that the task does not have, or not of these questions.
     """
-    from evalkit.tasks.scoring import from_records, mark
+    from evalkit.tasks.headline import ACCURACY
 
-    predictions = from_records(records.answers)
-    if not predictions:
-        raise DataError(
-            f"{records.folder.path} answered no question: nothing to compare", path=records.folder.path
-        )
-    registry = Registry("evalkit.tasks", "task")
-    name = records.manifest.task
-    if name in registry.names():
-        rows = registry.get(name).score(predictions, "evalkit").correct
-    else:
-        rows = tuple((one.id, one.cluster, one.task, one.correct) for one in mark(predictions))
+    rows, made, notes = _composed(records, metric, whole=whole)
+    within = {id_ for members in made.cells.values() for id_ in members}
+    marked = {row.id: row for row in rows if row.id in within}
     said: dict[str, str] = {}
     for answer in records.answers:
         said.setdefault(answer.query, answer.parsed if answer.parsed is not None else f"\0{answer.text}")
     return ScoredRun(
         label=label,
         records=records,
-        metric=STRICT,
-        scores={id_: float(correct) for id_, _, _, correct in rows},
-        clusters={id_: cluster for id_, cluster, _, _ in rows},
-        answers={id_: said.get(id_, "") for id_, _, _, _ in rows},
-        asked=frozenset(id_ for id_, _, _, _ in rows),
+        metric=STRICT if made.name == ACCURACY else f"{made.name}, {STRICT}",
+        unit="questions",
+        scores={id_: float(row.correct) for id_, row in marked.items()},
+        clusters={id_: row.cluster for id_, row in marked.items()},
+        answers={id_: said.get(id_, "") for id_ in marked},
+        asked=frozenset(marked),
+        cells=made.cells,
+        weights=made.weights,
+        notes=tuple(f"{label}: {note}" for note in notes),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """A question with its video and whether it was answered rightly."""
+
+    id: str
+    cluster: str
+    correct: bool
+
+
+def _composed(
+    records: RunRecords, metric: str | None, *, whole: bool
+) -> tuple[list[_Marked], ComposedScore, list[str]]:
+    """Return the marked questions of a run, what its score is made of, and what to say of it."""
+    from evalkit.tasks.headline import ACCURACY, ComposedScore, composed_score
+    from evalkit.tasks.scoring import from_records, mark
+
+    predictions = from_records(records.answers)
+    path, name = records.folder.path, records.manifest.task
+    if not predictions:
+        raise DataError(f"{path} answered no question: nothing to compare", path=path)
+    registry = Registry("evalkit.tasks", "task")
+    if name not in registry.names():
+        rows = [_Marked(one.id, one.cluster, one.correct) for one in mark(predictions)]
+        if metric not in (None, ACCURACY, "total"):
+            raise UsageError(f"task {name} is not installed, so its runs have no score {metric!r} but {ACCURACY}")
+        return rows, ComposedScore(ACCURACY, {ACCURACY: tuple(row.id for row in rows)}, {ACCURACY: 1.0}), []
+    sheet = registry.get(name).score(predictions, "evalkit")
+    rows = [_Marked(id_, cluster, correct) for id_, cluster, _, correct in sheet.correct]
+    try:
+        return rows, composed_score(sheet, metric), []
+    except UsageError as error:
+        if metric is not None or whole:
+            raise
+        return rows, composed_score(sheet, ACCURACY), [f"the mean over its questions is compared: {error}"]
 
 
 def _judgings(records: RunRecords) -> Counter[tuple[str, str]]:
@@ -251,11 +319,14 @@ def _judged_run(label: str, records: RunRecords, baseline: str, judge: str) -> S
     return ScoredRun(
         label=label,
         records=records,
-        metric=f"win rate against {baseline}, judged by {judge}",
+        metric=f"{WIN_RATE} against {baseline}, judged by {judge}",
+        unit="windows",
         scores=scores,
         clusters={one.pair: one.cluster for one in windows if one.pair in scores},
         answers={window: str(score) for window, score in scores.items()},
         asked=frozenset(one.pair for one in windows),
+        cells={WIN_RATE: tuple(scores)},
+        weights={WIN_RATE: 1.0},
         notes=notes if left_out else (),
     )
 
@@ -285,8 +356,27 @@ def align(runs: Sequence[ScoredRun]) -> Aligned:
         ids=ids,
         clusters=tuple(first.clusters[id_] for id_ in ids),
         scores={run.label: [run.scores[id_] for id_ in ids] for run in runs},
+        composition=_composition(first, ids),
         mismatches=mismatches,
     )
+
+
+def _composition(run: ScoredRun, ids: Sequence[str]) -> Composition:
+    """Return what a run's metric is made of, over these questions of it.
+
+    Raises:
+        DataError: None of the questions of a cell is among them.
+    """
+    from evalkit.stats import Composition
+
+    place = {id_: number for number, id_ in enumerate(ids)}
+    cells = {name: [place[id_] for id_ in members if id_ in place] for name, members in run.cells.items()}
+    empty = [name for name, members in cells.items() if not members]
+    if empty:
+        raise DataError(
+            f"the runs have no question of {', '.join(empty)} in common: they ran on different samples"
+        )
+    return Composition.of(cells, run.weights)
 
 
 def _own(run: ScoredRun, other: ScoredRun) -> str:

@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from evalkit.errors import DataError
-from evalkit.leaderboard.answers import STRICT, Aligned, ScoredRun, align, require_finished, score_runs
+from evalkit.leaderboard.answers import Aligned, ScoredRun, align, require_finished, score_runs
 from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches
 from evalkit.leaderboard.latency import MedianSeconds, SecondRatio, hardware, median_seconds
 from evalkit.records import RunRecords
@@ -154,7 +154,7 @@ def compare_runs(
         rows=tuple(rows),
         n=len(aligned.ids),
         clusters=len(set(aligned.clusters)),
-        unit="questions" if scored[0].metric == STRICT else "windows",
+        unit=scored[0].unit,
         margin=chosen.margin,
         confidence=chosen.confidence,
         power=chosen.power,
@@ -177,7 +177,7 @@ def _pair_rows(
     medians = median_seconds(ticks, draws=options.draws, seed=options.seed)
     by_label = {run.label: run for run in scored}
     rows = []
-    for pair in compare_all(aligned.scores, aligned.clusters, options=options):
+    for pair in compare_all(aligned.scores, aligned.clusters, composition=aligned.composition, options=options):
         a, b = by_label[pair.a], by_label[pair.b]
         same = a.records.manifest.fingerprint_digest == b.records.manifest.fingerprint_digest
         rows.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MedianSeconds", "SecondRatio", "hardware", "median_seconds"]
+__all__ = ["MedianSeconds", "SecondRatio", "hardware", "median_seconds", "service_times"]
 
 import math
 from collections.abc import Mapping, Sequence
@@ -95,7 +95,7 @@ def median_seconds(
             less than ten minutes). All runs share the resamples, so that their ratio is paired.
         seed: Of the resamples.
     """
-    tables = {label: _service_times(ticks) for label, ticks in runs.items()}
+    tables = {label: service_times(ticks) for label, ticks in runs.items()}
     if not tables:
         return None
     common = sorted(set.intersection(*(set(table) for table in tables.values())))
@@ -118,7 +118,8 @@ def median_seconds(
     )
 
 
-def _service_times(ticks: Sequence[TickRecord]) -> dict[tuple[str, int], float]:
+def service_times(ticks: Sequence[TickRecord]) -> dict[tuple[str, int], float]:
+    """Return the seconds that took a measured time, by sample and number, in the order of the records."""
     table = TickTable.of(ticks)
     table = table.where(np.isfinite(table.total) & (table.total > 0))
     names = [table.samples[place] for place in table.sample.tolist()]
