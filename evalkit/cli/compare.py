@@ -42,12 +42,27 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--judge", metavar="NAME", help="narrated runs: who judged, as verdicts name it")
 
 
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """Add what is compared, and which differences are no obstacle."""
+    parser.add_argument(
+        "--metric", metavar="NAME", help="score to be compared (default: the benchmark's headline)"
+    )
+    parser.add_argument(
+        "--ignore-field",
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="fingerprint field that may differ, or its group: code where the code is what changed (repeatable)",
+    )
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, two or more")
     parser.add_argument(
         "--margin", type=points, metavar="POINTS", help="also test that A is worse than B by less than this"
     )
+    add_choice(parser)
     parser.add_argument("--confidence", type=float, default=0.95, help="of the intervals (default %(default)s)")
     parser.add_argument("--power", type=float, default=0.8, help="for the detectable effect (default %(default)s)")
     parser.add_argument("--draws", type=int, default=2000, help="sign flips and resamples (default %(default)s)")
@@ -85,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
     comparison = compare_runs(
         {one.label: one.records for one in load_runs(args.runs)},
         options=options,
+        metric=args.metric,
+        ignored=args.ignore_field,
         allow_mismatch=args.allow_mismatch,
         baseline=args.baseline,
         judge=args.judge,

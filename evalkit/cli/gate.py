@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.cli.compare import add_judging, points
+from evalkit.cli.compare import add_choice, add_judging, points
 from evalkit.cli.main import EXIT_CANNOT_TELL, EXIT_CHECK_FAILED, EXIT_DONE
 from evalkit.cli.output import emit_json, say
 from evalkit.errors import NothingCountedError
@@ -57,19 +57,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-slowdown", type=_percent, metavar="PERCENT", help="largest accepted slowdown, as 10%%"
     )
-    parser.add_argument("--metric", metavar="NAME", help="score to be held (default: the benchmark's headline)")
+    add_choice(parser)
     parser.add_argument(
         "--look",
         type=int,
         metavar="N",
         help="this is the N-th gate of a series: all of them together err in 5 of 100 series, instead of each one",
-    )
-    parser.add_argument(
-        "--ignore-field",
-        action="append",
-        default=[],
-        metavar="FIELD",
-        help="fingerprint field that may differ, or its group: code where the code is what changed (repeatable)",
     )
     parser.add_argument(
         "--allow-mismatch", action="store_true", help="judge runs that should not be compared, and mark the result"

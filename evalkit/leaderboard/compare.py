@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from evalkit.errors import DataError
 from evalkit.leaderboard.answers import Aligned, ScoredRun, align, require_finished, score_runs
-from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches
+from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches, fields_named
 from evalkit.leaderboard.latency import MedianSeconds, SecondRatio, hardware, median_seconds
 from evalkit.records import RunRecords
 
@@ -118,6 +118,8 @@ def compare_runs(
     runs: Mapping[str, RunRecords],
     *,
     options: CompareOptions | None = None,
+    metric: str | None = None,
+    ignored: Sequence[str] = (),
     allow_mismatch: bool = False,
     baseline: str | None = None,
     judge: str | None = None,
@@ -127,13 +129,15 @@ def compare_runs(
     Args:
         runs: Label to records; two or more.
         options: Margin, confidence, power, draws and seed.
+        metric: Which score is compared; the benchmark's headline when absent.
+        ignored: Fingerprint fields that may differ, ``code`` for every ``code.*``.
         allow_mismatch: Compare what differs in more than the model under test, and unfinished runs, and mark it.
         baseline: For judged runs, whom they were judged against.
         judge: For judged runs, who judged.
 
     Raises:
         DataError: No answers, nothing in common, fields that differ, a run that is not finished.
-        UsageError: Different tasks, fewer than two runs.
+        UsageError: Different tasks, fewer than two runs, a metric or a field that they do not have.
     """
     from evalkit.stats import CompareOptions
 
@@ -141,9 +145,10 @@ def compare_runs(
     if not allow_mismatch:
         for records in runs.values():
             require_finished(records)
-    scored = score_runs(runs, baseline=baseline, judge=judge)
+    may_differ = fields_named(ignored, *(records.manifest.fingerprint for records in runs.values()))
+    scored = score_runs(runs, metric=metric, baseline=baseline, judge=judge)
     aligned = align(scored)
-    mismatches = check_comparable(scored, aligned, allow=allow_mismatch)
+    mismatches = check_comparable(scored, aligned, allow=allow_mismatch, ignored=sorted(may_differ))
     rows = _pair_rows(scored, aligned, mismatches, chosen)
     by_label = {run.label: run for run in scored}
     notes = [note for run in scored for note in (*run.notes, *(f"{run.label}: {w}" for w in run.records.warnings))]

@@ -124,7 +124,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
                 "run": run.records.folder.path.name,
                 "fingerprint": run.records.manifest.fingerprint_digest,
                 "n": len(run.scores),
-                "score": _POINTS * sum(run.scores.values()) / len(run.scores),
+                "score": _POINTS * run.value,
             }
             for run in comparison.runs
         ],
