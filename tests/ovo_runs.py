@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from run_folders import manifest, write_run
+
 from evalkit.records import AnswerRecord
 from evalkit.tasks.scoring import EXPECTED
 from evalkit_tasks.ovobench.published import TASKS
-from run_folders import manifest, write_run
 
 
 def ovo_run(

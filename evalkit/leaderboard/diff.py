@@ -198,7 +198,11 @@ def _paired(base: Entry, head: Entry, primary: str, runs: tuple[RunRecords, RunR
             mismatches=tuple(aligned.mismatches),
         )
     paired = compare_pair(
-        aligned.scores["head"], aligned.scores["base"], aligned.clusters, options=CompareOptions(draws=1)
+        aligned.scores["head"],
+        aligned.scores["base"],
+        aligned.clusters,
+        composition=aligned.composition,
+        options=CompareOptions(draws=1),
     )
     value, low, high = (
         None if share is None else round(100 * share, 6) for share in (paired.difference, paired.low, paired.high)

@@ -47,10 +47,8 @@ def composed_score(sheet: ScoreSheet, metric: str | None = None) -> ComposedScor
     everything = tuple(id_ for id_, _, _, _ in sheet.correct)
     if name == ACCURACY or (name == total and not sheet.averaging.averages):
         return ComposedScore(name, {ACCURACY: everything}, {ACCURACY: 1.0})
-    values = {**sheet.strict.tasks, **sheet.strict.groups}
-    if total:
-        values[total] = sheet.strict.total
-    usable = sorted([ACCURACY, *(key for key, value in values.items() if value is not None)])
+    values = {**({total: sheet.strict.total} if total else {}), **sheet.strict.groups, **sheet.strict.tasks}
+    usable = [ACCURACY, *(key for key, value in values.items() if value is not None)]
     if name not in values:
         raise UsageError(f"{sheet.task} has no score {name!r}{suggest(name, values)} (here: {', '.join(usable)})")
     parts = {_name(cell): cell for cell in cells_of(name, sheet.averaging.averages)}
