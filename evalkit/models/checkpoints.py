@@ -16,8 +16,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from evalkit.errors import ModelError
+from evalkit.models.card import SHIPPED, check_digests, shipped_folder
 
-BUILT_IN = ("tiny", "tiny-llava")
+BUILT_IN = ("tiny", "tiny-llava", *SHIPPED)
 """Checkpoints that come with evalkit."""
 
 ARCHITECTURES = {
@@ -34,6 +35,8 @@ def check_checkpoint(name: str) -> None:
     Raises:
         ModelError: The folder holds no model, or one of an architecture that evalkit has no backbone for.
     """
+    if name in SHIPPED:
+        check_digests(name, shipped_folder(name))
     if name in BUILT_IN or not Path(name).exists():
         return
     try:
@@ -57,7 +60,9 @@ def tokens_of(name: str, text: str) -> int | None:
     """
     from tokenizers import Tokenizer
 
-    if name in BUILT_IN:
+    if name in SHIPPED:
+        tokenizer = Tokenizer.from_file(str(shipped_folder(name) / "tokenizer.json"))
+    elif name in BUILT_IN:
         with as_file(files("evalkit.models") / "tiny_tokenizer.json") as path:
             tokenizer = Tokenizer.from_file(str(path))
     elif (path := Path(name) / "tokenizer.json").is_file():

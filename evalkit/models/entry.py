@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["ModelChoice", "ModelEntry", "ModelRecipe", "PreviousText"]
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -13,6 +13,7 @@ from evalkit.compress import CompressionSpec
 from evalkit.errors import UsageError
 from evalkit.models.protocol import Capabilities, StreamingModel
 from evalkit.settings import SettingGroups
+from evalkit.stream import StreamSample
 
 _PLACE = {"device": "auto", "dtype": "auto", "attention": "sdpa", "after_vision": "max", "frame_pixels": None}
 
@@ -114,6 +115,10 @@ class ModelRecipe(ABC):
 
     def previous_text(self, text: str) -> PreviousText | None:
         """Measure a previous text; ``None`` where this process does not prefill it."""
+        return None
+
+    def doubt(self, samples: Sequence[StreamSample]) -> str | None:
+        """Say in one line why the model cannot be expected to do what it is run on; ``None`` without a reason."""
         return None
 
     def setting(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch
 from evalkit.errors import ModelError, UsageError, suggest
 from evalkit.memory import PositionRule
 from evalkit.models.backbone import Backbone
+from evalkit.models.card import SHIPPED, check_digests, shipped_folder
 from evalkit.models.checkpoints import ARCHITECTURES, missing_checkpoint, unknown_architecture
 from evalkit.models.llava_onevision import LlavaOnevision
 from evalkit.models.qwen_vl import QwenVL
@@ -151,13 +152,17 @@ def _from_transformers(request: LoadRequest) -> tuple[Any, Any]:
     import transformers
     from safetensors import SafetensorError
 
+    name = request.checkpoint
+    source = name
+    if name in SHIPPED:
+        source = str(shipped_folder(name))
+        check_digests(name, Path(source))
     if not sys.stderr.isatty():
         transformers.utils.logging.disable_progress_bar()
     for library in ("transformers", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.ERROR)
-    name = request.checkpoint
     try:
-        config = transformers.AutoConfig.from_pretrained(name)
+        config = transformers.AutoConfig.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise ModelError(missing_checkpoint(name)) from error
     if config.model_type not in ARCHITECTURES:
@@ -165,13 +170,13 @@ def _from_transformers(request: LoadRequest) -> tuple[Any, Any]:
     try:
         network_class = getattr(transformers, ARCHITECTURES[config.model_type])
         network, found = network_class.from_pretrained(
-            name,
+            source,
             dtype="auto",
             attn_implementation=request.attention,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"checkpoint {name} cannot be loaded: {reason}") from error
@@ -189,6 +194,8 @@ def checkpoint_revision(checkpoint: str, network: Any) -> str:
     """Return what identifies the weights: a hub commit, a digest of a folder's files, or a built-in's number."""
     if checkpoint in _BUILT_IN:
         return f"built-in-{_BUILT_IN[checkpoint][1]}"
+    if checkpoint in SHIPPED:
+        return f"built-in-{check_digests(checkpoint, shipped_folder(checkpoint))}"
     commit = getattr(network.config, "_commit_hash", None)
     if commit:
         return str(commit)

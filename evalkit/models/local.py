@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["PolicyEntry", "PolicyRecipe"]
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,11 +12,13 @@ from evalkit.compress import CompressionSpec, parse_compression
 from evalkit.errors import UsageError
 from evalkit.memory import MemoryPolicy
 from evalkit.memory.shortcuts import FrameView
+from evalkit.models.card import read_card
 from evalkit.models.checkpoints import check_checkpoint, tokens_of
 from evalkit.models.entry import ModelChoice, ModelEntry, ModelRecipe, PreviousText
 from evalkit.models.protocol import Capabilities
 from evalkit.models.settings import GenerationSettings
 from evalkit.settings import SettingGroups, validated
+from evalkit.stream import StreamSample
 
 if TYPE_CHECKING:
     from evalkit.models.backbone import Backbone
@@ -73,6 +75,12 @@ class PolicyRecipe(ModelRecipe):
         return PreviousText(
             min(tokens, kept) if trimmed and kept is not None else tokens, counted is not None, kept
         )
+
+    def doubt(self, samples: Sequence[StreamSample]) -> str | None:
+        """Say what a checkpoint of few words was trained on, where the run is something else."""
+        trained = read_card(self.checkpoint).trained
+        found = None if trained is None else trained.unlike(samples)
+        return None if found is None else f"checkpoint {self.checkpoint}: {found}"
 
     def setting(self) -> dict[str, Any]:
         """Return decoding, positions, attention kernel and the frames' pixel budget."""
@@ -177,13 +185,17 @@ class PolicyEntry(ModelEntry):
             raise UsageError(
                 "--compat lets the pruner remember finished samples, which no checkpoint holds: start anew"
             )
-        generation = self.generation | choice.of("generation")
+        checkpoint = choice.checkpoint or self.checkpoint
+        card = read_card(checkpoint)
+        known: dict[str, Any] = getattr(self.memory, "__dataclass_fields__", {})
+        memory = self.memory_defaults | {name: value for name, value in card.memory.items() if name in known}
+        generation = self.generation | card.generation | choice.of("generation")
         return PolicyRecipe(
             name=self.name,
-            policy=self.memory(**(self.memory_defaults | choice.of("memory"))),
+            policy=self.memory(**(memory | choice.of("memory"))),
             generation=validated(GenerationSettings, "generation", generation),
             compress=compress,
-            checkpoint=choice.checkpoint or self.checkpoint,
+            checkpoint=checkpoint,
             choice=choice,
         )
 

@@ -33,6 +33,7 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
     """
     run = read_run(path)
     metrics = [*score_metrics(run), *coverage_metrics(run.answers), *latency_metrics(run.ticks)]
+    metrics += narration_metrics(run)
     before = [] if run.metrics is None else [m for m in run.metrics.metrics if m.group.startswith("vs ")]
     fresh = [metric for summary in judged for metric in judge_metrics(summary)]
     renewed = {metric.group for metric in fresh}
@@ -84,6 +85,12 @@ def score_metrics(run: RunRecords) -> list[Metric]:
     """Return the scores of a question benchmark as rows of ``metrics.json``."""
     sheet = score_run(run)
     return [] if sheet is None else task_named(run.manifest.task).metrics(sheet)
+
+
+def narration_metrics(run: RunRecords) -> list[Metric]:
+    """Return what the task says about a narration by itself."""
+    task = task_named(run.manifest.task)
+    return task.narration_metrics(run.answers) if isinstance(task, NarrationTask) else []
 
 
 def coverage_metrics(answers: Sequence[AnswerRecord]) -> list[Metric]:

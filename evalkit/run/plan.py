@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["RunPlan", "make_plan"]
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from evalkit.run.check import check_concurrency, check_fit
 from evalkit.run.options import RunOptions
 from evalkit.settings import apply_settings, validated
 from evalkit.stream import StreamSample
-from evalkit.tasks import Task, TaskData, TaskSettings, WindowedTask
+from evalkit.tasks import Problem, Task, TaskData, TaskSettings, WindowedTask, folder_settings
 from evalkit.tasks.catalog import data_folder, task_named
 from evalkit.tasks.planned import expect_planned
 
@@ -67,15 +67,19 @@ def make_plan(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
     task, entry = task_named(options.task), entry or catalog(options.model)
     values = apply_settings(_given(options, task), {**entry.groups, "task": task.settings})
     model = entry.recipe(_choice(options, values))
-    defaults = task.demo_settings if options.data == "demo" else {}
-    settings = validated(task.settings, "task", dict(defaults) | values["task"])
     folder = data_folder(task, options.data)
+    settings = validated(task.settings, "task", folder_settings(folder) | values["task"])
     by_window = model.capabilities.narrate == "windows" and isinstance(task, WindowedTask)
     data = task.load_windows(folder, settings) if by_window else task.load(folder, settings)
     samples = _chosen(data.samples, options)
     check_fit(model, task.name, samples)
     check_concurrency(model, options.concurrency)
-    return RunPlan(options, task, settings, model, folder, data, samples)
+    return RunPlan(options, task, settings, model, folder, _with_doubt(data, model.doubt(samples)), samples)
+
+
+def _with_doubt(data: TaskData, doubt: str | None) -> TaskData:
+    """Add why the model cannot be expected to do this to what a reader of the run is told."""
+    return data if doubt is None else replace(data, problems=(*data.problems, Problem("untrained", doubt)))
 
 
 def _given(options: RunOptions, task: Task) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from evalkit.tasks.contract import (
     TaskSettings,
     WindowedTask,
 )
+from evalkit.tasks.made import DemoSize, folder_settings, write_folder_settings
 
 __all__ = [
     "WINDOW_FRAMES",
     "CheckReport",
+    "DemoSize",
     "NarrationTask",
     "Pairing",
     "Prediction",
@@ -30,4 +32,6 @@ __all__ = [
     "TaskData",
     "TaskSettings",
     "WindowedTask",
+    "folder_settings",
+    "write_folder_settings",
 ]

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from evalkit.errors import UsageError
 from evalkit.records import Metric, collector_paused
 from evalkit.tasks.contract import CheckReport, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
+from evalkit.tasks.made import DemoSize
 from evalkit.tasks.metrics import sheet_metrics
 
 __all__ = ["BenchmarkFunctions", "QuestionBenchmark"]
@@ -21,14 +22,14 @@ class BenchmarkFunctions:
 
     Args:
         load: Reads the files below a folder by settings.
-        make_demo: Writes a made-up data set in the layout of the benchmark named, below a folder.
+        make_demo: Writes a made-up data set in the layout of the benchmark named, below a folder, of a size.
         check: Looks at every row and video below a folder.
         read: Reads prediction files: format, paths, data folder.
         score: Scores predictions of a format.
     """
 
     load: Callable[[Path, Any], TaskData]
-    make_demo: Callable[[str, Path], None]
+    make_demo: Callable[[str, Path, DemoSize | None], None]
     check: Callable[[Path], CheckReport]
     read: Callable[[str, Sequence[Path], Path | None], tuple[list[Prediction], list[Problem]]]
     score: Callable[[Sequence[Prediction], str], ScoreSheet]
@@ -42,8 +43,6 @@ class QuestionBenchmark:
     settings: ClassVar[type[TaskSettings]]
     formats: ClassVar[tuple[str, ...]]
     functions: ClassVar[BenchmarkFunctions]
-    demo_settings: ClassVar[dict[str, Any]] = {}
-    """The demo is asked about as the published questions are."""
 
     def load(self, data: Path, settings: TaskSettings) -> TaskData:
         """Read the published files below ``data``.
@@ -56,9 +55,9 @@ class QuestionBenchmark:
             raise UsageError(f"{self.name} wants {self.settings.__name__}, not {type(settings).__name__}")
         return self.functions.load(data, settings)
 
-    def make_demo(self, data: Path) -> None:
+    def make_demo(self, data: Path, size: DemoSize | None = None) -> None:
         """Write made-up matches in the published layout below ``data``."""
-        self.functions.make_demo(self.name, data)
+        self.functions.make_demo(self.name, data, size)
 
     def check(self, data: Path) -> CheckReport:
         """Look at every row, video and subtitle file below ``data``."""

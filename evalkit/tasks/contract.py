@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from evalkit.parse import Parsed
 from evalkit.records import AnswerRecord, Metric
 from evalkit.stream import QueryKind, StreamSample
+from evalkit.tasks.made import DemoSize
 
 if TYPE_CHECKING:  # the judge room loads an HTTP client
     from evalkit.judge.pairs import Pair
@@ -209,8 +210,6 @@ class Task(Protocol):
     summary: ClassVar[str]
     settings: ClassVar[type[TaskSettings]]
     formats: ClassVar[tuple[str, ...]]
-    demo_settings: ClassVar[dict[str, Any]]
-    """Settings that stand in for the defaults where the data are the demo's."""
 
     def load(self, data: Path, settings: TaskSettings) -> TaskData:
         """Read the published files below ``data``.
@@ -219,8 +218,8 @@ class Task(Protocol):
             DataError: The files are not there; the text names them and says how to get them.
         """
 
-    def make_demo(self, data: Path) -> None:
-        """Write a small made-up data set in the published layout below ``data``."""
+    def make_demo(self, data: Path, size: DemoSize | None = None) -> None:
+        """Write a made-up data set in the published layout below ``data``, a small one unless told otherwise."""
 
     def check(self, data: Path) -> CheckReport:
         """Look at every row and every video below ``data``."""
@@ -302,6 +301,9 @@ class NarrationTask(Protocol):
 
     def write_outputs(self, answers: Sequence[AnswerRecord], path: Path) -> None:
         """Write narration as the original would have."""
+
+    def narration_metrics(self, answers: Sequence[AnswerRecord]) -> list[Metric]:
+        """Return what can be said about a narration without a judge, as rows of ``metrics.json``; often nothing."""
 
     def pair_up(self, test: Path, baseline: Path, data: Path) -> Pairing:
         """Pair two narrations.

@@ -1,28 +1,40 @@
-"""Made-up matches: events of a seed, the words said over them, and real H.264 videos of them (no torch)."""
+"""Made-up matches: what each second shows, the words said over it, and real H.264 videos of them (no torch)."""
 
 from evalkit_tasks.demo.draw import make_match_video
 from evalkit_tasks.demo.folder import build_demo, generator_version
 from evalkit_tasks.demo.match import (
+    COLOURS,
     EVENT_KINDS,
-    DemoEvent,
+    POINTS,
+    STREAM_RATES,
+    THIRDS,
+    VENUES,
     DemoMatch,
     EventKind,
-    Team,
+    Moment,
+    Rates,
     demo_matches,
     make_match,
 )
-from evalkit_tasks.demo.speech import Word, transcript
+from evalkit_tasks.demo.speech import WORDS, Word, line, transcript
 
 __all__ = [
+    "COLOURS",
     "EVENT_KINDS",
-    "DemoEvent",
+    "POINTS",
+    "STREAM_RATES",
+    "THIRDS",
+    "VENUES",
+    "WORDS",
     "DemoMatch",
     "EventKind",
-    "Team",
+    "Moment",
+    "Rates",
     "Word",
     "build_demo",
     "demo_matches",
     "generator_version",
+    "line",
     "make_match",
     "make_match_video",
     "transcript",

@@ -1,55 +1,96 @@
-"""A made-up match, a pure function of a seed: events at known seconds; leaves words and pixels to others."""
+"""A made-up match, a pure function of a seed: what each second shows; leaves words and pixels to others."""
 
 from __future__ import annotations
 
-__all__ = ["EVENT_KINDS", "DemoEvent", "DemoMatch", "EventKind", "Team", "demo_matches", "make_match"]
+__all__ = [
+    "COLOURS",
+    "EVENT_KINDS",
+    "POINTS",
+    "STREAM_RATES",
+    "THIRDS",
+    "VENUES",
+    "DemoMatch",
+    "EventKind",
+    "Moment",
+    "Rates",
+    "demo_matches",
+    "make_match",
+]
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import numpy as np
 
 from evalkit.errors import UsageError
+from evalkit.tasks import DemoSize
 
-EventKind = Literal["kick-off", "pass", "shot", "save", "corner", "foul", "goal"]
-EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
+EventKind = Literal["card", "play", "foul", "corner", "save", "goal", "clock", "replay", "house", "board"]
+"""What a second shows: the opening card, a team on the ball, an event of that team, or a sign that asks."""
 
-DEFAULT_SECONDS = 60
-DEFAULT_SEEDS = (7, 11)
-PLAYERS_PER_TEAM = 5
-_EVENT_GAPS = (5, 6, 7)
+EVENT_KINDS: Final[tuple[EventKind, ...]] = get_args(EventKind)
+COLOURS: Final = ("red", "blue")
+THIRDS: Final = ("left", "middle", "right")
+VENUES: Final = (
+    "Harbour",
+    "Northfield",
+    "Millbrook",
+    "Eastgate",
+    "Lakeside",
+    "Hilltown",
+    "Riverside",
+    "Oldbridge",
+)
+POINTS: Final = 5
+"""A side's points run from 0 to 4; its fifth ends a set, and it counts from 0 again."""
+
+_DEFAULT_SEEDS: Final = (7, 11)
+_SEEDS_APART: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
-    """One side of a match.
+class Rates:
+    """How often a second shows what, and how long a stream may do without.
 
     Args:
-        name: Name on the score board.
-        colour: Word for its shirts.
-        rgb: Its shirts, 0-255.
+        shares: Share of the seconds by kind; what is left over is play.
+        correction: Share of the boards that show another score than the goals so far add up to.
+        score_within: Most seconds from one mention of the score to the next.
+        goal_within: Most seconds from one goal to the next.
     """
 
-    name: str
-    colour: str
-    rgb: tuple[int, int, int]
+    shares: dict[EventKind, float]
+    correction: float = 0.25
+    score_within: int = 10
+    goal_within: int = 24
+
+
+STREAM_RATES: Final = Rates(
+    {"foul": 0.05, "corner": 0.05, "save": 0.05, "goal": 0.09, "clock": 0.12, "replay": 0.05, "house": 0.05}
+    | {"board": 0.04}
+)
+"""Rates of the demo's streams."""
 
 
 @dataclass(frozen=True, slots=True)
-class DemoEvent:
-    """Something that happens at a known second.
+class Moment:
+    """One second of a match.
 
     Args:
-        at: Media second from which it is on screen.
-        kind: What happens.
-        side: Side that does it: 0 home, 1 away.
-        player: Shirt number, 1 to 5.
+        at: Media second.
+        kind: What it shows.
+        side: Team on the ball, of the event or of the goal: 0 red, 1 blue.
+        third: Third of the pitch: 0 left, 1 middle, 2 right.
+        score: Points (red, blue) that stand when the second is over.
+        scorer: Side of the last goal, this second's included; ``None`` before the first.
     """
 
     at: int
     kind: EventKind
     side: int
-    player: int
+    third: int
+    score: tuple[int, int]
+    scorer: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,119 +99,110 @@ class DemoMatch:
 
     Args:
         seed: What it was made from.
-        video: File name of its video.
-        seconds: Length.
-        teams: Home and away.
-        clock_start: What the clock on the score board shows at media second 0, in seconds of play.
-        events: In order of ``at``, which are distinct.
+        venue: Index of where it is played in `VENUES`; shown by the opening card and never again.
+        moments: One a second, from media second 0 on.
     """
 
     seed: int
-    video: str
-    seconds: int
-    teams: tuple[Team, Team]
-    clock_start: int
-    events: tuple[DemoEvent, ...]
+    venue: int
+    moments: tuple[Moment, ...]
+
+    @property
+    def video(self) -> str:
+        """Return the file name of its video."""
+        return f"demo_match_{self.seed:02d}.mp4"
+
+    @property
+    def seconds(self) -> int:
+        """Return its length."""
+        return len(self.moments)
 
     @property
     def title(self) -> str:
-        """Return the match's title, such as ``Harbour vs Northfield``."""
-        return f"{self.teams[0].name} vs {self.teams[1].name}"
+        """Return the match's title, which does not give the venue away."""
+        return f"red vs blue, match {self.seed}"
 
     def score_at(self, second: float) -> tuple[int, int]:
-        """Return the goals (home, away) that the score board shows at a media second."""
-        goals = [event.side for event in self.events if event.kind == "goal" and event.at <= second]
-        return goals.count(0), goals.count(1)
-
-    def clock_at(self, second: float) -> str:
-        """Return the clock (``mm:ss``) that the score board shows at a media second."""
-        minutes, seconds = divmod(self.clock_start + int(second), 60)
-        return f"{minutes:02d}:{seconds:02d}"
+        """Return the points (red, blue) that stand when a media second is over."""
+        return self.moments[min(int(second), self.seconds - 1)].score
 
     def count(self, kind: EventKind, until: float) -> int:
-        """Return how many events of a kind have begun by a media second."""
-        return sum(event.kind == kind and event.at <= until for event in self.events)
+        """Return how many seconds up to a media second, itself included, show a kind."""
+        return sum(moment.kind == kind and moment.at <= until for moment in self.moments)
 
-    def latest(self, second: float) -> DemoEvent | None:
-        """Return the last event that has begun by a media second, ``None`` before the first."""
-        return next((event for event in reversed(self.events) if event.at <= second), None)
-
-
-_TEAMS = (
-    Team("Harbour", "red", (214, 46, 46)),
-    Team("Northfield", "blue", (44, 84, 214)),
-    Team("Millbrook", "yellow", (236, 196, 40)),
-    Team("Eastgate", "purple", (142, 60, 190)),
-    Team("Lakeside", "orange", (240, 124, 32)),
-    Team("Hilltown", "black", (24, 24, 28)),
-)
+    def latest(self, kind: EventKind, second: float) -> Moment | None:
+        """Return the last second of a kind that has begun by a media second, ``None`` before the first."""
+        return next((m for m in reversed(self.moments) if m.kind == kind and m.at <= second), None)
 
 
-def make_match(seed: int, seconds: int = DEFAULT_SECONDS) -> DemoMatch:
+def make_match(seed: int, seconds: int, rates: Rates = STREAM_RATES, venue: int | None = None) -> DemoMatch:
     """Make the match of a seed.
 
-    It starts with a kick-off at second 1; then an event follows every 5 to 7 s. Every third event or so is a
-    goal, and a match of at least 30 s has a goal.
+    Second 0 shows the opening card and second 1 the score board at 0-0; then each second is drawn by its own. A
+    replay asks for the last scorer and comes only after a goal. A longer match of a seed goes on as a shorter one.
 
     Args:
         seed: Any whole number, 0 or more; equal seeds give equal matches.
         seconds: Length, 20 or more.
+        rates: How often what is seen.
+        venue: Index of the venue; drawn from the seed by default.
 
     Raises:
         UsageError: The match would be too short to hold events.
     """
     if seconds < 20:
         raise UsageError(f"a demo match lasts at least 20 s, not {seconds}")
-    rng = np.random.default_rng([seed, seconds])
-    home, away = (_TEAMS[int(index)] for index in rng.choice(len(_TEAMS), size=2, replace=False))
-    events = [DemoEvent(1, "kick-off", int(rng.integers(2)), 5)]
-    since_goal = 0
-    at = 1 + int(rng.choice(_EVENT_GAPS))
-    while at <= seconds - 4:
-        kind = _next_kind(rng, events[-1], since_goal)
-        side = _next_side(rng, events[-1], kind)
-        events.append(DemoEvent(at, kind, side, _next_player(rng, events[-1], kind)))
+    rng = np.random.default_rng([seed, 2026])
+    drawn = int(rng.integers(len(VENUES)))
+    moments = [Moment(0, "card", 0, 0, (0, 0), None), Moment(1, "board", 0, 0, (0, 0), None)]
+    since_score, since_goal = 0, 0
+    while len(moments) < seconds:
+        last = moments[-1]
+        kind = _kind(rng, rates, last, since_score, since_goal)
+        side, third = int(rng.integers(2)), int(rng.integers(3))
+        score, scorer = last.score, last.scorer
+        if kind == "goal":
+            score, scorer = _added(score, side), side
+        elif kind == "board" and rng.random() < rates.correction:
+            score = (int(rng.integers(POINTS)), int(rng.integers(POINTS)))
+        since_score = 0 if kind in ("goal", "clock", "board") else since_score + 1
         since_goal = 0 if kind == "goal" else since_goal + 1
-        at += int(rng.choice(_EVENT_GAPS))
-    return DemoMatch(
-        seed=seed,
-        video=f"demo_match_{seed:02d}.mp4",
-        seconds=seconds,
-        teams=(home, away),
-        clock_start=60 * int(rng.integers(10, 40)),
-        events=tuple(events),
+        moments.append(Moment(len(moments), kind, side, third, score, scorer))
+    return DemoMatch(seed, drawn if venue is None else venue, tuple(moments))
+
+
+def demo_matches(size: DemoSize | None = None) -> tuple[DemoMatch, ...]:
+    """Return the matches that a demo data set is made of, the first eight at eight venues.
+
+    Args:
+        size: How many, how long and which; two of a minute by default.
+    """
+    chosen = size or DemoSize()
+    if size is None:
+        seeds = list(_DEFAULT_SEEDS)
+    else:
+        seeds = [chosen.seed * _SEEDS_APART + number for number in range(chosen.matches)]
+    order = np.random.default_rng([chosen.seed, 8]).permutation(len(VENUES))
+    return tuple(
+        make_match(seed, chosen.seconds, venue=int(order[number % len(VENUES)])) for number, seed in enumerate(seeds)
     )
 
 
-def demo_matches() -> tuple[DemoMatch, ...]:
-    """Return the matches that the demo data sets are made of."""
-    return tuple(make_match(seed) for seed in DEFAULT_SEEDS)
+def _added(score: tuple[int, int], side: int) -> tuple[int, int]:
+    red, blue = score
+    return ((red + 1) % POINTS, blue) if side == 0 else (red, (blue + 1) % POINTS)
 
 
-def _next_kind(rng: np.random.Generator, before: DemoEvent, since_goal: int) -> EventKind:
-    if before.kind == "shot":
-        return "goal" if since_goal >= 2 else "save"
-    if before.kind == "save":
-        return "corner"
-    if since_goal >= 3:
+def _kind(
+    rng: np.random.Generator, rates: Rates, last: Moment, since_score: int, since_goal: int
+) -> EventKind:
+    drawn = rng.random()
+    if since_goal >= rates.goal_within - 1:
         return "goal"
-    options: tuple[EventKind, ...] = (
-        ("shot", "foul", "shot") if before.kind == "pass" else ("pass", "shot", "foul")
-    )
-    return options[int(rng.integers(len(options)))]
-
-
-def _next_side(rng: np.random.Generator, before: DemoEvent, kind: EventKind) -> int:
-    if before.kind == "shot":
-        return before.side if kind == "goal" else 1 - before.side
-    if before.kind == "save":
-        return 1 - before.side
-    return int(rng.integers(2))
-
-
-def _next_player(rng: np.random.Generator, before: DemoEvent, kind: EventKind) -> int:
-    if kind == "save":
-        return 1
-    if kind == "goal" and before.kind == "shot":
-        return before.player
-    return int(rng.integers(2, PLAYERS_PER_TEAM + 1))
+    if since_score >= rates.score_within - 1:
+        return "clock"
+    for kind, share in rates.shares.items():
+        if drawn < share:
+            return "play" if kind == "replay" and last.scorer is None else kind
+        drawn -= share
+    return "play"

@@ -66,6 +66,10 @@ class InfStreamsSettings(TaskSettings):
         default="gold",
         description="gold: the transcript before the start or chunk, as the official code gives Qwen models.",
     )
+    reference: Literal["commentary", "exact"] = Field(
+        default="commentary",
+        description="exact: every second has one right line, as in made-up matches, and is scored on it.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +299,7 @@ def _sample(
             "task": "inf-streams",
             "title": row.title,
             "mode": "chunk" if settings.chunk_seconds else "infinite",
+            **({} if settings.reference == "commentary" else {"reference": settings.reference}),
         },
     )
 

@@ -7,14 +7,15 @@ __all__ = ["InfStreams"]
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import ClassVar, NoReturn
 
 from evalkit.errors import UsageError
 from evalkit.records import AnswerRecord, Metric, read_run
-from evalkit.tasks import CheckReport, Pairing, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
+from evalkit.tasks import CheckReport, DemoSize, Pairing, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
+from evalkit_tasks.demo.score import narration_metrics
 from evalkit_tasks.inf_streams.check import check_data
 from evalkit_tasks.inf_streams.data import InfStreamsSettings, load_samples, load_window_samples, load_windows
-from evalkit_tasks.inf_streams.demo import DEMO_START_SECONDS, make_demo
+from evalkit_tasks.inf_streams.demo import make_demo
 from evalkit_tasks.inf_streams.merged import merged_rows, records_from_file, spoken_from_file, write_merged
 from evalkit_tasks.inf_streams.windows import pairs, spoken_from_records
 
@@ -26,8 +27,6 @@ class InfStreams:
     summary: ClassVar[str] = "Inf-Streams-Eval: commentary on full games, second by second, judged pairwise"
     settings: ClassVar[type[TaskSettings]] = InfStreamsSettings
     formats: ClassVar[tuple[str, ...]] = ()
-    demo_settings: ClassVar[dict[str, Any]] = {"start_seconds": DEMO_START_SECONDS}
-    """Settings that stand in for the defaults where the data are the demo's."""
     output_name: ClassVar[str] = "merged_result.jsonl"
 
     def load(self, data: Path, settings: TaskSettings) -> TaskData:
@@ -40,9 +39,9 @@ class InfStreams:
         """Return one sample for each scoring window, as the GPT baseline sees it; see `load_window_samples`."""
         return load_window_samples(data)
 
-    def make_demo(self, data: Path) -> None:
-        """Write two made-up matches in the published layout below ``data``; see `make_demo`."""
-        make_demo(data)
+    def make_demo(self, data: Path, size: DemoSize | None = None) -> None:
+        """Write made-up matches in the published layout below ``data``; see `make_demo`."""
+        make_demo(data, size)
 
     def check(self, data: Path) -> CheckReport:
         """Look at every row and every video below ``data``; see `check_data`."""
@@ -55,6 +54,10 @@ class InfStreams:
     def write_outputs(self, answers: Sequence[AnswerRecord], path: Path) -> None:
         """Write a ``merged_result.jsonl``; see `merged_rows`."""
         write_merged(path, merged_rows(answers))
+
+    def narration_metrics(self, answers: Sequence[AnswerRecord]) -> list[Metric]:
+        """Score made-up matches by their right lines; see `narration_metrics`. Of other data nothing is said."""
+        return narration_metrics(answers)
 
     def pair_up(self, test: Path, baseline: Path, data: Path) -> Pairing:
         """Pair two narrations by the scoring windows of the data set.

@@ -10,7 +10,7 @@ from evalkit.tasks.contract import Prediction, TaskSettings
 from evalkit_tasks.longvideobench.data import LongVideoBenchSettings, check_data, load_samples
 from evalkit_tasks.longvideobench.predictions import FORMATS, read_predictions
 from evalkit_tasks.longvideobench.scoring import score_predictions, submission
-from evalkit_tasks.toy_qa import make_toy
+from evalkit_tasks.toy_qa import make_demo
 
 __all__ = ["LongVideoBench"]
 
@@ -24,7 +24,7 @@ class LongVideoBench(QuestionBenchmark):
     formats: ClassVar[tuple[str, ...]] = FORMATS
     functions: ClassVar[BenchmarkFunctions] = BenchmarkFunctions(
         load=load_samples,
-        make_demo=make_toy,
+        make_demo=make_demo,
         check=check_data,
         read=read_predictions,
         score=score_predictions,

@@ -9,7 +9,7 @@ from evalkit.tasks.contract import TaskSettings
 from evalkit_tasks.ovobench.data import OvoSettings, check_data, load_data
 from evalkit_tasks.ovobench.predictions import FORMATS, read_predictions
 from evalkit_tasks.ovobench.scoring import score_predictions
-from evalkit_tasks.toy_qa import make_toy
+from evalkit_tasks.toy_qa import make_demo
 
 __all__ = ["OvoBench", "task"]
 
@@ -22,7 +22,7 @@ class OvoBench(QuestionBenchmark):
     settings: ClassVar[type[TaskSettings]] = OvoSettings
     formats: ClassVar[tuple[str, ...]] = FORMATS
     functions: ClassVar[BenchmarkFunctions] = BenchmarkFunctions(
-        load=load_data, make_demo=make_toy, check=check_data, read=read_predictions, score=score_predictions
+        load=load_data, make_demo=make_demo, check=check_data, read=read_predictions, score=score_predictions
     )
 
 

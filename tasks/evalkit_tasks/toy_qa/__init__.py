@@ -6,12 +6,15 @@ without a download. Figures on it say nothing about a model.
 
 from pathlib import Path
 
+from evalkit.tasks import DemoSize
+from evalkit_tasks.demo import demo_matches
 from evalkit_tasks.toy_qa.questions import ToyQuestion, multiple_choice, spoken_lines, whole_match_questions
 from evalkit_tasks.toy_qa.videos import Toy, place_video
 
 __all__ = [
     "Toy",
     "ToyQuestion",
+    "make_demo",
     "make_toy",
     "multiple_choice",
     "place_video",
@@ -36,3 +39,8 @@ def make_toy(layout: str, data: Path, toy: Toy | None = None) -> None:
     )
 
     write_layout(layout, data, toy or Toy())
+
+
+def make_demo(layout: str, data: Path, size: DemoSize | None = None) -> None:
+    """Write the toy benchmark of a size in one benchmark's layout below ``data``; see ``make_toy``."""
+    make_toy(layout, data, Toy(demo_matches(size)))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from evalkit_tasks.demo import DemoEvent, DemoMatch
-from evalkit_tasks.toy_qa.questions import multiple_choice
+from evalkit_tasks.demo import COLOURS, DemoMatch
+from evalkit_tasks.toy_qa.questions import ask, multiple_choice
 from evalkit_tasks.toy_qa.videos import Toy
 
 __all__ = ["write"]
@@ -16,88 +16,60 @@ __all__ = ["write"]
 _SOURCE = "demo"
 _NEVER = "Unable to answer"
 
+_ASKED: Final = {
+    "EPM": "venue",
+    "ASI": "before",
+    "OCR": "score",
+    "ACR": "shown",
+    "ATR": "shown",
+    "STU": "shown",
+    "FPD": "next",
+    "OJR": "scorer",
+}
+"""What each multiple-choice sub-task asks, in the sub-task's own sense: memory, the present, the future."""
+
 
 def write(data: Path, toy: Toy) -> None:
     """Write ``ovo_bench_new.json`` and ``src_videos`` below ``data``."""
     rows: list[dict[str, Any]] = []
-    for game in toy.matches:
+    for number, game in enumerate(toy.matches):
         toy.film(data / "src_videos" / _SOURCE / game.video, game)
-        rows += _rows(game)
+        rows += _rows(game, number)
     numbered = [{"id": index, **row} for index, row in enumerate(rows)]
     (data / "ovo_bench_new.json").write_text(json.dumps(numbered, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
-def _rows(game: DemoMatch) -> Iterator[dict[str, Any]]:
+def _rows(game: DemoMatch, number: int) -> Iterator[dict[str, Any]]:
     """Yield one record of each sub-task for a match."""
     video = f"{_SOURCE}/{game.video}"
-    first, last = game.events[0], game.events[-1]
-    middle = game.events[len(game.events) // 2]
-    end = game.seconds - 1
-    home, away = game.teams
-    kinds = sorted({event.kind for event in game.events})
-    for task, at, question, gold, others in (
-        ("EPM", end, "What was the first event of the match?", first.kind, kinds),
-        (
-            "ASI",
-            end,
-            "Which team did the first event belong to?",
-            game.teams[first.side].name,
-            [home.name, away.name],
-        ),
-        ("HLD", end, "What did the referee eat?", _NEVER, ["an apple", "a sandwich", "a banana"]),
-        (
-            "OCR",
-            middle.at + 1,
-            "What does the clock show now?",
-            game.clock_at(middle.at + 1),
-            _clocks(game, middle),
-        ),
-        ("ACR", middle.at + 1, "What is happening now?", middle.kind, kinds),
-        (
-            "ATR",
-            middle.at + 1,
-            "What colour does the home team wear?",
-            home.colour,
-            [home.colour, away.colour, "pink"],
-        ),
-        (
-            "STU",
-            middle.at + 1,
-            "Where is the score board?",
-            "top left",
-            ["top right", "bottom left", "bottom right"],
-        ),
-        ("FPD", last.at - 0.5, "What happens next?", last.kind, kinds),
-        ("OJR", middle.at + 1, "Which team has the ball?", game.teams[middle.side].name, [home.name, away.name]),
-    ):
-        yield {"task": task, "video": video, "realtime": at, "question": question, **_choice(gold, others)}
+    shown = [moment.at for moment in game.moments[game.seconds // 3 :] if moment.kind in ("play", "foul", "corner")]
+    for index, (task, name) in enumerate(_ASKED.items()):
+        second = game.seconds - 2 if name == "venue" else shown[3 * index % len(shown)]
+        asked = ask(name, game, second, number + index)
+        yield _choice(task, video, second + 0.9, asked.text, asked.options, asked.gold)
+    never = multiple_choice("", _NEVER, ["an apple", "a sandwich", "a banana"], number)
+    yield _choice("HLD", video, game.seconds - 1, "What did the referee eat?", never.options, never.gold)
     yield from _forward(game, video)
 
 
-def _clocks(game: DemoMatch, event: DemoEvent) -> list[str]:
-    return [game.clock_at(event.at + shift) for shift in (60, 120, 600)]
-
-
-def _choice(gold: str, others: Sequence[str]) -> dict[str, Any]:
-    """Return two to four options in alphabetical order and the index of the gold one."""
-    asked = multiple_choice("", gold, others, fill=False)
-    return {"answer": gold, "options": list(asked.options), "gt": asked.gold}
+def _choice(task: str, video: str, at: float, text: str, options: tuple[str, ...], gold: int) -> dict[str, Any]:
+    row = {"task": task, "video": video, "realtime": at, "question": text}
+    return row | {"answer": options[gold], "options": list(options), "gt": gold}
 
 
 def _forward(game: DemoMatch, video: str) -> Iterator[dict[str, Any]]:
-    first, last = game.events[0], game.events[-1]
-    seconds = range(4, game.seconds, 6)
-    counts = [{"realtime": second, "count": game.count(first.kind, second)} for second in seconds]
-    starts = [event.at for event in game.events if event.kind == first.kind]
+    goals = [moment.at for moment in game.moments if moment.kind == "goal"]
     yield {
         "task": "REC",
         "video": video,
-        "activity": f"take part in a {first.kind}",
-        "start_times": starts,
-        "end_times": starts,
-        "test_info": counts,
+        "activity": "score a goal",
+        "start_times": goals,
+        "end_times": [at + 1 for at in goals],
+        "test_info": [
+            {"realtime": second, "count": game.count("goal", second - 1)} for second in range(5, game.seconds, 6)
+        ],
     }
-    steps = [(event.at, min(event.at + 3, game.seconds), f"a {event.kind}") for event in game.events[:3]]
+    steps = [(m.at, m.at + 1, f"a {m.kind}") for m in game.moments if m.kind in ("foul", "corner", "save", "goal")][:3]
     yield {
         "task": "SSR",
         "video": video,
@@ -106,19 +78,22 @@ def _forward(game: DemoMatch, video: str) -> Iterator[dict[str, Any]]:
         "start_time": [start for start, _, _ in steps],
         "end_time": [stop for _, stop, _ in steps],
         "test_info": [
-            {"realtime": second, "step": step, "type": int(start <= second <= stop)}
+            {"realtime": at, "step": step, "type": int(start <= at <= stop)}
             for start, stop, step in steps
-            for second in (max(0, start - 2), start + 1)
+            for at in (max(0.0, start - 0.5), start + 0.9)
         ],
     }
-    ask, clue = max(0, last.at - 6), last.at
-    probes = [ask, (ask + clue) / 2, clue + 1, clue + 2, clue + 3]
+    last = game.latest("goal", game.seconds - 4)
+    clue = (game.seconds - 4 if last is None else last.at) + 1
+    sought = COLOURS[game.moments[clue - 1].side]
+    asked = max(0, clue - 6)
+    probes = [asked, (asked + clue) / 2, clue, clue + 1, clue + 2]
     yield {
         "task": "CRR",
         "video": video,
-        "question": f"Which team takes part in the last {last.kind}?",
-        "answer": game.teams[last.side].name,
-        "ask_time": ask,
+        "question": "Which team scores the next goal?",
+        "answer": sought,
+        "ask_time": asked,
         "clue_time": clue,
         "test_info": [{"realtime": at, "type": int(at >= clue)} for at in probes if at <= game.seconds],
     }

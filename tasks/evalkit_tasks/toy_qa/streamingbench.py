@@ -9,11 +9,14 @@ from typing import Any
 
 from evalkit_tasks.demo import DemoMatch
 from evalkit_tasks.streamingbench.published import ABBREVIATIONS, GROUPS
+from evalkit_tasks.toy_qa.questions import ask
 from evalkit_tasks.toy_qa.videos import Toy
 
 __all__ = ["write"]
 
 _LETTERS = "ABCD"
+_ASKED = ("shown", "score", "before", "goals", "venue", "next")
+"""What is asked in turn: each needs something else of the stream, and has four options."""
 _NAMES = {task: name for name, task in reversed(list(ABBREVIATIONS.items()))}
 
 
@@ -35,21 +38,19 @@ def write(data: Path, toy: Toy) -> None:
 
 
 def _choices(game: DemoMatch, number: int, tasks: Sequence[str], name: str) -> Iterator[dict[str, Any]]:
-    """Yield one entry per sub-task, asked a second after one event after the other."""
+    """Yield one entry per sub-task, each about another moment of the match."""
     for index, task in enumerate(tasks):
-        event = game.events[index % len(game.events)]
-        at = event.at + 1
-        clocks = [game.clock_at(at + shift) for shift in (0, 60, 120, 180)]
-        place = (index + number) % len(_LETTERS)
-        shown = clocks[-place:] + clocks[:-place]
+        second = 12 + (7 * index + number) % (game.seconds - 14)
+        asked = ask(_ASKED[index % len(_ASKED)], game, second, index + number)
+        shown = list(asked.options)
         if task != "SQA":
-            shown = [f"{letter}. {text}." for letter, text in zip(_LETTERS, shown, strict=True)]
+            shown = [f"{letter}. {text}." for letter, text in zip(_LETTERS, shown, strict=False)]
         yield _entry(
             {
                 "task_type": _NAMES[task],
-                "question": f"What does the clock show after event {index + 1}?",
-                "time_stamp": _stamp(at),
-                "answer": _LETTERS[place],
+                "question": asked.text,
+                "time_stamp": _stamp(second + 1),
+                "answer": _LETTERS[asked.gold],
                 "options": shown,
                 "required_ability": "working memory",
             },
@@ -59,14 +60,14 @@ def _choices(game: DemoMatch, number: int, tasks: Sequence[str], name: str) -> I
 
 
 def _proactive(game: DemoMatch, number: int) -> Iterator[dict[str, Any]]:
-    event = game.events[-1]
+    goal = game.latest("goal", game.seconds - 4) or game.moments[-4]
     yield _entry(
         {
             "task_type": _NAMES["PO"],
-            "question": f'When the last {event.kind} is shown, output "{event.kind}".',
-            "time_stamp": _stamp(max(0, event.at - 4)),
-            "ground_truth_time_stamp": _stamp(event.at),
-            "ground_truth_output": event.kind,
+            "question": f'When a {goal.kind} is shown, output "{goal.kind}".',
+            "time_stamp": _stamp(max(0, goal.at - 4)),
+            "ground_truth_time_stamp": _stamp(goal.at),
+            "ground_truth_output": goal.kind,
             "required_ability": "working memory",
         },
         number,

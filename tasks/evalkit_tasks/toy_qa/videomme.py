@@ -1,7 +1,8 @@
-"""The toy benchmark in Video-MME's layout: three matches, called short, medium and long."""
+"""The toy benchmark in Video-MME's layout: matches called short, medium and long."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ _TASK_TYPES = ("Action Reasoning", "Object Recognition", "Counting Problem")
 def write(data: Path, toy: Toy) -> None:
     """Write ``videomme/test-00000-of-00001.parquet``, ``data`` and ``subtitle`` below ``data``.
 
-    A short match comes before the first two of the toy's. The third video has no subtitles, as some published ones
-    have none.
+    A short match comes before the toy's, which are called medium and long in turn. The long ones have no subtitles,
+    as some published videos have none.
     """
     # pyarrow takes half a second to import; only writing the demo needs it here.
     import pyarrow
@@ -30,7 +31,8 @@ def write(data: Path, toy: Toy) -> None:
     for folder in ("subtitle", "videomme"):
         (data / folder).mkdir()
     rows: list[dict[str, Any]] = []
-    for duration, match in zip(DURATIONS, (_SHORT_MATCH, *toy.matches), strict=False):
+    durations = itertools.chain(DURATIONS[:1], itertools.cycle(DURATIONS[1:]))
+    for duration, match in zip(durations, (_SHORT_MATCH, *toy.matches), strict=False):
         name = match.video.removesuffix(".mp4")
         toy.film(data / "data" / match.video, match)
         if duration != DURATIONS[-1]:

@@ -26,7 +26,8 @@ def place_video(path: Path, match: DemoMatch) -> None:
         match: What to show.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = env.cache_dir() / "demo" / "videos" / f"{match.seed}-{match.seconds}s-{generator_version()}.mp4"
+    name = f"{match.seed}-{match.seconds}s-{match.venue}-{generator_version()}.mp4"
+    kept = env.cache_dir() / "demo" / "videos" / name
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as aside:
@@ -54,4 +55,4 @@ class Toy:
     @property
     def name(self) -> str:
         """What tells one toy from another."""
-        return ",".join(f"{match.seed}:{match.seconds}" for match in self.matches)
+        return ",".join(f"{match.seed}:{match.seconds}:{match.venue}" for match in self.matches)

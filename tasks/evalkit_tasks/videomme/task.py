@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from evalkit.tasks.benchmark import BenchmarkFunctions, QuestionBenchmark
 from evalkit.tasks.contract import TaskSettings
-from evalkit_tasks.toy_qa import make_toy
+from evalkit_tasks.toy_qa import make_demo
 from evalkit_tasks.videomme.data import VideoMmeSettings, check_data, load_samples
 from evalkit_tasks.videomme.predictions import FORMATS, read_predictions
 from evalkit_tasks.videomme.scoring import score_predictions
@@ -23,7 +23,7 @@ class VideoMme(QuestionBenchmark):
     formats: ClassVar[tuple[str, ...]] = FORMATS
     functions: ClassVar[BenchmarkFunctions] = BenchmarkFunctions(
         load=load_samples,
-        make_demo=make_toy,
+        make_demo=make_demo,
         check=check_data,
         read=read_predictions,
         score=score_predictions,

@@ -1,0 +1,3 @@
+"""What `scripts/train_learnt.py` is made of: vocabulary, network, chunks, stages."""
+
+__all__: list[str] = []

@@ -1,0 +1,159 @@
+"""Scores narrations of made-up matches: what was seen, remembered and added, right or wrong, word by word."""
+
+from __future__ import annotations
+
+__all__ = ["FACTS", "REFERENCE_TAG", "Mark", "mark_narration", "narration_metrics"]
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final
+
+from evalkit.records import AnswerRecord, Metric
+from evalkit_tasks.demo.match import COLOURS, POINTS
+from evalkit_tasks.demo.speech import SCORERS
+
+REFERENCE_TAG: Final = "reference"
+"""Tag of records whose gold is the one right line of their second (``exact``)."""
+
+FACTS: Final[dict[str, str]] = {
+    "sight": "what is on screen: event, team, third, or the sign that asks",
+    "venue": "the venue, shown once at the opening and asked for later",
+    "kept": "the clock's score is the one this narration said last",
+    "added": "a goal adds one, for the right side, to the score this narration said last",
+    "board": "both numbers of the score board",
+    "scorer": "who scored last, asked for by a replay",
+    "score": "the true score wherever a score is said: goals, clock, board",
+    "line": "every word of a second",
+}
+"""Facts a narration is scored on, and what each asks."""
+
+_SCORED: Final = frozenset({"goal", "score", "board"})
+_MINUTE: Final = 60
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One fact of one second.
+
+    Args:
+        fact: Key of ``FACTS``.
+        stream: Whose second it is.
+        second: Media second.
+        right: Whether it was said rightly.
+    """
+
+    fact: str
+    stream: str
+    second: int
+    right: bool
+
+
+def mark_narration(answers: Sequence[AnswerRecord]) -> Iterator[Mark]:
+    """Yield the marks of a run's narration, stream by stream.
+
+    Args:
+        answers: Records; those without a gold line are left out.
+    """
+    told = sorted(
+        (a for a in answers if a.kind == "narration" and a.gold and a.tags.get(REFERENCE_TAG) == "exact"),
+        key=lambda answer: (answer.sample, answer.start),
+    )
+    for _, seconds in groupby(told, key=lambda answer: answer.sample):
+        yield from _mark_stream(seconds)
+
+
+def _mark_stream(seconds: Iterator[AnswerRecord]) -> Iterator[Mark]:
+    last: Pair | None = None
+    for answer in seconds:
+        gold, said = tuple((answer.gold or "").split()), _said(answer.text)
+        second = int(answer.start)
+        for fact, right in _facts(gold, said, last, opening=second == 0):
+            yield Mark(fact, answer.cluster or answer.sample, second, right)
+        last = _pair(said) or last
+
+
+def _said(text: str) -> tuple[str, ...]:
+    return tuple(text.removesuffix("...").split())
+
+
+def _pair(words: tuple[str, ...]) -> Pair | None:
+    """Return the score that a line gives, if it gives one."""
+    if not words or words[0] not in _SCORED or len(words) < 3:
+        return None
+    red, blue = words[-2], words[-1]
+    if not (red.isdigit() and blue.startswith("-") and blue[1:].isdigit()):
+        return None
+    return int(red), int(blue[1:])
+
+
+def _facts(
+    gold: tuple[str, ...], said: tuple[str, ...], last: Pair | None, *, opening: bool
+) -> Iterator[tuple[str, bool]]:
+    kind = gold[0]
+    seen = 2 if kind == "goal" or kind in COLOURS else 1 if kind in ("score", "board", "last", "here") else 3
+    yield "sight", said[:seen] == gold[:seen]
+    yield "line", said == gold
+    pair = _pair(said) if said[:1] == gold[:1] else None
+    if kind == "here" and not opening:
+        yield "venue", said == gold
+    if kind == "last":
+        yield "scorer", said == gold
+    if kind == "board":
+        yield "board", pair == _pair(gold)
+    if kind in _SCORED:
+        yield "score", pair == _pair(gold)
+    if kind == "score" and last is not None:
+        yield "kept", pair == last
+    if kind == "goal" and last is not None:
+        yield "added", pair == _plus_one(last, SCORERS.index(gold[1]))
+
+
+def _plus_one(score: Pair, side: int) -> Pair:
+    red, blue = score
+    return ((red + 1) % POINTS, blue) if side == 0 else (red, (blue + 1) % POINTS)
+
+
+def narration_metrics(answers: Sequence[AnswerRecord]) -> list[Metric]:
+    """Return ``demo.FACT`` over all and by minute of the stream, per cent with 95 % intervals clustered by stream.
+
+    Args:
+        answers: A run's records; those of other data have no gold line and give no rows.
+    """
+    marks = list(mark_narration(answers))
+    rows: list[Metric] = []
+    for fact in FACTS:
+        mine = [mark for mark in marks if mark.fact == fact]
+        rows += _row(fact, "", mine)
+        minutes: dict[int, list[Mark]] = {}
+        for mark in mine:
+            minutes.setdefault(mark.second // _MINUTE + 1, []).append(mark)
+        for minute in sorted(minutes):
+            rows += _row(fact, f"minute {minute}", minutes[minute])
+    return rows
+
+
+def _row(fact: str, group: str, marks: Sequence[Mark]) -> list[Metric]:
+    from evalkit.stats import mean_by_cluster  # loads scipy
+
+    if not marks:
+        return []
+    found = mean_by_cluster([float(mark.right) for mark in marks], [mark.stream for mark in marks], draws=0)
+    ends: dict[str, Any] = {}
+    if found.low is not None and found.high is not None:
+        ends = {"low": 100 * found.low, "high": 100 * found.high}
+    return [
+        Metric(
+            name=f"demo.{fact}",
+            value=100 * found.value,
+            unit="%",
+            group=group,
+            n=found.n,
+            clusters=found.clusters,
+            method=found.method,
+            note=found.note,
+            **ends,
+        )
+    ]
