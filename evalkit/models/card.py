@@ -54,7 +54,7 @@ class Trained(BaseModel):
             return None
         width, height = self.frame_size
         return (
-            f"it was trained on {self.data}, {width}x{height} pixels at {self.fps:g} frames a second, narrated after "
+            f"it was trained on {self.data}, {width}x{height} pixels at {self.fps:g} frames a second, told "
             f"{self.instruction!r}; this run has {', '.join(found)}, of which it knows nothing"
         )
 
@@ -119,7 +119,9 @@ def check_digests(checkpoint: str, folder: Path) -> str:
         if not path.is_file():
             raise ModelError(f"checkpoint {checkpoint} lacks {name}; install evalkit again")
         if hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
-            raise ModelError(f"checkpoint {checkpoint} is damaged: {path} is not what was shipped; install evalkit again")
+            raise ModelError(
+                f"checkpoint {checkpoint} is damaged: {path} is not what was shipped; install evalkit again"
+            )
     return hashlib.sha256("\n".join(_entries(card)).encode()).hexdigest()[:16]
 
 

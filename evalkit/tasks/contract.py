@@ -303,7 +303,7 @@ class NarrationTask(Protocol):
         """Write narration as the original would have."""
 
     def narration_metrics(self, answers: Sequence[AnswerRecord]) -> list[Metric]:
-        """Return what can be said about a narration without a judge, as rows of ``metrics.json``; often nothing."""
+        """Return what can be said about a narration without a judge, as rows of ``metrics.json``."""
 
     def pair_up(self, test: Path, baseline: Path, data: Path) -> Pairing:
         """Pair two narrations.

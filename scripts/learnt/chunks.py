@@ -122,7 +122,7 @@ class Chunks:
         self._rng = np.random.default_rng([seed, 9])
         self._word = {name: index for index, name in enumerate(CLASSES)}
 
-    def draw(self, seconds: int, rates: Rates, opening_share: float = 0.3) -> Chunk:
+    def draw(self, seconds: int, rates: Rates, opening_share: float = 0.35) -> Chunk:
         """Return a chunk of a random match, from its opening or from somewhere later."""
         opening = self._rng.random() < opening_share
         start = 0 if opening else int(self._rng.integers(3, 110))

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the Newton-Schulz iteration, as in ``torch.optim.Muon``, which computes in bfloat16: ten times slower on a CPU
-that has no instructions for it."""
+"""Of the Newton-Schulz iteration, as in ``torch.optim.Muon``, which computes in bfloat16: ten times slower on a
+CPU that has no instructions for it."""
 
 
 class Muon(torch.optim.Optimizer):

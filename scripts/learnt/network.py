@@ -98,7 +98,7 @@ def save_checkpoint(network: Any, tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def write_card(folder: Path) -> None:
-    """Write ``evalkit.json``: the settings the checkpoint wants, what it was trained on, and digests of its files."""
+    """Write ``evalkit.json``: the checkpoint's settings, what it was trained on, digests of its files."""
     for name in _NAMED_FILES:
         (folder / name).chmod(0o644)
     card = CheckpointCard(

@@ -1,4 +1,4 @@
-"""The tokenizer of the built-in checkpoint `learnt`: byte-level BPE in which every word of the demo is one token."""
+"""The tokenizer of the checkpoint `learnt`: byte-level BPE in which every word of the demo is one token."""
 
 from __future__ import annotations
 

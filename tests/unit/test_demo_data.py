@@ -1,4 +1,4 @@
-"""The made-up matches: events, words, pixels and the folder they lie in."""
+"""The made-up matches: what each second shows, the words, the pixels and the folder they lie in."""
 
 from __future__ import annotations
 
@@ -10,117 +10,197 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from evalkit.errors import UsageError
-from evalkit_tasks.demo import DemoEvent, DemoMatch, Team, build_demo, demo_matches, make_match, transcript
-from evalkit_tasks.demo.draw import FPS, frames, make_match_video
+from evalkit.errors import DataError, UsageError
+from evalkit.tasks import DemoSize, folder_settings, write_folder_settings
+from evalkit_tasks.demo import (
+    POINTS,
+    STREAM_RATES,
+    VENUES,
+    WORDS,
+    DemoMatch,
+    Moment,
+    Rates,
+    build_demo,
+    demo_matches,
+    line,
+    make_match,
+    transcript,
+)
+from evalkit_tasks.demo.draw import CELL, FPS, frames, make_match_video
 from evalkit_tasks.demo.folder import STAMP_NAME
+from evalkit_tasks.demo.raster import picture
 
-SEEDS = range(40)
+seeds = st.integers(0, 10_000)
 
 
 def hand_made() -> DemoMatch:
-    return DemoMatch(
-        seed=0,
-        video="hand.mp4",
-        seconds=30,
-        teams=(Team("Harbour", "red", (214, 46, 46)), Team("Eastgate", "purple", (142, 60, 190))),
-        clock_start=1190,
-        events=(DemoEvent(1, "kick-off", 0, 5), DemoEvent(8, "goal", 1, 3), DemoEvent(15, "goal", 0, 2)),
-    )
+    shown = [
+        Moment(0, "card", 0, 0, (0, 0), None),
+        Moment(1, "board", 0, 0, (0, 4), None),
+        Moment(2, "play", 1, 2, (0, 4), None),
+        Moment(3, "goal", 1, 0, (0, 0), 1),
+        Moment(4, "foul", 0, 1, (0, 0), 1),
+        Moment(5, "clock", 0, 0, (0, 0), 1),
+        Moment(6, "replay", 0, 0, (0, 0), 1),
+        Moment(7, "house", 0, 0, (0, 0), 1),
+    ]
+    return DemoMatch(0, VENUES.index("Eastgate"), tuple(shown))
 
 
-def test_a_match_is_a_pure_function_of_its_seed() -> None:
-    assert make_match(3) == make_match(3)
-    assert make_match(3) != make_match(4)
-
-
-def test_score_clock_and_counts_follow_from_the_events() -> None:
+def test_every_second_says_what_follows_from_the_picture_and_from_what_was_said() -> None:
     match = hand_made()
-    assert [match.score_at(second) for second in (0, 7.9, 8, 14, 15, 29)] == [
-        (0, 0), (0, 0), (0, 1), (0, 1), (1, 1), (1, 1),
-    ]  # fmt: skip
-    assert match.clock_at(0) == "19:50"
-    assert match.clock_at(10.9) == "20:00"
-    assert match.count("goal", 14) == 1
-    assert match.latest(0.5) is None
-    assert match.latest(14) == match.events[1]
+    assert [" ".join(line(match, moment)) for moment in match.moments] == [
+        "here Eastgate",
+        "board 0 -4",
+        "blue right",
+        "goal Blue 0 -0",
+        "foul red middle",
+        "score 0 -0",
+        "last Blue",
+        "here Eastgate",
+    ]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_events_of_a_match_are_apart_and_within_it(seed: int) -> None:
-    match = make_match(seed)
-    times = [event.at for event in match.events]
-    assert match.events[0].kind == "kick-off"
-    assert all(5 <= later - sooner <= 7 for sooner, later in itertools.pairwise(times))
-    assert times[-1] <= match.seconds - 4
-    assert match.count("goal", match.seconds) >= 1
-    assert match.teams[0] != match.teams[1]
+def test_score_counts_and_the_latest_of_a_kind_follow_from_the_seconds() -> None:
+    match = hand_made()
+    assert [match.score_at(second) for second in (0, 1.5, 3, 99)] == [(0, 0), (0, 4), (0, 0), (0, 0)]
+    assert [match.count("goal", second) for second in (2, 3)] == [0, 1]
+    assert match.latest("foul", 3) is None
+    assert match.latest("foul", 7) == match.moments[4]
+
+
+@given(seeds)
+def test_a_match_is_a_pure_function_of_its_seed_and_a_longer_one_goes_on(seed: int) -> None:
+    short, long = make_match(seed, 30), make_match(seed, 90)
+    assert short == make_match(seed, 30)
+    assert long.moments[:30] == short.moments
+    assert long != make_match(seed + 1, 90)
+
+
+@given(seeds)
+def test_the_score_changes_by_goals_and_boards_alone_and_the_scorer_by_goals(seed: int) -> None:
+    for before, now in itertools.pairwise(make_match(seed, 200).moments):
+        red, blue = before.score
+        added = ((red + 1) % POINTS, blue) if now.side == 0 else (red, (blue + 1) % POINTS)
+        if now.kind == "goal":
+            assert (now.score, now.scorer) == (added, now.side)
+        else:
+            assert now.scorer == before.scorer
+            assert now.score == before.score or now.kind == "board"
+
+
+@given(seeds)
+def test_the_score_and_a_goal_come_within_the_seconds_that_the_rates_allow(seed: int) -> None:
+    moments = make_match(seed, 200).moments
+    for kinds, within in (
+        ({"goal", "clock", "board"}, STREAM_RATES.score_within),
+        ({"goal"}, STREAM_RATES.goal_within),
+    ):
+        told = [1, *(moment.at for moment in moments if moment.kind in kinds)]
+        assert max(later - sooner for sooner, later in itertools.pairwise(told)) <= within
+
+
+def test_seconds_come_at_the_rates_that_were_asked_for() -> None:
+    counts = Counter(moment.kind for seed in range(20) for moment in make_match(seed, 600).moments)
+    for kind, share in STREAM_RATES.shares.items():
+        least = share - 0.02 if kind in ("clock", "goal") else share - 0.01
+        assert least <= counts[kind] / counts.total() <= share + (0.06 if kind in ("clock", "goal") else 0.01)
+    boards = Rates({"board": 1.0}, correction=1.0)
+    shown = [moment.score for moment in make_match(1, 400, boards).moments if moment.kind == "board"]
+    assert len(set(shown)) == POINTS**2
 
 
 def test_a_match_too_short_to_hold_events_is_refused() -> None:
     with pytest.raises(UsageError, match="at least 20 s"):
-        make_match(1, seconds=19)
+        make_match(1, 19)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_words_follow_each_other_within_the_match_and_are_dense_enough_for_scoring(seed: int) -> None:
-    match = make_match(seed)
-    words = transcript(match)
+@given(seeds)
+def test_words_fill_the_match_are_known_and_dense_enough_for_scoring(seed: int) -> None:
+    match = make_match(seed, 60)
+    words = list(transcript(match))
     assert all(word.start < word.end for word in words)
     assert all(sooner.end <= later.start for sooner, later in itertools.pairwise(words))
-    assert words[-1].end <= match.seconds
-    assert len(words) / match.seconds > 2.0
+    assert words[-1].end == match.seconds
+    assert {word.word for word in words} <= set(WORDS)
+    assert len(words) / match.seconds >= 2.0
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_no_goal_is_called_before_it_is_seen_nor_more_than_a_second_later(seed: int) -> None:
-    match = make_match(seed)
-    goals = [event.at for event in match.events if event.kind == "goal"]
-    calls = [word.start for word in transcript(match) if word.word in ("Goal!", "Goal")]
-    assert len(calls) == len(goals)
-    assert all(goal <= call < goal + 1 for goal, call in zip(goals, calls, strict=True))
+def test_no_word_tells_what_only_a_later_second_shows() -> None:
+    match = make_match(3, 60)
+    by_second = Counter(int(word.start) for word in transcript(match))
+    assert [by_second[moment.at] for moment in match.moments] == [len(line(match, m)) for m in match.moments]
 
 
-def test_the_call_of_a_goal_gives_the_new_score() -> None:
-    text = " ".join(word.word for word in transcript(hand_made()))
-    assert "0-1!" in text
-    assert "1-1!" in text
+def test_different_words_have_different_pictures_and_the_venue_shows_at_the_opening_alone() -> None:
+    seen: dict[bytes, set[str]] = {}
+    for seed in range(60):
+        match = make_match(seed, 120)
+        for moment in match.moments:
+            words = line(match, moment)
+            told = " ".join(words[:2] if moment.kind == "goal" else words)
+            if moment.kind in ("clock", "replay", "house"):
+                told = words[0] + "?"
+            seen.setdefault(picture(match, moment).tobytes(), set()).add(told)
+    assert all(len(told) == 1 for told in seen.values())
+    assert len(seen) > 60
 
 
-def test_the_score_board_changes_with_the_goal_and_the_clock_only() -> None:
-    match = make_match(7)
-    goal = next(event.at for event in match.events if event.kind == "goal")
-    board = {}
-    for index, frame in enumerate(itertools.islice(frames(match), (goal + 1) * FPS)):
-        if index % FPS in (0, FPS - 1):
-            board[index] = frame[8:50, 8:420].copy()
-    first, last, before = board[goal * FPS], board[goal * FPS + FPS - 1], board[goal * FPS - 1]
-    assert np.array_equal(first, last)
-    assert not np.array_equal(before, first)
+def test_a_frame_is_the_picture_of_its_second_in_cells() -> None:
+    match = hand_made()
+    shown = list(frames(match))
+    assert len(shown) == match.seconds * FPS
+    for moment in match.moments:
+        cells = shown[moment.at * FPS].reshape(16, CELL, 32, CELL, 3)
+        assert np.array_equal(cells[:, 0, :, 0], picture(match, moment))
+        assert np.array_equal(cells, np.broadcast_to(cells[:, :1, :, :1], cells.shape))
 
 
-def test_the_video_is_h264_with_all_its_frames(tmp_path: Path) -> None:
-    match = make_match(5, seconds=20)
+def test_the_video_is_h264_and_its_cells_survive_encoding(tmp_path: Path) -> None:
+    match = make_match(5, 20)
     make_match_video(tmp_path / match.video, match)
     with av.open(str(tmp_path / match.video)) as container:
         stream = container.streams.video[0]
-        assert (stream.codec_context.name, stream.width, stream.height) == ("h264", 640, 360)
-        assert sum(1 for _ in container.decode(stream)) == 20 * FPS
+        assert (stream.codec_context.name, stream.width, stream.height) == ("h264", 448, 224)
+        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+    assert len(decoded) == 20 * FPS
+    for moment in match.moments:
+        cells = decoded[moment.at * FPS].reshape(16, CELL, 32, CELL, 3).mean(axis=(1, 3))
+        assert np.abs(cells - picture(match, moment)).mean() < 6
 
 
-def test_shapes_move_from_second_to_second() -> None:
-    match = make_match(5, seconds=20)
-    shown = list(itertools.islice(frames(match), 0, 5 * FPS, FPS))
-    assert all(
-        np.mean(np.any(one[60:300] != other[60:300], axis=-1)) > 0.005 for one, other in itertools.pairwise(shown)
-    )
-
-
-def test_the_default_matches_differ_in_name_and_events() -> None:
+def test_the_default_matches_differ_in_name_venue_and_events() -> None:
     one, other = demo_matches()
     assert one.video != other.video
-    assert Counter(event.kind for event in one.events) != Counter(event.kind for event in other.events)
+    assert one.venue != other.venue
+    assert [moment.kind for moment in one.moments] != [moment.kind for moment in other.moments]
+
+
+def test_matches_of_a_size_are_as_many_and_as_long_and_the_first_eight_at_eight_venues() -> None:
+    matches = demo_matches(DemoSize(9, 40, seed=4))
+    assert [match.seconds for match in matches] == [40] * 9
+    assert len({match.venue for match in matches[:8]}) == 8
+    assert len({match.seed for match in (*matches, *demo_matches(DemoSize(9, 40, seed=5)))}) == 18
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [((0, 60, 0), "matches"), ((1, 19, 0), "seconds"), ((1, 60, -1), "seed")]
+)
+def test_a_size_out_of_range_is_refused(changes: tuple[int, int, int], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        DemoSize(*changes)
+
+
+def test_a_folder_brings_its_own_settings_and_a_damaged_file_of_them_is_named(tmp_path: Path) -> None:
+    assert folder_settings(tmp_path) == {}
+    write_folder_settings(tmp_path, {"start_seconds": 0})
+    assert folder_settings(tmp_path) == {"start_seconds": 0}
+    (tmp_path / "evalkit.json").write_text("[1]")
+    with pytest.raises(DataError, match=r"evalkit\.json is damaged"):
+        folder_settings(tmp_path)
 
 
 def write_one(folder: Path) -> None:

@@ -61,13 +61,21 @@ class Rates:
 
     shares: dict[EventKind, float]
     correction: float = 0.25
-    score_within: int = 10
+    score_within: int = 8
     goal_within: int = 24
 
 
 STREAM_RATES: Final = Rates(
-    {"foul": 0.05, "corner": 0.05, "save": 0.05, "goal": 0.09, "clock": 0.12, "replay": 0.05, "house": 0.05}
-    | {"board": 0.04}
+    {
+        "foul": 0.05,
+        "corner": 0.05,
+        "save": 0.05,
+        "goal": 0.09,
+        "clock": 0.12,
+        "replay": 0.05,
+        "house": 0.05,
+        "board": 0.04,
+    }
 )
 """Rates of the demo's streams."""
 
@@ -184,7 +192,8 @@ def demo_matches(size: DemoSize | None = None) -> tuple[DemoMatch, ...]:
         seeds = [chosen.seed * _SEEDS_APART + number for number in range(chosen.matches)]
     order = np.random.default_rng([chosen.seed, 8]).permutation(len(VENUES))
     return tuple(
-        make_match(seed, chosen.seconds, venue=int(order[number % len(VENUES)])) for number, seed in enumerate(seeds)
+        make_match(seed, chosen.seconds, venue=int(order[number % len(VENUES)]))
+        for number, seed in enumerate(seeds)
     )
 
 
@@ -193,9 +202,7 @@ def _added(score: tuple[int, int], side: int) -> tuple[int, int]:
     return ((red + 1) % POINTS, blue) if side == 0 else (red, (blue + 1) % POINTS)
 
 
-def _kind(
-    rng: np.random.Generator, rates: Rates, last: Moment, since_score: int, since_goal: int
-) -> EventKind:
+def _kind(rng: np.random.Generator, rates: Rates, last: Moment, since_score: int, since_goal: int) -> EventKind:
     drawn = rng.random()
     if since_goal >= rates.goal_within - 1:
         return "goal"

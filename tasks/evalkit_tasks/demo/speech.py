@@ -13,7 +13,14 @@ from evalkit_tasks.demo.match import COLOURS, POINTS, THIRDS, VENUES, DemoMatch,
 SCORERS: Final = tuple(colour.capitalize() for colour in COLOURS)
 """A scorer is called by a word of its own, as the venue is: what is asked for later can be found by its word."""
 
-_CALLS: Final = {"clock": "score", "board": "board", "goal": "goal", "replay": "last", "card": "here", "house": "here"}
+_CALLS: Final = {
+    "clock": "score",
+    "board": "board",
+    "goal": "goal",
+    "replay": "last",
+    "card": "here",
+    "house": "here",
+}
 
 WORDS: Final = (
     *COLOURS,

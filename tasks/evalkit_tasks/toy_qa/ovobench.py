@@ -42,7 +42,9 @@ def write(data: Path, toy: Toy) -> None:
 def _rows(game: DemoMatch, number: int) -> Iterator[dict[str, Any]]:
     """Yield one record of each sub-task for a match."""
     video = f"{_SOURCE}/{game.video}"
-    shown = [moment.at for moment in game.moments[game.seconds // 3 :] if moment.kind in ("play", "foul", "corner")]
+    shown = [
+        moment.at for moment in game.moments[game.seconds // 3 :] if moment.kind in ("play", "foul", "corner")
+    ]
     for index, (task, name) in enumerate(_ASKED.items()):
         second = game.seconds - 2 if name == "venue" else shown[3 * index % len(shown)]
         asked = ask(name, game, second, number + index)
@@ -69,7 +71,9 @@ def _forward(game: DemoMatch, video: str) -> Iterator[dict[str, Any]]:
             {"realtime": second, "count": game.count("goal", second - 1)} for second in range(5, game.seconds, 6)
         ],
     }
-    steps = [(m.at, m.at + 1, f"a {m.kind}") for m in game.moments if m.kind in ("foul", "corner", "save", "goal")][:3]
+    steps = [
+        (m.at, m.at + 1, f"a {m.kind}") for m in game.moments if m.kind in ("foul", "corner", "save", "goal")
+    ][:3]
     yield {
         "task": "SSR",
         "video": video,

@@ -11,6 +11,7 @@ from evalkit_tasks.demo import COLOURS, POINTS, THIRDS, VENUES, DemoMatch, Momen
 
 __all__ = ["ASKED", "ToyQuestion", "ask", "multiple_choice", "spoken_lines", "whole_match_questions"]
 
+_LINE_SECONDS: Final = 2
 _SPARE = ("none of these", "it cannot be seen")
 
 
@@ -140,6 +141,8 @@ def whole_match_questions(match: DemoMatch) -> tuple[ToyQuestion, ToyQuestion, T
 
 
 def spoken_lines(match: DemoMatch) -> Iterator[tuple[float, float, str]]:
-    """Yield what is said over a match, second by second: start, end (seconds) and text."""
-    for moment in match.moments:
-        yield float(moment.at), float(moment.at + 1), " ".join(line(match, moment))
+    """Yield what is said over a match, two seconds a line: start, end (seconds) and text."""
+    for start in range(0, match.seconds, _LINE_SECONDS):
+        moments = match.moments[start : start + _LINE_SECONDS]
+        text = ", ".join(" ".join(line(match, moment)) for moment in moments)
+        yield start + 0.05, start + len(moments) - 0.05, text

@@ -21,8 +21,8 @@ _TASK_TYPES = ("Action Reasoning", "Object Recognition", "Counting Problem")
 def write(data: Path, toy: Toy) -> None:
     """Write ``videomme/test-00000-of-00001.parquet``, ``data`` and ``subtitle`` below ``data``.
 
-    A short match comes before the toy's, which are called medium and long in turn. The long ones have no subtitles,
-    as some published videos have none.
+    A short match comes before the toy's, which are called medium and long in turn. The long ones have no
+    subtitles, as some published videos have none.
     """
     # pyarrow takes half a second to import; only writing the demo needs it here.
     import pyarrow
