@@ -39,7 +39,7 @@ class OwnEntry(ModelEntry):
     source: Any
     name: str
     summary: str
-    capabilities: Capabilities  # type: ignore[misc]  # fields where other kinds compute
+    capabilities: Capabilities
     settings: type[Any] | None = None
 
     @classmethod

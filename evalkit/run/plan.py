@@ -69,8 +69,10 @@ def make_plan(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
     model = entry.recipe(_choice(options, values))
     folder = data_folder(task, options.data)
     settings = validated(task.settings, "task", folder_settings(folder) | values["task"])
-    by_window = model.capabilities.narrate == "windows" and isinstance(task, WindowedTask)
-    data = task.load_windows(folder, settings) if by_window else task.load(folder, settings)
+    if model.capabilities.narrate == "windows" and isinstance(task, WindowedTask):
+        data = task.load_windows(folder, settings)
+    else:
+        data = task.load(folder, settings)
     samples = _chosen(data.samples, options)
     check_fit(model, task.name, samples)
     check_concurrency(model, options.concurrency)

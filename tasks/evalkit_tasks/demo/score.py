@@ -140,7 +140,7 @@ def _row(fact: str, group: str, marks: Sequence[Mark]) -> list[Metric]:
 
     if not marks:
         return []
-    found = mean_by_cluster([float(mark.right) for mark in marks], [mark.stream for mark in marks], draws=0)
+    found = mean_by_cluster([float(mark.right) for mark in marks], [mark.stream for mark in marks])
     ends: dict[str, Any] = {}
     if found.low is not None and found.high is not None:
         ends = {"low": 100 * found.low, "high": 100 * found.high}
