@@ -42,11 +42,15 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--judge", metavar="NAME", help="narrated runs: who judged, as verdicts name it")
 
 
-def add_choice(parser: argparse.ArgumentParser) -> None:
-    """Add what is compared, and which differences are no obstacle."""
-    parser.add_argument(
-        "--metric", metavar="NAME", help="score to be compared (default: the benchmark's headline)"
-    )
+def add_choice(parser: argparse.ArgumentParser, also: str = "") -> None:
+    """Add what is compared, and which differences are no obstacle.
+
+    Args:
+        parser: Of the command.
+        also: Further scores, in words.
+    """
+    text = f"score by name, or accuracy over all questions{also} (default: the benchmark's headline)"
+    parser.add_argument("--metric", metavar="NAME", help=text)
     parser.add_argument(
         "--ignore-field",
         action="append",

@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-slowdown", type=_percent, metavar="PERCENT", help="largest accepted slowdown, as 10%%"
     )
-    add_choice(parser)
+    add_choice(parser, ", or agreement: the share of replies that are the base's, word for word")
     parser.add_argument(
         "--look",
         type=int,
@@ -124,7 +124,7 @@ def _lines(result: GateResult) -> Iterator[str]:
     for check in result.checks:
         yield f"{check.name}: {check.reason}"
         if check.base is not None and check.head is not None:
-            yield from _figures(check, 1 - result.error)
+            yield from _figures(check, 1 - result.error, result.unit)
     yield f"answers: {result.transcripts.sentence()}"
     yield "under test: " + (describe_mismatches(result.changed) or "no model setting differs")
     if result.ignored:
@@ -136,7 +136,7 @@ def _lines(result: GateResult) -> Iterator[str]:
     yield f"gate: {result.outcome} ({result.metric})"
 
 
-def _figures(check: GateCheck, confidence: float) -> Iterator[str]:
+def _figures(check: GateCheck, confidence: float, unit_of_n: str) -> Iterator[str]:
     score = check.name == "score"
     unit, factor, digits, sign = ("points", 100.0, 2, "+") if score else ("times", 1.0, 3, "")
 
@@ -144,7 +144,7 @@ def _figures(check: GateCheck, confidence: float) -> Iterator[str]:
         return "unknown" if value is None else f"{value * factor:{sign}.{digits}f}"
 
     base, head = (f"{100 * one:.2f} %" if score else f"{one:.4f} s" for one in (check.base or 0, check.head or 0))
-    counted = "questions" if score else "stream seconds"
+    counted = unit_of_n if score else "stream seconds"
     runs = f", {check.runs} runs of either side" if check.runs > 1 else ""
     yield (
         f"  base {base}, head {head}, change {shown(check.change)} {unit}, limit {shown(check.limit)}, "
@@ -162,6 +162,7 @@ def _to_json(result: GateResult, code: int) -> dict[str, Any]:
         "outcome": result.outcome,
         "exit_code": code,
         "metric": result.metric,
+        "unit": result.unit,
         "error": result.error,
         "checks": [_check_to_json(check) for check in result.checks],
         "transcripts": {**asdict(result.transcripts), "identical": result.transcripts.identical},

@@ -45,7 +45,7 @@ class ScoredRun:
         label: What tables call the run.
         records: What it left on disk.
         metric: What the runs are compared by: a strict score, or the win rate against whom, by which judge.
-        unit: What there is one score of: ``questions``, or ``windows`` of narration.
+        unit: What there is one score of: ``questions``, ``windows`` of narration, or ``replies``.
         scores: Question (or judged window) to score, between 0 and 1.
         clusters: Question to video.
         answers: Question to what was answered, to count flips; for judged windows the score itself.
@@ -58,7 +58,7 @@ class ScoredRun:
     label: str
     records: RunRecords
     metric: str
-    unit: Literal["questions", "windows"]
+    unit: Literal["questions", "windows", "replies"]
     scores: Mapping[str, float]
     clusters: Mapping[str, str]
     answers: Mapping[str, str]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from evalkit.errors import DataError, UsageError
+from evalkit.leaderboard.agreement import AGREEMENT, score_agreement
 from evalkit.leaderboard.answers import ScoredRun, align, require_finished, score_runs
 from evalkit.leaderboard.compare import check_comparable
 from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches, fields_named, model_changes
@@ -32,7 +33,8 @@ class GateRule:
     Args:
         max_drop: Largest drop of the score that is accepted, a share, > 0.
         max_slowdown: Largest lengthening of the median second that is accepted, a share; None leaves speed out.
-        metric: What is held; the benchmark's headline when absent.
+        metric: What is held; the benchmark's headline when absent, ``agreement`` for the share of replies that are
+            the base's.
         look: Which look at a series of heads this is, from 1; None for a gate by itself.
         ignored: Fingerprint fields that may differ, ``code`` for every ``code.*`` where the code is what changed.
         allow_mismatch: Go on although the runs differ in more than the model under test, and mark it.
@@ -67,6 +69,7 @@ class GateResult:
     Args:
         outcome: ``fail`` if any check failed, else ``cannot tell`` if any could not tell, else ``pass``.
         metric: What the scores are.
+        unit: What there is one score of: ``questions``, ``windows`` or ``replies``.
         error: Chance of a wrong verdict that was accepted on either side.
         checks: Score, and speed where it was asked for.
         transcripts: What the two said, side by side.
@@ -78,6 +81,7 @@ class GateResult:
 
     outcome: Outcome
     metric: str
+    unit: str
     error: float
     checks: tuple[GateCheck, ...]
     transcripts: Transcripts
@@ -109,7 +113,7 @@ def run_gate(bases: Sequence[RunRecords], heads: Sequence[RunRecords], rule: Gat
             require_finished(run)
     fingerprints = [run.manifest.fingerprint for run in (*bases, *heads)]
     may_differ = fields_named(rule.ignored, *fingerprints) | _averaged_fields(bases, heads)
-    one_side = (_side(bases, _BASE, rule), _side(heads, _HEAD, rule))
+    one_side = (_side(bases, _BASE, rule, bases[0]), _side(heads, _HEAD, rule, bases[0]))
     scored = [_averaged(side) for side in one_side]
     aligned = align(scored)
     found = check_comparable(scored, aligned, allow=rule.allow_mismatch, ignored=sorted(may_differ))
@@ -125,6 +129,7 @@ def run_gate(bases: Sequence[RunRecords], heads: Sequence[RunRecords], rule: Gat
     return GateResult(
         outcome=overall(checks),
         metric=scored[0].metric,
+        unit=scored[0].unit,
         error=error,
         checks=tuple(checks),
         transcripts=compare_transcripts(one_side[0][0], one_side[1][0]),
@@ -141,7 +146,7 @@ def _averaged_fields(bases: Sequence[RunRecords], heads: Sequence[RunRecords]) -
     return frozenset({_SEED}) if all(len(side) > 1 for side in seeds) else frozenset()
 
 
-def _side(runs: Sequence[RunRecords], label: str, rule: GateRule) -> list[ScoredRun]:
+def _side(runs: Sequence[RunRecords], label: str, rule: GateRule, reference: RunRecords) -> list[ScoredRun]:
     """Score the runs of one side; they must be one model in one setting, but for the seed.
 
     Raises:
@@ -159,6 +164,8 @@ def _side(runs: Sequence[RunRecords], label: str, rule: GateRule) -> list[Scored
                 f"the runs of --{label} are not one model in one setting ({describe_mismatches(differ)}): give "
                 "runs that differ in their seed at most"
             )
+    if rule.metric == AGREEMENT:
+        return score_agreement(label, runs, reference)
     named = {f"{label} {number}": run for number, run in enumerate(runs, start=1)}
     return score_runs(named, metric=rule.metric, whole=True, baseline=rule.baseline, judge=rule.judge)
 
