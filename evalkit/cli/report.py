@@ -7,8 +7,8 @@ __all__ = ["configure", "run"]
 import argparse
 from pathlib import Path
 
-from evalkit.cli.main import EXIT_DONE
-from evalkit.cli.output import say
+from evalkit.cli.main import EXIT_DONE, EXIT_USAGE
+from evalkit.cli.output import note, say
 from evalkit.errors import UsageError
 
 
@@ -19,7 +19,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page and name it."""
+    """Write the page and name it.
+
+    Returns:
+        0 done, 2 where records of a run are gone: the page names them and withholds its scores.
+    """
+    from evalkit.records import RunFolder
     from evalkit.report import build_report
 
     runs = [Path(run) for run in args.runs]
@@ -32,7 +37,10 @@ def run(args: argparse.Namespace) -> int:
         if error.filename is None or not _is_where(out, Path(error.filename)):
             raise
         raise UsageError(f"{out} cannot be written ({error.strerror}): name another place with --out") from error
-    return EXIT_DONE
+    short = [path for path in runs if RunFolder(path).records_gone()]
+    for path in short:
+        note(f"{path}: records are gone, the page names them: --resume --out {path} runs them again")
+    return EXIT_USAGE if short else EXIT_DONE
 
 
 def _is_where(out: Path, concerned: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.cli.judge import add_chat_options, chat_settings
-from evalkit.cli.main import EXIT_DONE
+from evalkit.cli.main import EXIT_DONE, EXIT_USAGE
 from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import UsageError, suggest
 
@@ -34,8 +34,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score and print."""
+    """Score and print.
+
+    Returns:
+        0 done, 2 where records of a run are gone: they count as wrong.
+    """
     from evalkit.tasks.catalog import data_folder, task_named
+    from evalkit.tasks.replies import GONE
     from evalkit.tasks.scoring import sheet_to_json
 
     task = task_named(args.task)
@@ -65,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         say(sheet_text(sheet))
         for problem in values["problems"]:
             note(f"{problem['kind']}: {problem['message']}")
-    return EXIT_DONE
+    return EXIT_USAGE if any(problem["kind"] == GONE for problem in values["problems"]) else EXIT_DONE
 
 
 def _fallback_reader(args: argparse.Namespace) -> FallbackReader | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["RecordedPair", "RecordedVotes", "VoteFormat", "read_votes"]
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from evalkit.errors import DataError, UsageError, suggest
 from evalkit.judge.contract import judge_name
 from evalkit.judge.pairs import Winner
 from evalkit.records.jsonl import read_jsonl
+from evalkit.records.reading import NotJsonError, decode_json, read_plain
 from evalkit.records.schema import VerdictRecord
 
 VoteFormat = Literal["livecc", "evalkit"]
@@ -140,7 +140,7 @@ def _read_livecc(path: Path, model: str | None) -> RecordedVotes:
 def _livecc_rows(path: Path) -> list[_Row]:
     rows: list[_Row] = []
     problems: list[str] = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+    for number, line in enumerate(read_plain(path).split(b"\n"), start=1):
         if not line.strip():
             continue
         found = _livecc_row(number, line)
@@ -161,8 +161,8 @@ def _livecc_row(number: int, line: bytes) -> _Row | str:
         text = line.decode()
         if text.startswith(_CONFLICT_MARKS):
             return "a merge conflict mark; settle the conflict first"
-        value = json.loads(text)
-    except (UnicodeDecodeError, json.JSONDecodeError):
+        value = decode_json(text)
+    except (UnicodeDecodeError, NotJsonError):
         return "not JSON"
     if not isinstance(value, dict):
         return "not a JSON object"

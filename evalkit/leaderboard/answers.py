@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 from evalkit.errors import DataError, NothingCountedError, UsageError
 from evalkit.leaderboard.fingerprint import Mismatch
-from evalkit.records import RunRecords, VerdictRecord
+from evalkit.records import RunRecords, VerdictRecord, missing_text
 from evalkit.registry import Registry
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def require_finished(run: RunRecords) -> None:
     """Refuse a run whose records are a part of what was planned.
 
     Raises:
-        DataError: It is still running, was interrupted, or failed.
+        DataError: It is still running, was interrupted, or failed, or records of it are gone.
     """
     status, path = run.manifest.status, run.folder.path
     if status == "running":
@@ -110,6 +110,9 @@ def require_finished(run: RunRecords) -> None:
         raise DataError(f"{path} was interrupted: finish it with --resume first", path=path)
     if status == "failed":
         raise DataError(f"{path} failed ({run.manifest.error or 'no reason recorded'}): run it again", path=path)
+    if run.missing:
+        gone = missing_text(run.manifest, run.missing)
+        raise DataError(f"{path}: {gone}: --resume --out {path} runs them again", path=path)
 
 
 def score_runs(

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from evalkit.errors import DataError, UsageError
 from evalkit.leaderboard.schema import LEADERBOARD_VERSION, Leaderboard
-from evalkit.records import write_atomic
+from evalkit.records import read_plain, write_atomic
 
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)")
 _TASK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -41,10 +41,10 @@ def read_board(path: Path) -> Leaderboard:
     Raises:
         DataError: No such file, or `parse_board` refuses it.
     """
+    if not path.exists():
+        raise DataError(f"no leaderboard at {path}", path=path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise DataError(f"no leaderboard at {path}", path=path) from error
+        text = read_plain(path).decode()
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text", path=path) from error
     return parse_board(text, str(path))

@@ -1,9 +1,18 @@
 """What a run leaves on disk: schemas, JSONL files and the run folder (no torch)."""
 
 from evalkit.records.collector import collector_paused
+from evalkit.records.completeness import missing_samples, missing_text, refuse_doubled, short_of
 from evalkit.records.folder import RunFolder, RunRecords, read_run, write_atomic
 from evalkit.records.jsonl import JsonlWriter, read_jsonl, stream_jsonl
 from evalkit.records.lock import hold_folder
+from evalkit.records.reading import (
+    NotJsonError,
+    decode_json,
+    has_lone_surrogate,
+    read_plain,
+    real_number,
+    require_plain,
+)
 from evalkit.records.schema import (
     SCHEMA_VERSION,
     AnswerRecord,
@@ -13,6 +22,7 @@ from evalkit.records.schema import (
     FallbackRecord,
     Metric,
     MetricsFile,
+    RecordCounts,
     RunManifest,
     StageTimes,
     TickRecord,
@@ -31,6 +41,8 @@ __all__ = [
     "JsonlWriter",
     "Metric",
     "MetricsFile",
+    "NotJsonError",
+    "RecordCounts",
     "RunFolder",
     "RunManifest",
     "RunRecords",
@@ -40,10 +52,19 @@ __all__ = [
     "TokenCounts",
     "VerdictRecord",
     "collector_paused",
+    "decode_json",
+    "has_lone_surrogate",
     "hold_folder",
+    "missing_samples",
+    "missing_text",
     "read_jsonl",
+    "read_plain",
     "read_run",
     "read_ticks",
+    "real_number",
+    "refuse_doubled",
+    "require_plain",
+    "short_of",
     "stream_jsonl",
     "write_atomic",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["RunFolder", "RunRecords", "read_run", "write_atomic"]
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from evalkit.errors import DataError
-from evalkit.records.jsonl import read_jsonl
+from evalkit.records.completeness import count_records, missing_samples, refuse_doubled
+from evalkit.records.jsonl import count_lines, read_jsonl
+from evalkit.records.reading import NotJsonError, decode_json, read_plain
 from evalkit.records.schema import (
     SCHEMA_VERSION,
     AnswerRecord,
@@ -127,6 +128,18 @@ class RunFolder:
             raise DataError(f"{self.path} is not a run folder (it has no run.json)", path=path)
         return _validate(path, RunManifest)
 
+    def records_gone(self) -> bool:
+        """Say whether a run that is done has fewer records than it left, by their number alone.
+
+        Raises:
+            DataError: ``run.json`` cannot be read.
+        """
+        manifest = self.read_manifest()
+        answers = sum(counts.answers for counts in manifest.recorded.values())
+        ticks = sum(counts.ticks for counts in manifest.recorded.values())
+        fewer = count_lines(self.answers_path) < answers or count_lines(self.ticks_path) < ticks
+        return manifest.status == "done" and fewer
+
     def read_metrics(self) -> MetricsFile | None:
         """Read ``metrics.json``, or return ``None`` where there is none yet."""
         return _validate(self.metrics_path, MetricsFile) if self.metrics_path.exists() else None
@@ -134,8 +147,8 @@ class RunFolder:
 
 def _validate(path: Path, model: type[M]) -> M:
     try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
+        content = decode_json(read_plain(path))
+    except NotJsonError as error:
         raise DataError(f"{path} is not valid JSON ({error})", path=path) from error
     version = content.get("v") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
@@ -162,6 +175,8 @@ class RunRecords:
     verdicts: list[VerdictRecord]
     metrics: MetricsFile | None
     warnings: list[str] = field(default_factory=list)
+    missing: tuple[str, ...] = ()
+    """Samples that were finished and whose records are not all there any more."""
 
     @property
     def name(self) -> str:
@@ -177,13 +192,15 @@ def read_run(path: Path, *, ticks: bool = True) -> RunRecords:
         ticks: Whether to read ``ticks.jsonl`` too (it is the largest file).
 
     Raises:
-        DataError: Not a run folder, or a file in it is malformed.
+        DataError: Not a run folder, a file in it is malformed, or a record stands in it twice.
     """
     folder = RunFolder(path)
     manifest = folder.read_manifest()
     answers, torn_answers = read_jsonl(folder.answers_path, AnswerRecord)
     tick_table, torn_ticks = read_ticks(folder.ticks_path) if ticks else (TickTable.of(()), [])
     verdicts, torn_verdicts = read_jsonl(folder.verdicts_path, VerdictRecord)
+    refuse_doubled(path, answers, tick_table)
+    missing = _missing(folder, manifest, answers, tick_table if ticks else None)
     return RunRecords(
         folder=folder,
         manifest=manifest,
@@ -192,4 +209,18 @@ def read_run(path: Path, *, ticks: bool = True) -> RunRecords:
         verdicts=verdicts,
         metrics=folder.read_metrics(),
         warnings=torn_answers + torn_ticks + torn_verdicts,
+        missing=missing,
     )
+
+
+def _missing(
+    folder: RunFolder, manifest: RunManifest, answers: list[AnswerRecord], ticks: TickTable | None
+) -> tuple[str, ...]:
+    """Return the samples whose records are gone; unwanted ticks are read only where their number is off."""
+    known = ticks is not None
+    if ticks is None and manifest.recorded:
+        wanted = sum(counts.ticks for counts in manifest.recorded.values())
+        if count_lines(folder.ticks_path) != wanted:
+            ticks, known = read_ticks(folder.ticks_path)[0], True
+            refuse_doubled(folder.path, (), ticks)
+    return missing_samples(manifest, count_records(answers, TickTable.of(ticks or ())), ticks=known)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-__all__ = ["JsonlWriter", "read_jsonl", "stream_jsonl"]
+__all__ = ["JsonlWriter", "count_lines", "read_jsonl", "stream_jsonl"]
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Generic, Self, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from evalkit.errors import DataError
+from evalkit.records.reading import decode_json, require_plain
 from evalkit.records.schema import SCHEMA_VERSION
 
 R = TypeVar("R", bound=BaseModel)
@@ -21,9 +21,23 @@ R = TypeVar("R", bound=BaseModel)
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
     """Yield ``(line number, text, ends with a newline)``."""
+    require_plain(path)
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             yield number, line, line.endswith(b"\n")
+
+
+def count_lines(path: Path) -> int:
+    """Return how many whole lines a file has; a missing file has none.
+
+    Raises:
+        DataError: It is no plain file.
+    """
+    if not path.exists():
+        return 0
+    require_plain(path)
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def read_jsonl(path: Path, model: type[R]) -> tuple[list[R], list[str]]:
@@ -79,7 +93,7 @@ def _newer(path: Path, number: int, version: int) -> str:
 
 def _complaint(path: Path, number: int, line: bytes, error: ValidationError) -> str:
     try:
-        version = json.loads(line).get("v", SCHEMA_VERSION)
+        version = decode_json(line).get("v", SCHEMA_VERSION)
     except (ValueError, AttributeError):
         return f"{path}:{number}: not a JSON object"
     if isinstance(version, int) and version > SCHEMA_VERSION:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,7 @@ __all__ = [
     "FallbackRecord",
     "Metric",
     "MetricsFile",
+    "RecordCounts",
     "RunManifest",
     "StageTimes",
     "TickRecord",
@@ -22,6 +23,11 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+
+Whole = Annotated[int, Field(ge=0, lt=2**53)]
+"""A count: tokens, frames, seconds. Larger ones are no count of anything that ran."""
+MediaSeconds = Annotated[float, Field(gt=-1e9, lt=1e9, allow_inf_nan=False)]
+"""A time in a video, as far as thirty years from its beginning."""
 
 
 class _Record(BaseModel):
@@ -64,16 +70,16 @@ class TickRecord(_Record):
 
     v: int = SCHEMA_VERSION
     sample: str
-    second: int
-    start: float
-    end: float
-    frames: int
+    second: Whole
+    start: MediaSeconds
+    end: MediaSeconds
+    frames: Whole
     stages: StageTimes
-    tokens_in: dict[str, int] = Field(default_factory=dict)
-    kept: dict[str, int] = Field(default_factory=dict)
-    evicted: dict[str, int] = Field(default_factory=dict)
-    generated: int = 0
-    cache_tokens: int = 0
+    tokens_in: dict[str, Whole] = Field(default_factory=dict)
+    kept: dict[str, Whole] = Field(default_factory=dict)
+    evicted: dict[str, Whole] = Field(default_factory=dict)
+    generated: Whole = 0
+    cache_tokens: Whole = 0
     peak_mib: float = 0.0
     rss_mib: float = 0.0
     first_token: float | None = None
@@ -116,9 +122,9 @@ class AnswerRecord(_Record):
     sample: str
     query: str
     kind: str
-    at: float
-    start: float
-    end: float
+    at: MediaSeconds
+    start: MediaSeconds
+    end: MediaSeconds
     text: str = ""
     status: Literal["ok", "failed"] = "ok"
     error: str | None = None
@@ -147,8 +153,8 @@ class VerdictRecord(_Record):
     key: str
     pair: str
     cluster: str
-    start: float
-    end: float
+    start: MediaSeconds
+    end: MediaSeconds
     order: Literal["ab", "ba"]
     vote: Literal["first", "second", "tie", "invalid"]
     winner: Literal["test", "baseline", "tie", "invalid"]
@@ -200,11 +206,20 @@ class FailedSample(_Record):
     error: str
 
 
+class RecordCounts(_Record):
+    """How many records a sample has left in ``answers.jsonl`` and ``ticks.jsonl``."""
+
+    answers: int = 0
+    ticks: int = 0
+
+
 class RunManifest(BaseModel):
     """``run.json``: what ran, with what, where, and how it ended.
 
     ``latency`` is ``loaded`` where other samples were under way at the same time: its seconds are those of a model
     under load, and no table shows them beside those of one that ran ``alone``.
+
+    ``recorded`` says how many records each sample left when the run was done, so that one that is gone is missed.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -226,6 +241,7 @@ class RunManifest(BaseModel):
     media: dict[str, str] = Field(default_factory=dict)
     media_digests: dict[str, str] = Field(default_factory=dict)
     planned: list[str] = Field(default_factory=list)
+    recorded: dict[str, RecordCounts] = Field(default_factory=dict)
     failed: list[FailedSample] = Field(default_factory=list)
     warnings: list[str] = Field(default_factory=list)
     error: str | None = None

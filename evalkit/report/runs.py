@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
-from evalkit.records import Metric, RunRecords, read_run
+from evalkit.records import Metric, RunRecords, missing_text, read_run
 
 # What names the model under test: runs that differ in these alone compare fairly.
 MODEL_FIELDS = ("model", "checkpoint", "policy", "memory", "compress", "backbone")
@@ -34,6 +34,10 @@ class Run:
     def unfinished(self) -> str | None:
         """Why no score may be read from this run yet, or ``None``."""
         manifest = self.records.manifest
+        if self.records.missing:
+            gone = missing_text(manifest, self.records.missing)
+            again = f"--resume --out {self.records.folder.path} runs them again"
+            return f"{self.label}: {gone}, scores are withheld; {again}."
         if manifest.status not in ("running", "interrupted"):
             return None
         seen = {answer.sample for answer in self.records.answers} | {tick.sample for tick in self.records.ticks}

@@ -33,7 +33,7 @@ from evalkit.judge import (
 )
 from evalkit.leaderboard.answers import require_finished
 from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches
-from evalkit.records import Metric, RunFolder, RunManifest, RunRecords, TickTable, hold_folder
+from evalkit.records import Metric, RunFolder, hold_folder, read_run
 from evalkit.tasks import NarrationTask
 from evalkit.tasks.catalog import task_named
 
@@ -97,7 +97,7 @@ def check_sides(request: JudgeRequest, notify: Callable[[str], None]) -> tuple[M
     if request.run.resolve() == request.against.resolve():
         notify(f"{request.run} is judged against itself: this tells how the judge treats equal texts, no more")
     if not request.allow_mismatch:
-        _require_finished(request.run, test)
+        require_finished(read_run(request.run, ticks=False))
     if not request.against.is_dir():
         notify(f"{request.against} names no settings: that it was made in the setting of the run is not checked")
         return ()
@@ -108,7 +108,7 @@ def check_sides(request: JudgeRequest, notify: Callable[[str], None]) -> tuple[M
         )
     mismatches = tuple(comparable(test.fingerprint, other.fingerprint))
     if not request.allow_mismatch:
-        _require_finished(request.against, other)
+        require_finished(read_run(request.against, ticks=False))
         if mismatches:
             raise DataError(
                 f"{request.run} and {request.against} differ in more than the model under test: "
@@ -137,10 +137,6 @@ def check_setting(setting: Mapping[str, Any], against: Path) -> None:
             f"{describe_mismatches(mismatches)}; align the options, or run without --judge and then "
             "evalkit judge --allow-mismatch"
         )
-
-
-def _require_finished(path: Path, manifest: RunManifest) -> None:
-    require_finished(RunRecords(RunFolder(path), manifest, [], TickTable.of(()), [], None))
 
 
 def judge_run(request: JudgeRequest, notify: Callable[[str], None]) -> JudgeSummary:

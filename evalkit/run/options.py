@@ -15,7 +15,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
 from evalkit.chat.settings import public_url
-from evalkit.errors import UsageError, suggest
+from evalkit.errors import DataError, UsageError, suggest
+from evalkit.records import require_plain
 from evalkit.settings import Setting
 
 
@@ -89,7 +90,7 @@ def parse_assignment(text: str) -> tuple[str, Setting]:
         raise UsageError(f"--set wants key=value, not {text!r}")
     try:
         value = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return key.strip(), raw
     if isinstance(value, dict | list):
         raise UsageError(f"--set {key}: a number, true, false or text is wanted, not {raw}")
@@ -130,13 +131,19 @@ def read_config(path: Path, names: Iterable[str]) -> dict[str, Any]:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
+        if path.exists():
+            require_plain(path)
         text = path.read_text(encoding="utf-8")
+    except DataError as error:
+        raise UsageError(f"--config {error}") from error
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"--config {path}: not UTF-8 text") from error
     try:
         return tomllib.loads(text)
+    except RecursionError as error:
+        raise UsageError(f"--config {path}: brackets nest too deep") from error
     except tomllib.TOMLDecodeError as error:
         top = re.split(r"(?m)^\s*\[", text, maxsplit=1)[0]
         twice = re.search(r"(?m)^\s*task\s*=", top) and re.search(r"(?m)^\s*(\[\s*task\b|task\s*\.)", text)

@@ -10,7 +10,18 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from evalkit.records import AnswerRecord, JsonlWriter, RunFolder, TickRecord, read_jsonl
+from evalkit.records import (
+    AnswerRecord,
+    JsonlWriter,
+    RecordCounts,
+    RunFolder,
+    TickRecord,
+    TickTable,
+    read_jsonl,
+    refuse_doubled,
+    short_of,
+)
+from evalkit.records.completeness import count_records
 
 
 class _Done(BaseModel):
@@ -18,6 +29,8 @@ class _Done(BaseModel):
 
     sample: str
     status: Literal["done", "failed"]
+    counts: RecordCounts | None = None
+    """How many records it left; unknown in files of earlier versions."""
 
 
 class Recorder:
@@ -27,8 +40,14 @@ class Recorder:
     not written again. Where a repeated second says something else, ``differences`` names it. Of what this process
     narrates itself nothing is kept, so that memory does not grow with the stream.
 
+    A finished sample whose records are not all there any more is not finished: it runs again, and ``gone`` names
+    it.
+
     Args:
         folder: The run folder.
+
+    Raises:
+        DataError: A record is malformed or stands twice.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -45,10 +64,28 @@ class Recorder:
         for answer in answers:
             self._note_end(answer)
         self._ticks = {_moment(t) for t in ticks}
+        table = TickTable.of(ticks)
+        refuse_doubled(folder.path, answers, table)
+        self._counts = count_records(answers, table)
         self._done = {d.sample: d.status for d in done}
+        self.gone = [sample for sample, mark in {d.sample: d for d in done}.items() if self._is_gone(mark)]
+        for sample in self.gone:
+            del self._done[sample]
         self._answer_file: JsonlWriter[AnswerRecord] = JsonlWriter(folder.answers_path)
         self._tick_file: JsonlWriter[TickRecord] = JsonlWriter(folder.ticks_path)
         self._done_file: JsonlWriter[_Done] = JsonlWriter(done_path)
+
+    def _is_gone(self, mark: _Done) -> bool:
+        found = self._counts.get(mark.sample, RecordCounts())
+        return short_of(mark.counts, found) if mark.counts else found == RecordCounts()
+
+    def recorded(self) -> dict[str, RecordCounts]:
+        """Return how many records each finished sample has."""
+        return {sample: self._counts.get(sample, RecordCounts()) for sample in self._done}
+
+    def _count(self, sample: str, *, answers: int = 0, ticks: int = 0) -> None:
+        before = self._counts.get(sample, RecordCounts())
+        self._counts[sample] = RecordCounts(answers=before.answers + answers, ticks=before.ticks + ticks)
 
     def status(self, sample: str) -> str | None:
         """Return ``done`` or ``failed`` for a finished sample, ``None`` for one that is not."""
@@ -75,6 +112,7 @@ class Recorder:
         if _moment(record) not in self._ticks:
             with self._held:
                 self._tick_file.append(record)
+                self._count(record.sample, ticks=1)
 
     def answer(self, record: AnswerRecord) -> None:
         """Put a reply on record, unless it is."""
@@ -83,6 +121,7 @@ class Recorder:
             known = self._answers.get(key)
             if known is None:
                 self._answer_file.append(record)
+                self._count(record.sample, answers=1)
                 self._note_end(record)
                 if record.kind != "narration":
                     self._answers[key] = record.text
@@ -100,7 +139,8 @@ class Recorder:
         """Mark a sample as finished."""
         with self._held:
             self.sync()
-            self._done_file.append(_Done(sample=sample, status=status))
+            counts = self._counts.get(sample, RecordCounts())
+            self._done_file.append(_Done(sample=sample, status=status, counts=counts))
             self._done[sample] = status
 
     def __enter__(self) -> Self:

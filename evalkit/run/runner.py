@@ -27,6 +27,7 @@ from evalkit.records import (
     TickRecord,
     hold_folder,
     read_jsonl,
+    read_run,
 )
 from evalkit.run.check import check_out
 from evalkit.run.checkpoint import SessionCheckpoints
@@ -129,6 +130,8 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
     with journal, Recorder(folder) as recorder:
         for warning in recorder.warnings:
             journal.warn(warning)
+        for sample in recorder.gone:
+            journal.warn(f"{sample}: was finished, but records of it are gone: run again")
         with listening() as stop, _progress(plan) as advanced:
             runner = SampleRunner(
                 model=model,
@@ -157,6 +160,7 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
         for difference in recorder.differences:
             journal.warn(difference)
         _prove_compression(plan, folder, journal)
+        journal.manifest.recorded = recorder.recorded()
         journal.end("done")
     return RunResult(folder, journal.manifest)
 
@@ -296,7 +300,9 @@ def _latest_unfinished(parent: Path, digest: str) -> Path:
 
 def _is_finished(folder: RunFolder) -> bool:
     """Whether a run has all its records and was reported; it can be killed between the two."""
-    return folder.read_manifest().status == "done" and folder.reported
+    if folder.read_manifest().status != "done" or not folder.reported:
+        return False
+    return not read_run(folder.path, ticks=False).missing
 
 
 def _check_resumable(folder: RunFolder, manifest: RunManifest, fingerprint: dict[str, object]) -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from evalkit.errors import UsageError
-from evalkit.records import Metric, collector_paused
+from evalkit.errors import DataError, UsageError
+from evalkit.records import Metric, RunFolder, collector_paused
 from evalkit.tasks.contract import CheckReport, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
 from evalkit.tasks.made import DemoSize
 from evalkit.tasks.metrics import sheet_metrics
+from evalkit.tasks.replies import GONE
 
 __all__ = ["BenchmarkFunctions", "QuestionBenchmark"]
 
@@ -33,6 +34,22 @@ class BenchmarkFunctions:
     check: Callable[[Path], CheckReport]
     read: Callable[[str, Sequence[Path], Path | None], tuple[list[Prediction], list[Problem]]]
     score: Callable[[Sequence[Prediction], str], ScoreSheet]
+
+
+def _data_of(runs: Sequence[Path]) -> Path:
+    """Return the data that runs were made of.
+
+    Raises:
+        DataError: They are not where they were.
+    """
+    place = Path(str(RunFolder(runs[0]).read_manifest().data.get("path", "")))
+    if not place.is_dir():
+        raise DataError(
+            f"{runs[0]}: records are gone, and the data that would tell what they answered are not at {place}: "
+            "name them with --data, or run again with --resume",
+            path=runs[0],
+        )
+    return place
 
 
 class QuestionBenchmark:
@@ -66,9 +83,18 @@ class QuestionBenchmark:
     def read_predictions(
         self, format: str, paths: Sequence[Path], data: Path | None
     ) -> tuple[list[Prediction], list[Problem]]:
-        """Read prediction files of a layout in ``formats``."""
+        """Read prediction files of a layout in ``formats``.
+
+        The questions of a run whose records are gone are looked up in the data that it was made of.
+
+        Raises:
+            DataError: The files cannot be used, or records are gone and so are the data.
+        """
         with collector_paused():
-            return self.functions.read(format, paths, data)
+            found = self.functions.read(format, paths, data)
+            if data is None and any(problem.kind == GONE for problem in found[1]):
+                found = self.functions.read(format, paths, _data_of(paths))
+        return found
 
     def score(self, predictions: Sequence[Prediction], format: str) -> ScoreSheet:
         """Score by the benchmark's own rule and strictly."""

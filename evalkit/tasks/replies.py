@@ -5,7 +5,6 @@ Which question a reply belongs to, and what it scores, is the benchmark's own af
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +13,13 @@ from typing import Any
 
 from evalkit.errors import DataError
 from evalkit.parse.text import MAX_CHARACTERS, spoken
-from evalkit.records import read_run
+from evalkit.records import NotJsonError, missing_text, read_plain, read_run
+from evalkit.records import decode_json as decode
 from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.scoring import ABSENT, from_records
 
 __all__ = [
+    "GONE",
     "RunAnswers",
     "absent_prediction",
     "decode_json",
@@ -27,6 +28,9 @@ __all__ = [
     "read_runs",
     "read_text",
 ]
+
+GONE = "records-gone"
+"""Kind of the problem that finished samples of a run have no records any more."""
 
 Known = Mapping[str, Prediction]
 """Questions of the data by id, as predictions without a response."""
@@ -38,10 +42,7 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: It is missing or not UTF-8; the text says at which byte and line.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror})", path=path) from error
+    content = read_plain(path)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -64,8 +65,8 @@ def decode_json(path: Path, text: str) -> tuple[Any, list[str]]:
         return found
 
     try:
-        return json.loads(text, object_pairs_hook=pairs), repeated
-    except (ValueError, RecursionError) as error:
+        return decode(text, pairs=pairs), repeated
+    except NotJsonError as error:
         raise DataError(f"{path} is not valid JSON ({error})", path=path) from error
 
 
@@ -203,6 +204,9 @@ def read_runs(task: str, paths: Iterable[Path]) -> RunAnswers:
             )
         if not run.answers:
             raise DataError(f"{path} has no answers on record: nothing to score", path=path)
+        if run.missing:
+            gone = missing_text(manifest, run.missing)
+            problems.append(Problem(GONE, f"{gone}: they count as wrong", path.name, item=run.missing[0]))
         problems += [Problem("torn-line", warning, path.name) for warning in run.warnings]
         done = {record.sample for record in run.answers} | {failed.sample for failed in manifest.failed}
         unanswered = [sample for sample in manifest.planned if sample not in done]

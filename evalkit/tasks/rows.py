@@ -6,7 +6,6 @@ What a row means is the benchmark's own affair.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -15,13 +14,27 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from evalkit.errors import DataError, DecodeError
+from evalkit.records import NotJsonError, decode_json, has_lone_surrogate, read_plain, require_plain
 from evalkit.tasks.contract import Problem
 from evalkit.video.probe import VideoInfo, probe
 
-__all__ = ["check_rows", "digest_files", "inside", "probe_videos", "read_json", "read_rows", "video_problems"]
+__all__ = [
+    "check_rows",
+    "digest_files",
+    "inside",
+    "probe_videos",
+    "read_json",
+    "read_rows",
+    "require_name",
+    "video_problems",
+]
 
 Row = TypeVar("Row", bound=BaseModel)
 _SHOWN = 80
+_LONGEST_PART = 255
+"""Bytes of a name on every file system in use (NAME_MAX)."""
+_LONGEST_PATH = 3000
+"""Bytes of a path below a data folder, whose own path has the rest of the 4096 (PATH_MAX)."""
 
 
 def read_json(path: Path) -> Any:
@@ -31,14 +44,12 @@ def read_json(path: Path) -> Any:
         DataError: It is missing, not UTF-8 or not JSON; the text says where.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror})", path=path) from error
+        text = read_plain(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 (byte {error.start})", path=path) from error
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return decode_json(text)
+    except NotJsonError as error:
         raise DataError(f"{path} is not valid JSON ({error})", path=path) from error
 
 
@@ -61,6 +72,7 @@ def _parquet_rows(path: Path) -> list[Any]:
     import pyarrow
     import pyarrow.parquet
 
+    require_plain(path)
     try:
         rows: list[Any] = pyarrow.parquet.read_table(path).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
@@ -110,22 +122,36 @@ def _complaints(error: ValidationError, row: Any, file: str, index: int) -> list
 
 
 def inside(path: str) -> str:
-    """Return a path of an annotation file if it stays below its folder.
+    """Return a path of an annotation file if it stays below its folder and a system could have it.
 
     Raises:
-        ValueError: It is empty, absolute or climbs out with ``..``.
+        ValueError: It is empty, absolute or climbs out with ``..``, has too long
+            a part, or holds what no name can.
     """
     parts = PurePosixPath(path.replace("\\", "/"))
     if not path or parts.is_absolute() or ".." in parts.parts:
         raise ValueError("must be a path below the data folder")
+    require_name(path)
     return path
+
+
+def require_name(path: str) -> None:
+    """Refuse a path that no file can have, before the system is asked for it.
+
+    Raises:
+        ValueError: It holds a NUL or half a character, or is too long.
+    """
+    if "\0" in path or has_lone_surrogate(path):
+        raise ValueError("must be a file's name, without NUL and half characters")
+    if len(path.encode()) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_PART for part in path.split("/")):
+        raise ValueError(f"must be a file's name, with parts of at most {_LONGEST_PART} bytes")
 
 
 def digest_files(paths: Iterable[Path]) -> str:
     """Return the SHA-256 of files' contents, in the order given."""
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(path.read_bytes())
+        digest.update(read_plain(path))
     return digest.hexdigest()
 
 

@@ -17,7 +17,6 @@ __all__ = [
     "timed_texts",
 ]
 
-import json
 import math
 import re
 from bisect import bisect_right
@@ -26,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from evalkit.errors import DataError
+from evalkit.records import NotJsonError, decode_json, read_plain
 from evalkit.tasks.contract import Problem
 
 SubtitleForm = Literal["srt", "timestamp", "clock"]
@@ -201,18 +202,18 @@ def read_subtitles(path: Path) -> tuple[tuple[Subtitle, ...], tuple[Problem, ...
         Subtitles in the file's order, and problems.
     """
     try:
-        content = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        return (), (Problem("missing-subtitles", f"{path} is not there", path.name),)
-    except OSError as error:
-        return (), (Problem("bad-subtitle", f"{path} cannot be read ({error.strerror})", path.name),)
+        content = read_plain(path).decode("utf-8-sig")
+    except DataError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return (), (Problem("missing-subtitles", f"{path} is not there", path.name),)
+        return (), (Problem("bad-subtitle", str(error), path.name),)
     except UnicodeDecodeError as error:
         return (), (Problem("not-utf8", f"not UTF-8 at byte {error.start}", path.name),)
     if path.suffix.lower() == ".srt":
         return parse_srt(content, path.name)
     try:
-        decoded = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        decoded = decode_json(content)
+    except NotJsonError as error:
         return (), (Problem("bad-subtitle", f"not valid JSON ({error})", path.name),)
     return parse_json_subtitles(decoded, path.name)
 

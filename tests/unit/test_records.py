@@ -10,9 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
+from run_folders import question_run
 
 from evalkit.errors import DataError
-from evalkit.records import JsonlWriter, RunFolder, RunManifest, read_jsonl, read_run, write_atomic
+from evalkit.records import (
+    JsonlWriter,
+    NotJsonError,
+    RunFolder,
+    RunManifest,
+    decode_json,
+    read_jsonl,
+    read_plain,
+    read_run,
+    real_number,
+    write_atomic,
+)
 
 
 class Line(BaseModel):
@@ -161,3 +173,43 @@ def test_a_manifest_that_cannot_be_read_says_why(content: str, said: str, tmp_pa
 def test_a_folder_without_a_manifest_is_no_run_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a run folder"):
         read_run(tmp_path)
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.json", "answers.jsonl", "ticks.jsonl", "verdicts.jsonl"])
+@pytest.mark.parametrize("content", [DEEP + "\n", '{"v":' + "9" * 401 + "}\n", "\x00\n"])
+def test_a_hostile_record_file_is_refused_by_name(name: str, content: str, tmp_path: Path) -> None:
+    path = question_run(tmp_path / "run", questions=2)
+    (path / name).write_text(content)
+    with pytest.raises(DataError, match=name):
+        read_run(path)
+
+
+def test_what_is_no_plain_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, message in (
+        (tmp_path / "pipe", "is a pipe, not a file"),
+        (tmp_path, "is a folder, not a file"),
+        (Path("/dev/zero"), "is a device, not a file"),
+        (tmp_path / "none", "does not exist"),
+        (tmp_path / ("x" * 5000), "cannot be read"),
+        (tmp_path / "a\0b", "is no path"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_plain(path)
+    with pytest.raises(DataError, match="is a pipe"):
+        read_jsonl(tmp_path / "pipe", Line)
+
+
+def test_json_that_nests_too_deep_is_no_json_and_no_accident() -> None:
+    for text in (DEEP, DEEP.encode(), '{"a":' * 100_000):
+        with pytest.raises(NotJsonError, match="nest too deep"):
+            decode_json(text)
+
+
+@pytest.mark.parametrize("value", [True, None, "1", 10**400, -(10**400), float("inf"), float("nan"), [1]])
+def test_what_is_no_finite_number_is_no_time(value: object) -> None:
+    assert real_number(value) is None
+    assert real_number(3) == 3.0

@@ -21,7 +21,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from evalkit.errors import DataError
-from evalkit.records import AnswerRecord, write_atomic
+from evalkit.records import AnswerRecord, NotJsonError, decode_json, read_plain, real_number, write_atomic
 from evalkit.tasks import Problem
 from evalkit_tasks.inf_streams.prompts import ENDING
 from evalkit_tasks.inf_streams.rows import LATEST, short_names
@@ -71,10 +71,7 @@ def read_merged(path: Path) -> list[MergedRow]:
     Raises:
         DataError: The file is missing, empty, or a line breaks the layout (its number is named).
     """
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}", path=path) from error
+    lines = read_plain(path).splitlines()
     rows = [_row(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
         raise DataError(f"{path} has no line", path=path)
@@ -182,8 +179,8 @@ def _filled(sample: str, video: str, said: Sequence[Said], start: float, end: fl
 
 def _row(path: Path, number: int, line: bytes) -> MergedRow:
     try:
-        raw: Any = json.loads(line)
-    except ValueError as error:
+        raw: Any = decode_json(line)
+    except NotJsonError as error:
         raise DataError(f"{path}:{number}: not JSON ({error})", path=path) from error
     fault = _fault(raw)
     if fault:
@@ -212,7 +209,8 @@ def _fault(raw: Any) -> str | None:
 
 
 def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LATEST
+    number = real_number(value)
+    return number is not None and abs(number) < LATEST
 
 
 def _said(video: str, item: Mapping[str, Any]) -> Said:

@@ -13,14 +13,15 @@ __all__ = [
 ]
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from evalkit.records import NotJsonError, decode_json, has_lone_surrogate, real_number, require_plain
 from evalkit.tasks import Problem
+from evalkit.tasks.rows import require_name
 
 LATEST = 1e9
 """No time in a file is as late, seconds (31 years)."""
@@ -109,6 +110,7 @@ def read_annotations(path: Path) -> AnnotationFile:
     digest = hashlib.sha256()
     rows: list[VideoRow] = []
     problems: list[Problem] = []
+    require_plain(path)
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             digest.update(line)
@@ -146,8 +148,8 @@ def phrase_before(content: Sequence[ContentRow], second: float) -> str:
 
 def _parse(number: int, line: bytes) -> tuple[VideoRow, list[int]]:
     try:
-        data: Any = json.loads(line)
-    except ValueError as error:
+        data: Any = decode_json(line)
+    except NotJsonError as error:
         raise _BadRowError(None, f"not JSON ({error})") from error
     if not isinstance(data, dict):
         raise _BadRowError(None, "not a JSON object")
@@ -175,18 +177,25 @@ def _content_row(index: int, entry: Any) -> ContentRow:
         raise _BadRowError(field, f"{field} is not [start, end, text]")
     start, end, text = entry[:3]
     for second in (start, end):
-        if isinstance(second, bool) or not isinstance(second, int | float) or not 0 <= second < LATEST:
-            raise _BadRowError(field, f"{field} has {second!r} where a time in seconds belongs")
+        number = real_number(second)
+        if number is None or not 0 <= number < LATEST:
+            raise _BadRowError(field, f"{field} has {second!r:.40} where a time in seconds belongs")
     if not isinstance(text, str):
         raise _BadRowError(field, f"{field} has no text")
+    if has_lone_surrogate(text):
+        raise _BadRowError(field, f"{field} holds half a character")
     return ContentRow(float(start), float(end), text)
 
 
 def _video(value: Any) -> str:
     if not isinstance(value, str) or not PurePosixPath(value).name:
         raise _BadRowError("video", "video is no file name")
-    if ".." in PurePosixPath(value).parts or "\x00" in value:
-        raise _BadRowError("video", f"video {value!r} leaves the data folder")
+    if ".." in PurePosixPath(value).parts:
+        raise _BadRowError("video", f"video {value!r:.80} leaves the data folder")
+    try:
+        require_name(value)
+    except ValueError as error:
+        raise _BadRowError("video", f"video {value!r:.80} {error}") from error
     return value
 
 
@@ -196,6 +205,8 @@ def _text(data: dict[str, Any], field: str) -> str:
         return ""
     if not isinstance(value, str):
         raise _BadRowError(field, f"{field} is no text")
+    if has_lone_surrogate(value):
+        raise _BadRowError(field, f"{field} holds half a character")
     return value
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import DataError, UsageError, suggest
+from evalkit.records import NotJsonError
+from evalkit.records import decode_json as loads
 from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.replies import (
     decode_json,
@@ -166,8 +167,8 @@ def _log_rows(path: Path, problems: list[Problem]) -> list[tuple[int, Any]]:
         if not content.strip():
             continue
         try:
-            rows.append((line, json.loads(content)))
-        except (ValueError, RecursionError) as error:
+            rows.append((line, loads(content)))
+        except NotJsonError as error:
             problems.append(Problem("bad-row", f"not valid JSON ({error})", path.name, line))
     return rows
 

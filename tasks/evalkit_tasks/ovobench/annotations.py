@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from evalkit.errors import DataError
 from evalkit.tasks.contract import Problem
-from evalkit.tasks.rows import check_rows, digest_files, read_rows
+from evalkit.tasks.rows import check_rows, digest_files, read_rows, require_name
 from evalkit.tasks.sniff import refuse_other
 from evalkit_tasks.ovobench.published import BACKWARD, FORWARD, NOMINAL, REALTIME, TASKS
 
@@ -71,6 +71,7 @@ class OvoRow(BaseModel):
     def _stays_inside(cls, video: str) -> str:
         if ".." in PurePosixPath(video.replace("\\", "/")).parts:
             raise ValueError("must not climb out of the data folder")
+        require_name(video)
         return video
 
     @field_validator("question")

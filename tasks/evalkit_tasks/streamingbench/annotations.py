@@ -16,8 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from evalkit.errors import DataError
+from evalkit.records import has_lone_surrogate, read_plain, require_plain
 from evalkit.tasks.contract import Problem
-from evalkit.tasks.rows import read_json
+from evalkit.tasks.rows import read_json, require_name
 from evalkit.tasks.sniff import refuse_other
 from evalkit_tasks.streamingbench.prompts import mended_options, shown_options
 from evalkit_tasks.streamingbench.published import ABBREVIATIONS, GROUPS
@@ -136,7 +137,7 @@ def read_files(files: Sequence[Path]) -> Bench:
     seen: set[str] = set()
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.read_bytes())
+        digest.update(read_plain(file))
         rows = _csv_rows(file) if file.suffix.lower() == ".csv" else _json_rows(file, problems)
         for line, row in rows:
             found = read_question(row, file.name, line, problems)
@@ -181,6 +182,7 @@ def flatten(content: Iterable[Any], file: str, problems: list[Problem]) -> Itera
 
 
 def _csv_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    require_plain(file)
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             rows = list(csv.DictReader(lines))
@@ -218,7 +220,7 @@ def _literal(text: str | None) -> Any:
     """Return a Python list literal of a CSV cell as a list, other text as it is."""
     try:
         return ast.literal_eval(text) if text else None
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return text
 
 
@@ -269,7 +271,7 @@ def _checked(row: Mapping[str, Any], file: str, line: int) -> SbQuestion:
             "ground_truth_time_stamp", f"is {at - gold_at:g} s before the question, so nothing is polled"
         )
     given = row.get("question_id")
-    id_ = given if isinstance(given, str) and given else question_id(video, at, question, (*options, output))
+    id_ = given if given and _is_text(given) else question_id(video, at, question, (*options, output))
     return SbQuestion(
         id_, task, video, question, stamp, at, official, options, answer, gold_at, output, file, line
     )
@@ -285,6 +287,8 @@ def _text(row: Mapping[str, Any], field: str) -> str:
     value = row.get(field)
     if not isinstance(value, str) or not value.strip():
         raise _BadField(field, "is missing" if value is None else f"must be text (it is {value!r:.80})")
+    if has_lone_surrogate(value):
+        raise _BadField(field, f"holds half a character (it is {value!r:.80})")
     return value
 
 
@@ -296,6 +300,10 @@ def _video_name(row: Mapping[str, Any]) -> str:
     stem = name.rsplit(".", 1)[0]
     if not stem or stem in ("..", "."):
         raise _BadField("video_path", f"names no video (it is {name!r:.80})")
+    try:
+        require_name(name)
+    except ValueError as error:
+        raise _BadField("video_path", str(error)) from error
     return stem
 
 
@@ -308,9 +316,13 @@ def _times(row: Mapping[str, Any], field: str) -> tuple[float, float]:
         raise _BadField(field, str(error)) from error
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not has_lone_surrogate(value)
+
+
 def _options(row: Mapping[str, Any]) -> tuple[str, ...]:
     options = row.get("options")
-    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+    if not isinstance(options, list) or not all(_is_text(option) for option in options):
         raise _BadField("options", f"must be a list of texts (it is {options!r:.80})")
     try:
         shown_options(options)

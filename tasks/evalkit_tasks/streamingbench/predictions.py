@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import DataError, UsageError, suggest
+from evalkit.records import real_number
 from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.replies import read_runs
 from evalkit.tasks.rows import read_json
@@ -238,11 +238,10 @@ def _turn(entry: Any) -> tuple[str, float, str] | None:
     if not isinstance(entry, Mapping):
         return None
     role, second, text = entry.get("role"), entry.get("time"), entry.get("content")
-    if not isinstance(second, int | float) or isinstance(second, bool) or not math.isfinite(second):
+    moment = real_number(second)
+    if moment is None or not isinstance(role, str) or not isinstance(text, str):
         return None
-    if not isinstance(role, str) or not isinstance(text, str):
-        return None
-    return role, float(second), text
+    return role, moment, text
 
 
 def _finish(reading: _Reading) -> tuple[list[Prediction], list[Problem]]:

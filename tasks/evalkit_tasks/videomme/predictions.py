@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import DataError, UsageError, suggest
+from evalkit.records import NotJsonError, decode_json
 from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.replies import matched, read_reply, read_runs, read_text
 from evalkit.tasks.scoring import ABSENT
@@ -110,14 +110,12 @@ def _refuse(path: Path) -> None:
 def _decode(path: Path, problems: list[Problem]) -> Any:
     text = read_text(path)
     try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise DataError(f"{path} is nested too deeply", path=path) from error
-    except ValueError as error:
+        return decode_json(text)
+    except NotJsonError as error:
         mended = _STRING_OR_COMMA.sub(lambda match: "" if match[0] == "," else match[0], text)
         try:
-            content = json.loads(mended)
-        except (ValueError, RecursionError):
+            content = decode_json(mended)
+        except NotJsonError:
             raise DataError(f"{path} is not valid JSON ({error})", path=path) from error
     problems.append(Problem("trailing-comma", "commas before a closing bracket were left out", path.name))
     return content
