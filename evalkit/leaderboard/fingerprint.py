@@ -55,11 +55,24 @@ def is_model_field(name: str) -> bool:
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Mismatch]:
     """Return the fields, besides the model's own, that keep two runs from being compared; none is good news.
 
+    How weights compute here (dtype, attention kernel, positions, decoding) must be the same for two local models.
+    A model of another kind, on a server or one's own, has no such fields, and lacking them keeps nobody apart.
+
     Args:
         a: Fingerprint of the first run, flat.
         b: Fingerprint of the second run.
     """
-    return [one for one in _differences(a, b) if not is_model_field(one.field)]
+    kinds = {a.get("model.kind", "local"), b.get("model.kind", "local")}
+    return [
+        one
+        for one in _differences(a, b)
+        if not is_model_field(one.field) and not (len(kinds) > 1 and _lacks_local_field(one))
+    ]
+
+
+def _lacks_local_field(one: Mismatch) -> bool:
+    local = one.field in ("attention", "dtype") or one.field.startswith(("generation.", "positions."))
+    return local and (one.a is None or one.b is None)
 
 
 def model_changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Mismatch]:
@@ -108,7 +121,7 @@ def describe_mismatches(mismatches: Sequence[Mismatch]) -> str:
 
 
 def comparison_digest(fingerprint: Mapping[str, Any], *, judged: Sequence[str] = ()) -> str:
-    """Return eight hexadecimal digits that agree for exactly the runs that `comparable` lets through.
+    """Return eight hexadecimal digits that agree for exactly the runs of one kind that `comparable` lets through.
 
     Args:
         fingerprint: Of the run.

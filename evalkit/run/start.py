@@ -86,7 +86,8 @@ def prepare(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
     if options.against:
         from evalkit.run.judging import check_setting
 
-        check_setting(setting_fingerprint(plan), Path(options.against))
+        known = setting_fingerprint(plan) | {"model.kind": plan.model.kind}
+        check_setting(known, Path(options.against))
     return plan
 
 
