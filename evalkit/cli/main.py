@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plot": ("evalkit.cli.plot", "draw figures of runs, with their data"),
     "leaderboard": ("evalkit.cli.leaderboard", "add, render and diff leaderboard entries"),
     "gate": ("evalkit.cli.gate", "fail only if a run is worse than a base by more than a margin"),
+    "export": ("evalkit.cli.export", "write a checkpoint as a folder that a server can load"),
     "list": ("evalkit.cli.listing", "list tasks, models, judges or compressors"),
     "data": ("evalkit.cli.data", "check or generate a benchmark's files"),
     "demo": ("evalkit.cli.demo", "run the main job on built-in data with the built-in tiny model"),

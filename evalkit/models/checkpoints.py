@@ -18,8 +18,8 @@ from pathlib import Path
 from evalkit.errors import ModelError
 from evalkit.models.card import SHIPPED, check_digests, shipped_folder
 
-BUILT_IN = ("tiny", "tiny-llava", *SHIPPED)
-"""Checkpoints that come with evalkit."""
+BUILT_IN = ("tiny", "tiny-llava", "tiny-llava-wide", "tiny-wide", *SHIPPED)
+"""Checkpoints that come with evalkit; the wide ones have heads that servers' attention kernels take."""
 
 ARCHITECTURES = {
     "llava_onevision": "LlavaOnevisionForConditionalGeneration",
@@ -83,7 +83,7 @@ def missing_checkpoint(name: str) -> str:
         return f"checkpoint folder {name} holds no transformers model (no readable config.json)"
     return (
         f"checkpoint {name!r} is neither a folder, nor in the local hub cache, nor to be fetched from the hub; "
-        f"--checkpoint {' or '.join(BUILT_IN)} needs no download"
+        "--checkpoint tiny or tiny-llava needs no download"
     )
 
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["LoadRequest", "checkpoint_revision", "load_backbone", "resolve_device", "resolve_dtype"]
+__all__ = [
+    "LoadRequest",
+    "checkpoint_revision",
+    "load_backbone",
+    "load_network",
+    "resolve_device",
+    "resolve_dtype",
+]
 
 import hashlib
 import logging
@@ -94,10 +101,20 @@ def load_backbone(request: LoadRequest) -> Backbone:
     """
     device = resolve_device(request.device)
     dtype = resolve_dtype(request.dtype, device)
-    network, tokenizer = (_built_in if request.checkpoint in _BUILT_IN else _from_transformers)(request)
+    network, tokenizer = load_network(request)
     network = _cast(network.to(device), dtype)
     backbone = _BACKBONES[network.config.model_type]
     return backbone(network, HuggingFaceText(tokenizer), request)
+
+
+def load_network(request: LoadRequest) -> tuple[Any, Any]:
+    """Load a checkpoint's network, in eval mode and in the type of its files, and its tokenizer.
+
+    Raises:
+        ModelError: It cannot be found, or is of an architecture evalkit has no backbone for.
+        UsageError: The attention kernel does not exist.
+    """
+    return (_built_in if request.checkpoint in _BUILT_IN else _from_transformers)(request)
 
 
 def _cast(network: Any, dtype: torch.dtype) -> Any:
@@ -135,6 +152,8 @@ def _llava(network: Any, text: TextCodec, request: LoadRequest) -> Backbone:
 _BUILT_IN: dict[str, tuple[Callable[[], tuple[Any, Any]], str]] = {
     "tiny": (tiny_qwen, TINY_REVISION),
     "tiny-llava": (tiny_llava, TINY_LLAVA_REVISION),
+    "tiny-llava-wide": (lambda: tiny_llava(128), TINY_LLAVA_REVISION),
+    "tiny-wide": (lambda: tiny_qwen(128), TINY_REVISION),
 }
 """Built-in checkpoints: what makes network and tokenizer, and the revision of the weights."""
 

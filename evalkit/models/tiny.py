@@ -51,12 +51,12 @@ def tiny_scale(name: str, shape: tuple[int, ...]) -> float:
     return 1 / math.sqrt(math.prod(shape[1:]))
 
 
-def tiny_text_config(vocabulary: int) -> dict[str, Any]:
-    """Return the shape of the text model."""
+def tiny_text_config(vocabulary: int, hidden: int = 64) -> dict[str, Any]:
+    """Return the shape of the text model: four heads, and a feed-forward part of twice the width."""
     return {
         "vocab_size": vocabulary,
-        "hidden_size": 64,
-        "intermediate_size": 128,
+        "hidden_size": hidden,
+        "intermediate_size": 2 * hidden,
         "num_hidden_layers": 3,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
@@ -89,13 +89,19 @@ def tiny_network(
     return network
 
 
-def tiny_qwen() -> tuple[Qwen2_5_VLForConditionalGeneration, PreTrainedTokenizerFast]:
-    """Build the model and its tokenizer."""
+def tiny_qwen(hidden: int = 64) -> tuple[Qwen2_5_VLForConditionalGeneration, PreTrainedTokenizerFast]:
+    """Build the model and its tokenizer.
+
+    Args:
+        hidden: Width of the text model, a multiple of 64. Servers' attention kernels take heads of 32 and up, a
+            width of 128.
+    """
     tokenizer = tiny_tokenizer()
     ids = tokenizer.convert_tokens_to_ids
     end = ids("<|im_end|>")
-    text = tiny_text_config(len(tokenizer)) | {
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
+    sections = [hidden // 32, 3 * hidden // 64, 3 * hidden // 64]
+    text = tiny_text_config(len(tokenizer), hidden) | {
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": sections},
         "bos_token_id": None,
         "eos_token_id": end,
         "pad_token_id": ids("<|endoftext|>"),

@@ -27,13 +27,17 @@ def _scale(name: str, shape: tuple[int, ...]) -> float:
     return tiny_scale(name, shape)
 
 
-def tiny_llava() -> tuple[LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast]:
-    """Build the model and its tokenizer; frames are 384x384 and 196 tokens, as in the real checkpoints."""
+def tiny_llava(hidden: int = 64) -> tuple[LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast]:
+    """Build the model and its tokenizer; frames are 384x384 and 196 tokens, as in the real checkpoints.
+
+    Args:
+        hidden: Width of the text model, a multiple of 64.
+    """
     tokenizer = tiny_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image>", "<video>"]})
     ids = tokenizer.convert_tokens_to_ids
     config = LlavaOnevisionConfig(
-        text_config=tiny_text_config(len(tokenizer))
+        text_config=tiny_text_config(len(tokenizer), hidden)
         | {
             "model_type": "qwen2",
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
