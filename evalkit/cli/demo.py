@@ -1,7 +1,8 @@
-"""Run the main job on built-in data with the tiny model: narrate, judge, print the tables, write the page.
+"""Show what a memory policy is worth: four of them narrate the same made-up matches with the checkpoint `learnt`.
 
-The tiny model has random weights: what it says makes no sense, and its win rate means nothing. Everything else is
-the real thing: frames on schedule, bounded memory, records, verdicts, intervals.
+`learnt` is a small model that really sees and remembers, within what it was trained on: chunks of 24 s of such
+matches. Past that length full attention forgets and slows down, restarts forget what went before, sliding with
+overlap is right and slow, and StreamingVLM's cache goes on at flat cost.
 """
 
 from __future__ import annotations
@@ -20,47 +21,63 @@ if TYPE_CHECKING:
     from evalkit.records import AnswerRecord, TickRecord
 
 _MODEL, _BASELINE = "streamingvlm", "full"
+_POLICIES = (_BASELINE, "sliding-chunked", "sliding", _MODEL)
+_ASKING = ("here", "score", "goal")
+_MATCHES, _SECONDS, _SEED = 2, 180, 60
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("--out", metavar="DIR", help="folder for both runs (default runs/demo/STARTED)")
+    parser.add_argument("--out", metavar="DIR", help="folder for all runs (default runs/demo/STARTED)")
     parser.add_argument("--quiet", action="store_true", help="do not print what is said second by second")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run both models, judge one against the other, print the tables and name the page."""
+    """Run the policies, judge one against another, print the tables, draw the plot and write the page."""
+    from evalkit import env
     from evalkit.cli.judge import summary_text
-    from evalkit.cli.run import terminal_report
     from evalkit.judge import Endpoint
     from evalkit.report import build_report
+    from evalkit.report.narrated import by_minute_table, draw_by_minute, side_by_side
+    from evalkit.report.runs import load_runs
+    from evalkit.report.tables import to_text
     from evalkit.run import RunOptions, make_plan
     from evalkit.run.finish import finish_run
     from evalkit.run.judging import JudgeRequest, judge_run
     from evalkit.run.runner import execute
+    from evalkit.tasks import DemoSize
+    from evalkit.tasks.catalog import task_named
 
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     out = Path(args.out) if args.out else Path("runs") / "demo" / stamp
-    for name in (_BASELINE, _MODEL):
+    data = env.cache_dir() / "demo" / "inf-streams-show"
+    task_named("inf-streams").make_demo(data, DemoSize(_MATCHES, _SECONDS, _SEED))
+    for name in _POLICIES:
         options = RunOptions(
-            task="inf-streams", model=name, data="demo", checkpoint="tiny", out=str(out / name), device="cpu"
+            task="inf-streams", model=name, data=str(data), checkpoint="learnt", out=str(out / name), device="cpu"
         )
         watch = None if args.quiet or name != _MODEL else _print_second
-        note(f"\n{name} narrates {'(second, tokens in memory, words)' if watch else '...'}")
+        note(f"\n{name} narrates {'(second, tokens in memory, words | truth)' if watch else '...'}")
         result = execute(make_plan(options), note, watch)
         if result.interrupted:
             return EXIT_INTERRUPTED
         finish_run(out / name)
-    test, baseline = out / _MODEL, out / _BASELINE
-    summary = judge_run(JudgeRequest(test, baseline, "overlap", Endpoint()), note)
-    finish_run(test, [summary])
-    say(terminal_report([test, baseline]))
+    folders = [out / name for name in _POLICIES]
+    summary = judge_run(JudgeRequest(out / _MODEL, out / _BASELINE, "overlap", Endpoint()), note)
+    finish_run(out / _MODEL, [summary])
+    runs = load_runs(folders)
+    first = runs[0].records.answers[0].sample
+    say(to_text(side_by_side(runs, first, asking=_ASKING, most=18)))
+    say(to_text(by_minute_table(runs)))
     say(summary_text(summary))
-    page = build_report([test, baseline], out / "report.html")
-    say(f"\nrecords: {test}\nreport: {page}")
+    drawn = draw_by_minute(runs, out / "policies")
+    page = build_report(folders, out / "report.html")
+    say(f"\nrecords: {out}\nplot: {drawn[-1]}\nreport: {page}")
     return EXIT_DONE
 
 
 def _print_second(answer: AnswerRecord, tick: TickRecord) -> None:
     minute, second = divmod(int(answer.start), 60)
-    note(f"  {minute:02d}:{second:02d}  {tick.cache_tokens:>5} tokens  {answer.text.strip()}")
+    said = answer.text.strip().removesuffix("...").strip()
+    told = "" if said == answer.gold else f"   | {answer.gold}"
+    note(f"  {minute:02d}:{second:02d}  {tick.cache_tokens:>5} tokens  {said}{told}")

@@ -53,7 +53,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("evalkit.cli.export", "write a checkpoint as a folder that a server can load"),
     "list": ("evalkit.cli.listing", "list tasks, models, judges or compressors"),
     "data": ("evalkit.cli.data", "check or generate a benchmark's files"),
-    "demo": ("evalkit.cli.demo", "run the main job on built-in data with the built-in tiny model"),
+    "demo": (
+        "evalkit.cli.demo",
+        "four memory policies narrate made-up matches with a small model that has learnt them",
+    ),
 }
 """Module and one-line summary of each command. A module has ``configure(parser)`` and ``run(args) -> int``."""
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["FACTS", "REFERENCE_TAG", "Mark", "mark_narration", "narration_metrics"]
+__all__ = [
+    "FACTS",
+    "REFERENCE_TAG",
+    "Mark",
+    "mark_narration",
+    "narration_metrics",
+    "narration_predictions",
+    "narration_sheet",
+]
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +18,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from evalkit.records import AnswerRecord, Metric
+from evalkit.tasks import Prediction, Scores, ScoreSheet
 from evalkit_tasks.demo.match import COLOURS, POINTS
 from evalkit_tasks.demo.speech import SCORERS
 
@@ -40,12 +49,14 @@ class Mark:
 
     Args:
         fact: Key of ``FACTS``.
-        stream: Whose second it is.
+        id: The second's id in the run, ``/`` and the fact.
+        stream: Whose second it is, as statistics cluster by it.
         second: Media second.
         right: Whether it was said rightly.
     """
 
     fact: str
+    id: str
     stream: str
     second: int
     right: bool
@@ -71,8 +82,67 @@ def _mark_stream(seconds: Iterator[AnswerRecord]) -> Iterator[Mark]:
         gold, said = tuple((answer.gold or "").split()), _said(answer.text)
         second = int(answer.start)
         for fact, right in _facts(gold, said, last, opening=second == 0):
-            yield Mark(fact, answer.cluster or answer.sample, second, right)
+            yield Mark(fact, f"{answer.query}/{fact}", answer.cluster or answer.sample, second, right)
         last = _pair(said) or last
+
+
+def narration_predictions(answers: Sequence[AnswerRecord]) -> list[Prediction]:
+    """Return the seconds that have one right line, as a task's scorer takes them."""
+    return [
+        Prediction(
+            id=answer.query,
+            task="line",
+            response=answer.text,
+            gold=answer.gold,
+            kind="open",
+            cluster=answer.cluster,
+            tags={REFERENCE_TAG: "exact", "sample": answer.sample, "start": repr(answer.start)},
+        )
+        for answer in answers
+        if answer.kind == "narration" and answer.gold and answer.tags.get(REFERENCE_TAG) == "exact"
+    ]
+
+
+def _record(said: Prediction) -> AnswerRecord:
+    start = float(said.tags["start"])
+    return AnswerRecord(
+        sample=said.tags["sample"],
+        query=said.id,
+        kind="narration",
+        at=start + 1,
+        start=start,
+        end=start + 1,
+        text=said.response or "",
+        gold=said.gold,
+        cluster=said.cluster,
+        tags={REFERENCE_TAG: said.tags[REFERENCE_TAG]},
+    )
+
+
+def narration_sheet(predictions: Sequence[Prediction]) -> ScoreSheet:
+    """Return the facts of a narration as a score sheet: its sub-tasks are the facts, its total whole lines.
+
+    Args:
+        predictions: Of `narration_predictions`.
+    """
+    marks = list(mark_narration([_record(said) for said in predictions]))
+    counts = {fact: [mark.right for mark in marks if mark.fact == fact] for fact in FACTS}
+    shares = {fact: 100 * sum(right) / len(right) for fact, right in counts.items() if right}
+    scores = Scores(tasks=shares, groups={}, total=shares.get("line"))
+    seconds = len(counts["line"])
+    return ScoreSheet(
+        task="inf-streams",
+        format="evalkit",
+        n=seconds,
+        answered=seconds,
+        coverage=1.0 if seconds else 0.0,
+        source=scores,
+        strict=scores,
+        correct=tuple((mark.id, mark.stream, mark.fact, mark.right) for mark in marks),
+        facts={
+            "counts": {fact: {"n": len(right), "answered": len(right)} for fact, right in counts.items() if right}
+        },
+    )
 
 
 def _said(text: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import ClassVar, NoReturn
 from evalkit.errors import UsageError
 from evalkit.records import AnswerRecord, Metric, read_run
 from evalkit.tasks import CheckReport, DemoSize, Pairing, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
-from evalkit_tasks.demo.score import narration_metrics
+from evalkit_tasks.demo.score import narration_metrics, narration_predictions, narration_sheet
 from evalkit_tasks.inf_streams.check import check_data
 from evalkit_tasks.inf_streams.data import InfStreamsSettings, load_samples, load_window_samples, load_windows
 from evalkit_tasks.inf_streams.demo import make_demo
@@ -85,23 +85,29 @@ class InfStreams:
     def read_predictions(
         self, format: str, paths: Sequence[Path], data: Path | None
     ) -> tuple[list[Prediction], list[Problem]]:
-        """Refuse: narration is no list of answers.
+        """Read the seconds of runs on made-up matches, which have one right line each.
 
         Raises:
-            UsageError: Always.
+            UsageError: Any other narration is no list of answers.
         """
-        _judged_not_scored()
+        runs = [path for path in paths if (path / "run.json").is_file()]
+        found = [p for path in runs for p in narration_predictions(read_run(path, ticks=False).answers)]
+        if format != "evalkit" or not found:
+            _judged_not_scored()
+        return found, []
 
     def score(self, predictions: Sequence[Prediction], format: str) -> ScoreSheet:
-        """Refuse: narration has no right answer.
+        """Score made-up matches by their facts; see `narration_sheet`.
 
         Raises:
-            UsageError: Always.
+            UsageError: Any other narration has no right answer.
         """
-        _judged_not_scored()
+        if format != "evalkit" or not predictions:
+            _judged_not_scored()
+        return narration_sheet(predictions)
 
     def metrics(self, sheet: ScoreSheet) -> list[Metric]:
-        """Refuse: there is no score sheet.
+        """Refuse: the figures of a narration are `narration_metrics`.
 
         Raises:
             UsageError: Always.
@@ -117,6 +123,6 @@ def _name_of_file(path: Path) -> str:
 
 def _judged_not_scored() -> NoReturn:
     raise UsageError(
-        "inf-streams is judged, not scored: "
+        "inf-streams is judged, not scored, but for runs on made-up matches (--format evalkit RUN): "
         "evalkit judge RUN --against RUN|merged_result.jsonl --judge openai:MODEL"
     )
