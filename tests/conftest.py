@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,6 +157,11 @@ def start(plain_environment: dict[str, str], tmp_path: Path) -> Iterator[Callabl
         started.process.join()
 
 
+def _own_entry_points(*, group: str) -> list[EntryPoint]:
+    """Return evalkit's own entries: what else is installed beside it is no matter of its tests."""
+    return [entry for entry in entry_points(group=group) if entry.dist and entry.dist.name == "evalkit"]
+
+
 @pytest.fixture
 def evalkit(
     plain_environment: dict[str, str],
@@ -169,6 +175,7 @@ def evalkit(
     for name, value in plain_environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("evalkit.registry.entry_points", _own_entry_points)
 
     def call(*words: str | Path) -> tuple[int, str, str]:
         from evalkit.cli.main import main

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,16 +15,6 @@ from evalkit.cli.main import EXIT_CODES
 
 Call = Callable[..., tuple[int, str, str]]
 HELP = "import sys; from evalkit.cli.main import main; main(['--help']); "
-
-
-def test_help_comes_within_a_third_of_a_second() -> None:
-    """The best of five: what else runs on the machine is not the program's fault."""
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        subprocess.run([Path(sys.executable).with_name("evalkit"), "--help"], check=True, capture_output=True)
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.35
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from evalkit.errors import DataError, UsageError
 from evalkit.tasks import TaskSettings
 from evalkit_tasks.ovobench import OvoSettings, prompts, task
+from tests.growth import LINEAR, growth
 
 CHOICE = {
     **{"id": 0, "task": "EPM", "video": "src/a.mp4", "realtime": 7.5, "question": "Where is it?"},
@@ -272,10 +273,12 @@ def test_every_setting_is_described() -> None:
     assert all(field.description for field in OvoSettings.model_fields.values())
 
 
-def test_ten_thousand_questions_load_in_seconds(tmp_path: Path) -> None:
-    rows = [{**CHOICE, "id": i, "video": f"src/{i % 500}.mp4", "realtime": i % 97} for i in range(10_000)]
-    write(tmp_path, rows)
-    began = time.perf_counter()
-    loaded = task.load(tmp_path, settings())
-    assert time.perf_counter() - began < 3
-    assert len(loaded.samples) == 500
+def test_loading_grows_in_proportion_to_the_questions(tmp_path: Path) -> None:
+    def load(count: int) -> Callable[[], object]:
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        rows = [{**CHOICE, "id": i, "video": f"src/{i // 20}.mp4", "realtime": i % 97} for i in range(count)]
+        write(folder, rows)
+        return lambda: task.load(folder, settings())
+
+    assert growth(load, 300) < LINEAR
