@@ -47,7 +47,7 @@ class ScoredRun:
         label: What tables call the run.
         records: What it left on disk.
         metric: What the runs are compared by: a strict score, or the win rate against whom, by which judge.
-        unit: What there is one score of: ``questions``, ``windows`` of narration, or ``replies``.
+        unit: What there is one score of: ``questions``, ``windows`` of narration, ``replies``, or ``facts``.
         scores: Question (or judged window) to score, between 0 and 1.
         clusters: Question to video.
         answers: Question to what was answered, to count flips; for judged windows the score itself.
@@ -60,7 +60,7 @@ class ScoredRun:
     label: str
     records: RunRecords
     metric: str
-    unit: Literal["questions", "windows", "replies"]
+    unit: Literal["questions", "windows", "replies", "facts"]
     scores: Mapping[str, float]
     clusters: Mapping[str, str]
     answers: Mapping[str, str]
@@ -152,7 +152,7 @@ def score_runs(
     if metric is not None and metric.startswith(FACT):
         return [_fact_run(label, records, metric) for label, records in runs.items()]
     if metric not in (None, WIN_RATE):
-        raise UsageError(f"narrated runs are compared by their {WIN_RATE}, not by {metric!r}: leave --metric out")
+        return [_told_run(label, records, metric) for label, records in runs.items()]
     chosen = common_judging(runs, baseline, judge)
     return [_judged_run(label, records, *chosen) for label, records in runs.items()]
 
@@ -257,6 +257,32 @@ def _composed(
         if metric is not None or whole:
             raise
         return rows, composed_score(sheet, ACCURACY), [f"the mean over its questions is compared: {error}"]
+
+
+def _told_run(label: str, records: RunRecords, metric: str) -> ScoredRun:
+    """Score a narration by one kind of fact that its data tell."""
+    from evalkit.tasks import FactTask
+
+    registry = Registry("evalkit.tasks", "task")
+    task = registry.get(records.manifest.task) if records.manifest.task in registry.names() else None
+    facts = task.facts(records.answers) if isinstance(task, FactTask) else []
+    known = sorted({fact.name for fact in facts})
+    mine = {fact.id: fact for fact in facts if fact.name == metric}
+    if not mine:
+        others = ", ".join([WIN_RATE, *known])
+        raise UsageError(f"these narrations have no score {metric!r}{suggest(metric, known)} (here: {others})")
+    return ScoredRun(
+        label=label,
+        records=records,
+        metric=metric,
+        unit="facts",
+        scores={id_: float(fact.correct) for id_, fact in mine.items()},
+        clusters={id_: fact.cluster for id_, fact in mine.items()},
+        answers={id_: str(fact.correct) for id_, fact in mine.items()},
+        asked=frozenset(mine),
+        cells={metric: tuple(mine)},
+        weights={metric: 1.0},
+    )
 
 
 def _judgings(records: RunRecords) -> Counter[tuple[str, str]]:

@@ -69,7 +69,7 @@ class GateResult:
     Args:
         outcome: ``fail`` if any check failed, else ``cannot tell`` if any could not tell, else ``pass``.
         metric: What the scores are.
-        unit: What there is one score of: ``questions``, ``windows`` or ``replies``.
+        unit: What there is one score of: ``questions``, ``windows``, ``replies`` or ``facts``.
         error: Chance of a wrong verdict that was accepted on either side.
         checks: Score, and speed where it was asked for.
         transcripts: What the two said, side by side.

@@ -3,6 +3,8 @@
 from evalkit.tasks.contract import (
     WINDOW_FRAMES,
     CheckReport,
+    Fact,
+    FactTask,
     NarrationTask,
     Pairing,
     Prediction,
@@ -21,6 +23,8 @@ __all__ = [
     "WINDOW_FRAMES",
     "CheckReport",
     "DemoSize",
+    "Fact",
+    "FactTask",
     "NarrationTask",
     "Pairing",
     "Prediction",

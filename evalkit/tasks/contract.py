@@ -22,6 +22,8 @@ __all__ = [
     "Average",
     "Averaging",
     "CheckReport",
+    "Fact",
+    "FactTask",
     "NarrationTask",
     "Pairing",
     "Prediction",
@@ -284,6 +286,31 @@ class WindowedTask(Protocol):
         Raises:
             DataError: Files are missing or hold no usable row.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that a narration could get right, in one second of one stream.
+
+    Args:
+        id: The same in every run on the same data.
+        name: Of the score it counts in, such as ``demo.sight``.
+        cluster: Video id.
+        correct: Whether it was said rightly; nothing said, or a second that failed, is not.
+    """
+
+    id: str
+    name: str
+    cluster: str
+    correct: bool
+
+
+@runtime_checkable
+class FactTask(Protocol):
+    """A benchmark whose narrations can be scored by what they say, where the data tell what is right."""
+
+    def facts(self, answers: Sequence[AnswerRecord]) -> list[Fact]:
+        """Return the facts of a run whose number depends on the data alone, never on what was said."""
 
 
 @runtime_checkable

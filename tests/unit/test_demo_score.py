@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from evalkit.records import AnswerRecord, Metric
 from evalkit_tasks.demo import line, make_match
-from evalkit_tasks.demo.score import FACTS, mark_narration, narration_metrics
+from evalkit_tasks.demo.score import FACTS, mark_narration, narration_facts, narration_metrics
 
 
 def second(at: int, gold: str, said: str, stream: str = "a", **changes: object) -> AnswerRecord:
@@ -115,6 +115,19 @@ def test_a_narration_of_gold_is_right_in_everything(seed: int) -> None:
     rows = narration_metrics(told)
     assert all(row.value == 100 for row in rows)
     assert {row.name for row in rows} <= {f"demo.{fact}" for fact in FACTS}
+
+
+@given(st.integers(0, 200), st.integers(0, 2**16))
+def test_what_a_narration_is_scored_on_depends_on_the_data_alone(seed: int, noise: int) -> None:
+    match = make_match(seed, 60)
+    gold = [second(m.at, " ".join(line(match, m)), f" {' '.join(line(match, m))} ...") for m in match.moments]
+    noises = [("", "score 3 -3", "goal Red 1 -0")[noise // 3**place % 3] for place in range(len(gold))]
+    spoilt = [one.model_copy(update={"text": text}) for one, text in zip(gold, noises, strict=True)]
+    right, other = narration_facts(gold), narration_facts(spoilt)
+    assert all(fact.correct for fact in right)
+    assert {(f.id, f.name, f.cluster) for f in right} == {(f.id, f.name, f.cluster) for f in other}
+    assert len({fact.id for fact in right}) == len(right)
+    assert {fact.name for fact in right} <= {f"demo.{fact}" for fact in FACTS}
 
 
 def test_metrics_give_n_interval_and_minutes_of_the_stream() -> None:

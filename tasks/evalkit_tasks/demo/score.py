@@ -7,6 +7,7 @@ __all__ = [
     "REFERENCE_TAG",
     "Mark",
     "mark_narration",
+    "narration_facts",
     "narration_metrics",
     "narration_predictions",
     "narration_sheet",
@@ -18,7 +19,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from evalkit.records import AnswerRecord, Metric
-from evalkit.tasks import Prediction, Scores, ScoreSheet
+from evalkit.tasks import Fact, Prediction, Scores, ScoreSheet
 from evalkit_tasks.demo.match import COLOURS, POINTS
 from evalkit_tasks.demo.speech import SCORERS
 
@@ -38,6 +39,7 @@ FACTS: Final[dict[str, str]] = {
 """Facts a narration is scored on, and what each asks."""
 
 _SCORED: Final = frozenset({"goal", "score", "board"})
+_BY_ITSELF: Final = frozenset({"kept", "added"})
 _MINUTE: Final = 60
 
 Pair = tuple[int, int]
@@ -184,6 +186,22 @@ def _facts(
 def _plus_one(score: Pair, side: int) -> Pair:
     red, blue = score
     return ((red + 1) % POINTS, blue) if side == 0 else (red, (blue + 1) % POINTS)
+
+
+def narration_facts(answers: Sequence[AnswerRecord]) -> list[Fact]:
+    """Return the marks that two narrations of the same data both have, whatever they say.
+
+    ``kept`` and ``added`` are asked of what a narration itself said before, so that each has its own: they are
+    left out.
+
+    Args:
+        answers: A run's records; those of other data have no gold line and give none.
+    """
+    return [
+        Fact(f"{mark.stream}@{mark.second} {mark.fact}", f"demo.{mark.fact}", mark.stream, mark.right)
+        for mark in mark_narration(answers)
+        if mark.fact not in _BY_ITSELF
+    ]
 
 
 def narration_metrics(answers: Sequence[AnswerRecord]) -> list[Metric]:

@@ -11,8 +11,18 @@ from typing import ClassVar, NoReturn
 
 from evalkit.errors import UsageError
 from evalkit.records import AnswerRecord, Metric, read_run
-from evalkit.tasks import CheckReport, DemoSize, Pairing, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
-from evalkit_tasks.demo.score import narration_metrics, narration_predictions, narration_sheet
+from evalkit.tasks import (
+    CheckReport,
+    DemoSize,
+    Fact,
+    Pairing,
+    Prediction,
+    Problem,
+    ScoreSheet,
+    TaskData,
+    TaskSettings,
+)
+from evalkit_tasks.demo.score import narration_facts, narration_metrics, narration_predictions, narration_sheet
 from evalkit_tasks.inf_streams.check import check_data
 from evalkit_tasks.inf_streams.data import InfStreamsSettings, load_samples, load_window_samples, load_windows
 from evalkit_tasks.inf_streams.demo import make_demo
@@ -58,6 +68,10 @@ class InfStreams:
     def narration_metrics(self, answers: Sequence[AnswerRecord]) -> list[Metric]:
         """Score made-up matches by their right lines; see `narration_metrics`. Of other data nothing is said."""
         return narration_metrics(answers)
+
+    def facts(self, answers: Sequence[AnswerRecord]) -> list[Fact]:
+        """Return what made-up matches are scored by; see `narration_facts`. Other data have none."""
+        return narration_facts(answers)
 
     def pair_up(self, test: Path, baseline: Path, data: Path) -> Pairing:
         """Pair two narrations by the scoring windows of the data set.
