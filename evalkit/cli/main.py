@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rank": ("evalkit.cli.rank", "rank models by the verdicts of several judged runs"),
     "power": ("evalkit.cli.power", "how many videos an effect needs, from a pilot run"),
     "bench": ("evalkit.cli.bench", "measure latency and memory per second on synthetic frames"),
+    "replay": ("evalkit.cli.replay", "put recorded runs behind a clock: lag, backlog, missed deadlines"),
     "report": ("evalkit.cli.report", "write one HTML page of runs"),
     "view": ("evalkit.cli.view", "serve a run's page with its videos on this machine"),
     "plot": ("evalkit.cli.plot", "draw figures of runs, with their data"),

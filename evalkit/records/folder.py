@@ -177,6 +177,7 @@ class RunRecords:
     warnings: list[str] = field(default_factory=list)
     missing: tuple[str, ...] = ()
     """Samples that were finished and whose records are not all there any more."""
+    damaged: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -184,12 +185,13 @@ class RunRecords:
         return self.manifest.model
 
 
-def read_run(path: Path, *, ticks: bool = True) -> RunRecords:
+def read_run(path: Path, *, ticks: bool = True, damaged_ticks: bool = False) -> RunRecords:
     """Read a run folder.
 
     Args:
         path: The folder.
         ticks: Whether to read ``ticks.jsonl`` too (it is the largest file).
+        damaged_ticks: Whether to go on without lines of it that are no ticks; ``damaged`` names them.
 
     Raises:
         DataError: Not a run folder, a file in it is malformed, or a record stands in it twice.
@@ -197,7 +199,9 @@ def read_run(path: Path, *, ticks: bool = True) -> RunRecords:
     folder = RunFolder(path)
     manifest = folder.read_manifest()
     answers, torn_answers = read_jsonl(folder.answers_path, AnswerRecord)
-    tick_table, torn_ticks = read_ticks(folder.ticks_path) if ticks else (TickTable.of(()), [])
+    damaged: list[str] = []
+    tolerated = damaged if damaged_ticks else None
+    tick_table, torn_ticks = read_ticks(folder.ticks_path, tolerated) if ticks else (TickTable.of(()), [])
     verdicts, torn_verdicts = read_jsonl(folder.verdicts_path, VerdictRecord)
     refuse_doubled(path, answers, tick_table)
     missing = _missing(folder, manifest, answers, tick_table if ticks else None)
@@ -210,6 +214,7 @@ def read_run(path: Path, *, ticks: bool = True) -> RunRecords:
         metrics=folder.read_metrics(),
         warnings=torn_answers + torn_ticks + torn_verdicts,
         missing=missing,
+        damaged=damaged,
     )
 
 

@@ -57,16 +57,18 @@ def read_jsonl(path: Path, model: type[R]) -> tuple[list[R], list[str]]:
     return list(stream_jsonl(path, model, warnings)), warnings
 
 
-def stream_jsonl(path: Path, model: type[R], warnings: list[str]) -> Iterator[R]:
+def stream_jsonl(path: Path, model: type[R], warnings: list[str], damaged: list[str] | None = None) -> Iterator[R]:
     """Yield the records of a file one by one.
 
     Args:
         path: File to read; a missing file has no records.
         model: Schema of a line.
         warnings: Gets a line where a torn last line was dropped.
+        damaged: Where given, it gets what is wrong with each line that is no record, which is then left out.
 
     Raises:
-        DataError: A complete line is not a record of this schema, or is of a newer version.
+        DataError: A complete line is not a record of this schema (and ``damaged`` was not given), or is of a newer
+            version.
     """
     if not path.exists():
         return
@@ -78,7 +80,11 @@ def stream_jsonl(path: Path, model: type[R], warnings: list[str]) -> Iterator[R]
         try:
             record = model.model_validate_json(line)
         except ValidationError as error:
-            raise DataError(_complaint(path, number, line, error), path=path) from error
+            complaint = _complaint(path, number, line, error)
+            if damaged is None or (_version(line) or 0) > SCHEMA_VERSION:
+                raise DataError(complaint, path=path) from error
+            damaged.append(complaint)
+            continue
         version: int = getattr(record, "v", SCHEMA_VERSION)
         if version > SCHEMA_VERSION:
             raise DataError(_newer(path, number, version), path=path)
@@ -91,12 +97,20 @@ def _newer(path: Path, number: int, version: int) -> str:
     return f"{path}:{number}: written by a newer evalkit (schema {version}, this one reads {SCHEMA_VERSION})"
 
 
-def _complaint(path: Path, number: int, line: bytes, error: ValidationError) -> str:
+def _version(line: bytes) -> int | None:
+    """Return the schema a line says it is of, this one where it says none; ``None`` where it is no object."""
     try:
         version = decode_json(line).get("v", SCHEMA_VERSION)
     except (ValueError, AttributeError):
+        return None
+    return version if isinstance(version, int) else SCHEMA_VERSION
+
+
+def _complaint(path: Path, number: int, line: bytes, error: ValidationError) -> str:
+    version = _version(line)
+    if version is None:
         return f"{path}:{number}: not a JSON object"
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    if version > SCHEMA_VERSION:
         return _newer(path, number, version)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])

@@ -260,11 +260,12 @@ class _Columns:
         )
 
 
-def read_ticks(path: Path) -> tuple[TickTable, list[str]]:
+def read_ticks(path: Path, damaged: list[str] | None = None) -> tuple[TickTable, list[str]]:
     """Read ``ticks.jsonl``, one record at a time.
 
     Args:
         path: File to read; a missing file has no ticks.
+        damaged: Where given, it gets what is wrong with each line that is no tick, which is then left out.
 
     Returns:
         The ticks, and warnings (a torn last line that was dropped).
@@ -274,7 +275,7 @@ def read_ticks(path: Path) -> tuple[TickTable, list[str]]:
     """
     columns = _Columns()
     warnings: list[str] = []
-    for tick in stream_jsonl(path, TickRecord, warnings):
+    for tick in stream_jsonl(path, TickRecord, warnings, damaged):
         try:
             columns.append(tick)
         except OverflowError as error:

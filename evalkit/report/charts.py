@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Chart", "line_chart", "run_charts"]
+__all__ = ["Chart", "line_chart", "replay_charts", "run_charts"]
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,11 +12,14 @@ from xml.sax.saxutils import escape
 from evalkit.records import TickTable
 from evalkit.report.curves import Curve, bin_width, tick_curve
 from evalkit.report.latency import Floats, elapsed, memory_of, timed, token_latency
+from evalkit.report.replay import Replay
+from evalkit.report.replay_curves import replay_curves
 from evalkit.report.runs import Run
 
 WIDTH, HEIGHT = 640, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 36
 _BINS = 160
+_STREAM_TIME = (60.0, "Stream time (min)")
 
 
 @dataclass(frozen=True)
@@ -47,17 +50,23 @@ def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
 
 
 def line_chart(
-    lines: Sequence[Curve], *, scale: float, labels: tuple[str, str], limit: float | None = None
+    lines: Sequence[Curve],
+    *,
+    scale: float,
+    labels: tuple[str, str],
+    limit: float | None = None,
+    across: tuple[float, str] = _STREAM_TIME,
 ) -> str:
-    """Return the SVG of medians with their bands over stream time.
+    """Return the SVG of medians with their bands over stream time, or over what ``across`` says.
 
     Args:
         lines: One curve per run; line k has the class ``s<k>``.
         scale: What values are multiplied with (1000 shows seconds as ms).
         labels: What the picture shows, for readers who do not see it, and the y axis with its unit.
         limit: A horizontal line, in the drawn unit (real time).
+        across: What x values are divided by, and the label of the x axis with its unit.
     """
-    span = max((line.x[-1] + line.width / 2 for line in lines if line.x), default=1.0) / 60
+    span = max((line.x[-1] + line.width / 2 for line in lines if line.x), default=1.0) / across[0] or 1.0
     top = max((y * scale for line in lines for y in line.high), default=1.0)
     top = max(top, limit) if limit is not None and limit <= 3 * top else top
     top = 1.05 * top or 1.0
@@ -76,16 +85,16 @@ def line_chart(
         parts.append(_text(_LEFT - 6, y + 4, f"{value:,.10g}", "end"))
     for value in ticks_of(span, 7):
         parts.append(_text(at(value, 0)[0], HEIGHT - _BOTTOM + 16, f"{value:g}", "middle"))
-    parts.append(_text((WIDTH + _LEFT - _RIGHT) / 2, HEIGHT - 4, "Stream time (min)", "middle", "label"))
+    parts.append(_text((WIDTH + _LEFT - _RIGHT) / 2, HEIGHT - 4, across[1], "middle", "label"))
     middle = (HEIGHT - _BOTTOM + _TOP) / 2
     parts.append(
         f'<text transform="translate(13 {middle:.1f}) rotate(-90)" text-anchor="middle" class="label">'
         f"{escape(labels[1])}</text>"
     )
     for place, line in enumerate(lines):
-        low = [at(x / 60, y) for x, y in zip(line.x, line.low, strict=True)]
-        high = [at(x / 60, y) for x, y in zip(line.x, line.high, strict=True)]
-        mid = [at(x / 60, y) for x, y in zip(line.x, line.mid, strict=True)]
+        low = [at(x / across[0], y) for x, y in zip(line.x, line.low, strict=True)]
+        high = [at(x / across[0], y) for x, y in zip(line.x, line.high, strict=True)]
+        mid = [at(x / across[0], y) for x, y in zip(line.x, line.mid, strict=True)]
         parts.append(f'<polygon points="{_points([*low, *reversed(high)])}" class="band s{place % 7}"/>')
         parts.append(f'<polyline points="{_points(mid)}" class="line s{place % 7}"/>')
     if limit is not None and limit <= top:
@@ -120,4 +129,35 @@ def run_charts(runs: Sequence[Run]) -> list[Chart]:
         if any(y > 0 for line in lines for y in line.high):
             alt = f"{title} over stream time for {', '.join(run.label for run in runs)}"
             charts.append(Chart(title, spread, line_chart(lines, scale=scale, labels=(alt, unit), limit=limit)))
+    return charts
+
+
+def replay_charts(replays: Sequence[Replay]) -> list[Chart]:
+    """Return the charts of runs behind the clock; none where no run can be put there.
+
+    Args:
+        replays: One per run, in the order of the runs: series are numbered alike.
+    """
+    curves = replay_curves(replays, _BINS)
+    if not curves:
+        return []
+    names = ", ".join(replay.name for replay in replays)
+    spread = f"Line: median of {curves[0].service.width:g} s; band: 5th to 95th percentile."
+    by_name = {one.service.name: one for one in curves}
+    shown = [by_name.get(replay.name) for replay in replays]
+    blank = Curve("", 0.0, (), (), (), (), ())
+    chunk = replays[0].chunk
+    charts = []
+    for title, unit, lines, limit, across, caption in (
+        ("Service time", f"Seconds per {chunk:g} s", [one.service if one else blank for one in shown], chunk,
+         _STREAM_TIME, spread),
+        ("Backlog", "Chunks", [one.backlog if one else blank for one in shown], None, _STREAM_TIME, spread),
+        ("Real-time factor of the last minute", "RTF", [one.minute if one else blank for one in shown], 1.0,
+         _STREAM_TIME, spread),
+        ("Lag", "Seconds done (%)", [one.lag if one else blank for one in shown], None, (1.0, "Lag (s)"),
+         f"Share of all seconds done within a lag; the deadline is {replays[0].deadline:g} s."),
+    ):  # fmt: skip
+        if any(line.x for line in lines):
+            svg = line_chart(lines, scale=1, labels=(f"{title} for {names}", unit), limit=limit, across=across)
+            charts.append(Chart(title, caption, svg))
     return charts

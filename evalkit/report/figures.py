@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["COLOURS", "Bar", "bars", "curves", "new_figure", "points", "save", "stacks", "title"]
+__all__ = ["COLOURS", "Bar", "bars", "curves", "new_figure", "points", "save", "shares", "stacks", "title"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,6 +130,30 @@ def curves(
         axis.set_ylim(bottom=0)
         axis.set_xlim(left=0)
         axis.set_ylabel(label)
+
+
+def shares(axis: Any, lines: Sequence[Curve], *, labels: tuple[str, str], mark: tuple[float, str]) -> None:
+    """Draw cumulative shares, percent.
+
+    Args:
+        axis: Where to.
+        lines: One curve per run: ``mid`` is the share at ``x``.
+        labels: Labels of the x and y axis, with units.
+        mark: A vertical line and its name, in the unit of the x axis.
+    """
+    with mpl.rc_context(STYLE):
+        for place, line in enumerate(lines):
+            dash = DASHES[place % len(DASHES)]
+            axis.plot(line.x, line.mid, color=COLOURS[place % len(COLOURS)], linestyle=dash, label=line.name)
+        axis.axvline(mark[0], color="#444444", linewidth=0.8, linestyle=(0, (1, 1.5)))
+        axis.annotate(
+            mark[1], (mark[0], 0), xycoords=("data", "axes fraction"), xytext=(2, 2), textcoords="offset points",
+            ha="left", va="bottom", fontsize=7, color="#444444",
+        )  # fmt: skip
+        axis.set_ylim(0, 102)
+        axis.set_xlim(left=0)
+        axis.set_xlabel(labels[0])
+        axis.set_ylabel(labels[1])
 
 
 def _error(estimate: Estimate) -> list[list[float]]:

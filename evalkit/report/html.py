@@ -19,7 +19,7 @@ from markupsafe import Markup
 from evalkit import __version__
 from evalkit.records import Metric, collector_paused, write_atomic
 from evalkit.report import summary
-from evalkit.report.charts import run_charts
+from evalkit.report.charts import replay_charts, run_charts
 from evalkit.report.media import (
     Thumbnails,
     find_video,
@@ -29,6 +29,8 @@ from evalkit.report.media import (
     thumbnails_of,
 )
 from evalkit.report.payload import Block, build_payload, embed
+from evalkit.report.replay import ReplaySettings, replay_ticks
+from evalkit.report.replay_table import replay_table
 from evalkit.report.runs import Run, load_runs
 from evalkit.report.scores import headline, percent, scaled, score_name
 from evalkit.report.verdicts import contests
@@ -96,6 +98,8 @@ def render_page(
     early, style = _static("theme.js"), _static("report.css")
     script = _static("timeline.js") + _static("report.js")
     policy = _policy(script, early, style)
+    replays = [replay_ticks(run.label, run.records.ticks, ReplaySettings()) for run in runs]
+    on_clock = any(len(replay.ticks) for replay in replays)
     has_timelines, questions = bool(payload.timelines), payload.index["questions"]["n"]
     html = (
         _environment()
@@ -114,6 +118,8 @@ def render_page(
             setup=summary.setup_table(runs),
             fingerprint=summary.fingerprint_table(runs),
             charts=[(chart, Markup(chart.svg)) for chart in run_charts(runs)],  # noqa: S704 - texts in it are escaped
+            clock=replay_table(runs, replays) if on_clock else None,
+            clock_charts=[(chart, Markup(chart.svg)) for chart in replay_charts(replays)],  # noqa: S704
             headline=_headline(runs),
             timelines=len(payload.timelines),
             questions=questions,

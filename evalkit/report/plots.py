@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PLOT_KINDS", "plot_runs"]
+__all__ = ["PLOT_KINDS", "Plot", "plot_runs", "write_plot"]
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -282,6 +282,18 @@ def _coverage(runs: Sequence[Run]) -> Plot | None:
     return Plot(figure, caption, Table(caption, columns, rows))
 
 
+def _replayed(kind: str) -> Callable[[Sequence[Run]], Plot | None]:
+    """Return what draws runs behind the clock as `evalkit replay` sets it by default."""
+
+    def draw(runs: Sequence[Run]) -> Plot | None:
+        from evalkit.report.replay import ReplaySettings, replay_ticks
+        from evalkit.report.replay_plots import REPLAY_PLOTS
+
+        return REPLAY_PLOTS[kind]([replay_ticks(run.label, run.records.ticks, ReplaySettings()) for run in runs])
+
+    return draw
+
+
 _KINDS: dict[str, tuple[Callable[[Sequence[Run]], Plot | None], str]] = {
     "latency": (_latency, "no ticks with times"),
     "winrate": (_winrate, "no pair judged in both orders; judge the run first (evalkit judge)"),
@@ -289,6 +301,9 @@ _KINDS: dict[str, tuple[Callable[[Sequence[Run]], Plot | None], str]] = {
     "pareto": (_pareto, "no run with both a score and ticks"),
     "bias": (_bias, "no valid verdicts; judge the run first (evalkit judge)"),
     "coverage": (_coverage, "no answers"),
+    "backlog": (_replayed("backlog"), "no whole stream with service times (evalkit replay says why)"),
+    "lag": (_replayed("lag"), "no whole stream with service times (evalkit replay says why)"),
+    "horizon": (_replayed("horizon"), "no whole stream of a minute or more with service times"),
 }
 PLOT_KINDS = tuple(_KINDS)
 
@@ -298,7 +313,7 @@ def plot_runs(runs: Iterable[Path], kind: str, out: Path) -> list[Path]:
 
     Args:
         runs: Run folders of one task.
-        kind: ``latency``, ``winrate``, ``accuracy``, ``pareto``, ``bias`` or ``coverage``.
+        kind: One of ``PLOT_KINDS``.
         out: Folder that gets ``<kind>.pdf``, ``.svg``, ``.png``, ``.csv`` (the data) and ``.caption.txt``.
 
     Returns:
@@ -311,7 +326,7 @@ def plot_runs(runs: Iterable[Path], kind: str, out: Path) -> list[Path]:
     """
     if kind not in _KINDS:
         raise UsageError(f"unknown plot {kind!r}: one of {', '.join(_KINDS)}{suggest(kind, _KINDS)}")
-    loaded = load_runs(runs, ticks=kind in ("latency", "pareto"))
+    loaded = load_runs(runs, ticks=kind in ("latency", "pareto", "backlog", "lag", "horizon"))
     draw, missing = _KINDS[kind]
     plot = draw(loaded)
     if plot is None:
@@ -320,12 +335,27 @@ def plot_runs(runs: Iterable[Path], kind: str, out: Path) -> list[Path]:
         if any(run.records.verdicts for run in loaded) and kind in ("winrate", "bias"):
             raise NothingCountedError(f"nothing to draw for {kind!r} in {names}: no verdict can be read")
         raise UsageError(f"nothing to draw for {kind!r} in {names}: {missing}. {withheld}".strip())
+    notices = [line for line in (mismatch_notice(loaded), *(run.unfinished for run in loaded)) if line]
+    return write_plot(plot, kind, out, notices)
+
+
+def write_plot(plot: Plot, name: str, out: Path, notices: Sequence[str] = ()) -> list[Path]:
+    """Write a plot as PDF, SVG and PNG, its data as CSV and its caption as text.
+
+    Args:
+        plot: The plot.
+        name: Stem of its files.
+        out: Folder for them; made if missing.
+        notices: Lines below the caption.
+
+    Returns:
+        The files written.
+    """
     from evalkit.report import figures
 
     out.mkdir(parents=True, exist_ok=True)
-    paths = figures.save(plot.figure, out / kind)
-    notices = [line for line in (mismatch_notice(loaded), *(run.unfinished for run in loaded)) if line]
-    texts = {f"{kind}.csv": to_csv(plot.data), f"{kind}.caption.txt": "\n".join([plot.caption, *notices]) + "\n"}
-    for name, text in texts.items():
-        write_atomic(out / name, text)
-    return [*paths, *(out / name for name in texts)]
+    paths = figures.save(plot.figure, out / name)
+    texts = {f"{name}.csv": to_csv(plot.data), f"{name}.caption.txt": "\n".join([plot.caption, *notices]) + "\n"}
+    for file, text in texts.items():
+        write_atomic(out / file, text)
+    return [*paths, *(out / file for file in texts)]

@@ -76,12 +76,13 @@ class Run:
         return [*lines, *(f"{self.label}: {line}" for line in (*records.warnings, *manifest.warnings))]
 
 
-def load_runs(paths: Iterable[Path], *, ticks: bool = True) -> list[Run]:
+def load_runs(paths: Iterable[Path], *, ticks: bool = True, damaged_ticks: bool = False) -> list[Run]:
     """Read run folders of one task.
 
     Args:
         paths: The folders.
         ticks: Whether to read ``ticks.jsonl`` too.
+        damaged_ticks: Whether to go on without lines of it that are no ticks.
 
     Raises:
         UsageError: No folder, a folder that does not exist or is named twice, or runs of different tasks.
@@ -95,7 +96,7 @@ def load_runs(paths: Iterable[Path], *, ticks: bool = True) -> list[Run]:
             raise UsageError(f"no run folder at {folder}")
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UsageError("a run folder is named twice")
-    records = [read_run(folder, ticks=ticks) for folder in folders]
+    records = [read_run(folder, ticks=ticks, damaged_ticks=damaged_ticks) for folder in folders]
     tasks = {record.manifest.task: folder for record, folder in zip(records, folders, strict=True)}
     if len(tasks) > 1:
         named = ", ".join(f"{task} ({folder})" for task, folder in tasks.items())

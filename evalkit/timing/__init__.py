@@ -1,7 +1,29 @@
 """Clocks, service times and what is computed from them (no torch)."""
 
 from evalkit.timing.clock import STAGES, Stage, StageClock
+from evalkit.timing.deadlines import accepts_tail, binomial_interval, needed_for_percentile
+from evalkit.timing.horizon import MINUTE, first_behind, minute_factors
 from evalkit.timing.memory import process_peak_mib
 from evalkit.timing.percentiles import Percentiles, finite, percentiles
+from evalkit.timing.queue import EXACT, OVERLOAD_RULES, Overload, QueueTimes, run_queue
 
-__all__ = ["STAGES", "Percentiles", "Stage", "StageClock", "finite", "percentiles", "process_peak_mib"]
+__all__ = [
+    "EXACT",
+    "MINUTE",
+    "OVERLOAD_RULES",
+    "STAGES",
+    "Overload",
+    "Percentiles",
+    "QueueTimes",
+    "Stage",
+    "StageClock",
+    "accepts_tail",
+    "binomial_interval",
+    "finite",
+    "first_behind",
+    "minute_factors",
+    "needed_for_percentile",
+    "percentiles",
+    "process_peak_mib",
+    "run_queue",
+]

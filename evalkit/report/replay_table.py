@@ -1,0 +1,261 @@
+"""The table of a replay (one row per policy) and its JSON; what cannot be said is a cell that says why."""
+
+from __future__ import annotations
+
+__all__ = ["live_run", "replay_json", "replay_notes", "replay_table"]
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from evalkit.report.latency import LatencySummary, summarize_ticks
+from evalkit.report.replay import MissRate, Replay
+from evalkit.report.runs import Run
+from evalkit.report.scores import coverage_counts, headline, scaled, score_name
+from evalkit.report.tables import Cell, Column, Estimate, Table
+from evalkit.timing import Percentiles, needed_for_percentile
+
+_SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_STAGE_NAMES = {
+    "decode": "decode",
+    "preprocess": "pack",
+    "vision_encode": "vision",
+    "compress": "compress",
+    "cache": "cache",
+    "prefill": "prefill",
+    "generate": "generate",
+    "other": "other",
+}
+
+_COLUMNS = (
+    Column("Policy", text=True),
+    Column("Accuracy offline", digits=2, interval=True),
+    Column("Coverage", "%", digits=1),
+    Column("Seconds", digits=0),
+    *(Column(f"RTF {name}") for name in _SHARES),
+    Column("Missed", "%", digits=2, interval=True),
+    Column("Missed in warm-up", text=True),
+    *(Column(f"Lag {name}", "s") for name in ("p50", "p95", "max")),
+    Column("Backlog max", "seconds", digits=0),
+    Column("Dropped", "seconds", digits=0),
+    Column("Falls behind at", text=True),
+    *(
+        Column(f"First token {name}", "s")
+        for name in ("engine p50", "request p50", "request p95", "perceptual p50")
+    ),
+    Column("TPOT p50", "ms", digits=1),
+    Column("Staleness p50", "s"),
+    Column("Peak", "GiB", digits=2),
+    Column("Growth", "MiB/min", digits=2, interval=True),
+    Column("Vision", "tokens/s", digits=0),
+    Column("Cache max", "tokens", digits=0),
+    Column("Stages", "%", text=True),
+)
+
+
+def live_run(run: Run, replay: Replay) -> str | None:
+    """Return the command that measures what the replay had to take for granted; ``None`` where it took nothing."""
+    if not replay.notes:
+        return None
+    options, settings = run.records.manifest.options, replay.settings
+    words = ["evalkit", "run", "--task", run.records.manifest.task, "--model", run.records.manifest.model]
+    for name in ("data", "checkpoint", "protocol", "compress"):
+        words += [f"--{name}", str(options[name])] if options.get(name) else []
+    words += ["--pace", "realtime", "--overload", settings.overload]
+    if settings.fps is not None:
+        words += ["--set", f"task.fps={settings.fps:g}"]
+    command = shlex.join(words)
+    return command if settings.hardware == 1 else f"{command} on the machine meant"
+
+
+def _figure(found: Percentiles | None, name: str, scale: float = 1.0) -> Cell:
+    """Return a percentile, or how many seconds it would have to rest on."""
+    if found is None:
+        return None
+    needed = needed_for_percentile(_SHARES[name])
+    return scale * getattr(found, name) if found.n >= needed else f"n<{needed}"
+
+
+def _stages(summary: LatencySummary) -> str:
+    shares = sorted(summary.stage_shares.items(), key=lambda item: -item[1])
+    return (
+        ", ".join(f"{_STAGE_NAMES[stage]} {100 * share:.0f}" for stage, share in shares if share >= 0.005) or "–"
+    )
+
+
+def _missed(rate: MissRate) -> Estimate:
+    if rate.rate is None:
+        return Estimate(None)
+    return Estimate(100 * rate.rate, *(None if end is None else 100 * end for end in (rate.low, rate.high)))
+
+
+def _behind(replay: Replay) -> str:
+    if not replay.streams:
+        return "–"
+    at = replay.behind_at()
+    if at is not None:
+        return f"{at:.0f} s"
+    return f"not in {replay.horizon:.0f} s" if replay.horizon >= 60 else "under 60 s"
+
+
+def _quality(run: Run) -> tuple[Cell, Cell]:
+    main, counts = headline(run), coverage_counts(run.records.answers)
+    total = sum(counts.values())
+    return scaled(main)[0] if main else Estimate(None), 100 * counts["answered"] / total if total else None
+
+
+def _row(run: Run, replay: Replay) -> tuple[Cell, ...]:
+    from evalkit.timing import percentiles
+
+    summary = summarize_ticks(run.label, replay.ticks)
+    spent = float(replay.ticks.total.sum()) / replay.settings.hardware
+    vision = replay.ticks.counted["tokens_in"].columns().get("vision")
+    slope, first, factors = summary.slope, replay.first_tokens(), percentiles(replay.factors)
+    lag, warm = percentiles(replay.lag), replay.miss_rate(warm_up=True)
+    memory = summary.peak_mib or summary.rss_mib
+    queued = bool(replay.streams)
+    return (
+        run.label,
+        *_quality(run),
+        len(replay.ticks),
+        *(_figure(factors, name) for name in _SHARES),
+        _missed(replay.miss_rate(warm_up=False)),
+        f"{warm.misses} of {warm.seconds}" if warm.seconds else "–",
+        _figure(lag, "p50"),
+        _figure(lag, "p95"),
+        lag.max if lag else None,
+        replay.backlog_max if queued else None,
+        replay.dropped if queued else None,
+        _behind(replay),
+        _figure(first.engine, "p50"),
+        _figure(first.request, "p50"),
+        _figure(first.request, "p95"),
+        _figure(first.perceptual, "p50"),
+        _figure(replay.per_output_token(), "p50", 1e3),
+        _figure(replay.staleness(), "p50"),
+        memory / 1024 if memory else None,
+        Estimate(slope.slope, slope.low, slope.high) if slope else Estimate(None),
+        float(vision.sum()) / spent if vision is not None and spent else None,
+        summary.cache_tokens.max if summary.cache_tokens else None,
+        _stages(summary),
+    )
+
+
+def _machine(run: Run) -> str:
+    host = run.records.manifest.host
+    return ", ".join(str(host[key]) for key in ("gpu", "processor", "cpu", "cores", "device") if host.get(key))
+
+
+def replay_notes(run: Run, replay: Replay) -> list[str]:
+    """Return what a reader must know of one row, one line each."""
+    lines = [f"{run.label}: lag, misses and backlog are withheld: {reason}." for reason in replay.withheld]
+    lines += [f"{run.label}: {note}." for note in replay.notes]
+    command = live_run(run, replay)
+    lines += [f"{run.label}: a live run would settle it: {command}"] if command else []
+    answering = sum(a.seconds for a in run.records.answers if a.kind != "narration" and a.status == "ok")
+    if answering and replay.streams:
+        lines.append(f"{run.label}: answering took {answering:.1f} s in all, which the clock does not count.")
+    rate = replay.miss_rate(warm_up=False)
+    if rate.seconds:
+        how = f"minutes of stream resampled, {rate.blocks} of them" if rate.method == "block bootstrap" else (
+            f"exact binomial, seconds taken for independent ({rate.blocks} minutes of stream)"
+        )  # fmt: skip
+        claim = "is supported" if rate.supports_one_percent else "is not supported"
+        lines.append(f"{run.label}: interval of Missed: {how}; a miss rate of 1 % {claim} at 99 %.")
+    main = headline(run)
+    lines += [f"{run.label}: accuracy is {score_name(main)}."] if main else []
+    machine = _machine(run)
+    tokens = run.records.manifest.fingerprint.get("generation.max_new_tokens")
+    cap = "" if tokens is None else f"at most {tokens} tokens a second, "
+    lines.append(
+        f"{run.label}: {cap}horizon {replay.horizon:.0f} s, a chunk every {replay.chunk:g} s, deadline "
+        f"{replay.deadline:g} s{', recorded on ' + machine if machine else ''}."
+    )
+    return lines
+
+
+def replay_table(runs: Sequence[Run], replays: Sequence[Replay]) -> Table:
+    """Return what a viewer would have seen, one row per run.
+
+    Args:
+        runs: The runs.
+        replays: Each of them behind the same clock, in the same order.
+    """
+    settings = replays[0].settings
+    machine = "as recorded" if settings.hardware == 1 else f"{settings.hardware:g} times as fast"
+    rate = "" if settings.fps is None else f", {settings.fps:g} fps"
+    caption = f"Behind the clock: overload rule {settings.overload}, machine {machine}{rate}"
+    notes = [line for run, replay in zip(runs, replays, strict=True) for line in replay_notes(run, replay)]
+    notes.append(
+        f"Missed: late or dropped, after the first {settings.warm_up:g} s of each stream. Falls behind at: first "
+        "stream time with a 60-s RTF over 1. n<N: too few seconds to claim the percentile at 99 %."
+    )
+    rows = tuple(_row(run, replay) for run, replay in zip(runs, replays, strict=True))
+    return Table(caption, _COLUMNS, rows, tuple(notes), "replay")
+
+
+def _percentiles_json(found: Percentiles | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    claimed = {name: found.n >= needed_for_percentile(share) for name, share in _SHARES.items()}
+    return {**found.as_dict(), "n": found.n, "claimed": claimed}
+
+
+def _rate_json(rate: MissRate) -> dict[str, Any]:
+    return {
+        "seconds": rate.seconds,
+        "misses": rate.misses,
+        "miss_rate": rate.rate,
+        "low": rate.low,
+        "high": rate.high,
+        "method": rate.method,
+        "blocks": rate.blocks,
+        "supports_one_percent": rate.supports_one_percent,
+    }
+
+
+def replay_json(run: Run, replay: Replay) -> dict[str, Any]:
+    """Return one run's figures for ``--json``; those of the queue are null where they are withheld.
+
+    ``seconds``, ``misses`` and ``miss_rate`` count every second on record; ``warm_up`` and ``after_warm_up`` part
+    them. A percentile that too few seconds support is given and marked in ``claimed``.
+    """
+    from evalkit.timing import percentiles
+
+    queued = bool(replay.streams)
+    misses = int(replay.missed.sum()) if queued else None
+    lag = _percentiles_json(percentiles(replay.lag))
+    first = replay.first_tokens()
+    windows = [
+        {"from": low, "to": None if high == float("inf") else high, **(_percentiles_json(found) or {})}
+        for low, high, found in replay.by_window()
+        if found
+    ]
+    return {
+        "seconds": len(replay.ticks),
+        "misses": misses,
+        "miss_rate": None if misses is None else misses / len(replay.ticks),
+        "lag": lag or dict.fromkeys(("p50", "p95", "p99", "max")),
+        "backlog_max": replay.backlog_max if queued else None,
+        "dropped": replay.dropped if queued else None,
+        "deadline": replay.deadline,
+        "chunk": replay.chunk,
+        "horizon": replay.horizon,
+        "warm_up": _rate_json(replay.miss_rate(warm_up=True)),
+        "after_warm_up": _rate_json(replay.miss_rate(warm_up=False)),
+        "real_time_factor": {
+            **(_percentiles_json(percentiles(replay.factors)) or {}),
+            "overall": replay.overall_factor,
+            "windows": windows,
+            "behind_at": replay.behind_at(),
+        },
+        "first_token": {
+            name: _percentiles_json(getattr(first, name)) for name in ("engine", "request", "perceptual")
+        },
+        "per_output_token": _percentiles_json(replay.per_output_token()),
+        "staleness": _percentiles_json(replay.staleness()),
+        "withheld": list(replay.withheld),
+        "notes": list(replay.notes),
+        "live_run": live_run(run, replay),
+        "warnings": [*run.records.warnings, *run.records.damaged],
+    }
