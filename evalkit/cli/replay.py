@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         DataError: A run cannot be read.
     """
     from evalkit.records import collector_paused
-    from evalkit.report.replay import ReplaySettings, replay_ticks
+    from evalkit.report.replay import ReplaySettings, replay_run
     from evalkit.report.replay_table import replay_json, replay_table
     from evalkit.report.runs import load_runs
     from evalkit.report.tables import to_text
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     settings = ReplaySettings(args.overload, args.hardware, args.fps, args.deadline, args.warm_up)
     with collector_paused():
         runs = load_runs(args.runs, damaged_ticks=True)
-        replays = [replay_ticks(one.label, one.records.ticks, settings, one.records.damaged) for one in runs]
+        replays = [replay_run(one, settings) for one in runs]
     for one in runs:
         for line in one.records.warnings:
             note(f"warning: {one.label}: {line}; the figures are of the seconds before it")

@@ -29,7 +29,7 @@ from evalkit.report.media import (
     thumbnails_of,
 )
 from evalkit.report.payload import Block, build_payload, embed
-from evalkit.report.replay import ReplaySettings, replay_ticks
+from evalkit.report.replay import ReplaySettings, replay_run
 from evalkit.report.replay_table import replay_table
 from evalkit.report.runs import Run, load_runs
 from evalkit.report.scores import headline, percent, scaled, score_name
@@ -98,7 +98,7 @@ def render_page(
     early, style = _static("theme.js"), _static("report.css")
     script = _static("timeline.js") + _static("report.js")
     policy = _policy(script, early, style)
-    replays = [replay_ticks(run.label, run.records.ticks, ReplaySettings()) for run in runs]
+    replays = [replay_run(run, ReplaySettings()) for run in runs]
     on_clock = any(len(replay.ticks) for replay in replays)
     has_timelines, questions = bool(payload.timelines), payload.index["questions"]["n"]
     html = (

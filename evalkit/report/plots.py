@@ -286,10 +286,10 @@ def _replayed(kind: str) -> Callable[[Sequence[Run]], Plot | None]:
     """Return what draws runs behind the clock as `evalkit replay` sets it by default."""
 
     def draw(runs: Sequence[Run]) -> Plot | None:
-        from evalkit.report.replay import ReplaySettings, replay_ticks
+        from evalkit.report.replay import ReplaySettings, replay_run
         from evalkit.report.replay_plots import REPLAY_PLOTS
 
-        return REPLAY_PLOTS[kind]([replay_ticks(run.label, run.records.ticks, ReplaySettings()) for run in runs])
+        return REPLAY_PLOTS[kind]([replay_run(run, ReplaySettings()) for run in runs])
 
     return draw
 

@@ -13,6 +13,7 @@ __all__ = [
     "Replay",
     "ReplaySettings",
     "Stream",
+    "replay_run",
     "replay_ticks",
 ]
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from evalkit.records import TickRecord, TickTable
 from evalkit.report.latency import WINDOWS, elapsed
+from evalkit.report.runs import Run
 from evalkit.timing import (
     MINUTE,
     Overload,
@@ -281,7 +283,7 @@ class Replay:
 
 
 def replay_ticks(
-    name: str, ticks: Sequence[TickRecord], settings: ReplaySettings, damaged: Sequence[str] = ()
+    name: str, ticks: Sequence[TickRecord], settings: ReplaySettings, lost: Sequence[str] = ()
 ) -> Replay:
     """Put recorded seconds behind the virtual clock.
 
@@ -289,7 +291,7 @@ def replay_ticks(
         name: What tables call the run.
         ticks: Its ticks, in any order of samples.
         settings: The clock.
-        damaged: Lines that were no ticks: whose seconds they were is not known, so no figure of the clock is.
+        lost: What is known to be gone, one line each; which seconds is not known, so no figure of the clock is.
     """
     table = TickTable.of(ticks)
     order = np.lexsort((table.end, table.start, table.whole["second"], table.sample))
@@ -300,7 +302,7 @@ def replay_ticks(
     deadline = chunk if settings.deadline is None else settings.deadline
     withheld = [
         *lacking,
-        *(f"{line}: a second is lost" for line in damaged),
+        *lost,
         *(line for sample, places in rows.items() for line in _unfit(sample, table.where(places))),
     ]
     if not len(table):
@@ -319,6 +321,19 @@ def replay_ticks(
             "context, whose service times nobody measured"
         )
     return Replay(name, settings, table, stretch, tuple(streams), chunk, deadline, tuple(withheld), tuple(notes))
+
+
+def replay_run(run: Run, settings: ReplaySettings) -> Replay:
+    """Put a run behind the virtual clock; records of it that are damaged or gone cost the clock's figures.
+
+    Args:
+        run: The run.
+        settings: The clock.
+    """
+    records = run.records
+    lost = [f"{line}: a second is lost" for line in records.damaged]
+    lost += [f"{sample}: records that were there are gone" for sample in records.missing]
+    return replay_ticks(run.label, records.ticks, settings, lost)
 
 
 def _stretch(table: TickTable, settings: ReplaySettings) -> tuple[float, list[str], list[str]]:
