@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -25,6 +27,7 @@ def test_a_policy_of_ones_own_bounds_the_memory() -> None:
     assert vision[0] < vision[4]
 
 
+@pytest.mark.slow  # two runs with their reports: what is on the page on Python runs in the fast suite
 def test_a_model_of_ones_own_answers_and_narrates(tmp_path: Path) -> None:
     lines = run_example(str(EXAMPLES / "own_model.py"), cwd=tmp_path).splitlines()
     assert sum(line.startswith("records: runs/") for line in lines) == 2
