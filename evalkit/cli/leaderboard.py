@@ -98,11 +98,9 @@ def _render_boards(args: argparse.Namespace, names: list[str]) -> int:
 
     boards = [read_board(board_path(args.leaderboards, name)) for name in names]
     readme, page = args.leaderboards / "README.md", args.leaderboards / "index.html"
-    old = readme.read_text(encoding="utf-8") if readme.exists() else None
+    old = _text(readme) if readme.exists() else None
     wanted = {readme: into_readme(old, render_markdown(boards), str(readme)), page: render_html(boards)}
-    stale = [
-        path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
+    stale = [path for path, text in wanted.items() if not path.exists() or _text(path) != text]
     if args.check:
         for path in stale:
             say(f"{path} is out of date: run evalkit leaderboard render")
@@ -111,6 +109,20 @@ def _render_boards(args: argparse.Namespace, names: list[str]) -> int:
         write_atomic(path, wanted[path])
     say(f"{readme} and {page}: {sum(len(board.entries) for board in boards)} rows of {len(boards)} benchmarks")
     return 0
+
+
+def _text(path: Path) -> str:
+    """Return what stands in a rendered file.
+
+    Raises:
+        DataError: It is no plain file of UTF-8 text.
+    """
+    from evalkit.records import read_plain
+
+    try:
+        return read_plain(path).decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start})", path=path) from error
 
 
 def _diff(args: argparse.Namespace) -> int:

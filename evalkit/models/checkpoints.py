@@ -42,7 +42,7 @@ def check_checkpoint(name: str) -> None:
     try:
         config = json.loads((Path(name) / "config.json").read_text(encoding="utf-8"))
         architecture = config["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(missing_checkpoint(name)) from error
     if architecture not in ARCHITECTURES:
         raise unknown_architecture(name, architecture)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from evalkit.errors import DataError, UsageError
+from evalkit.records import decode_json, read_plain
 
 FOLDER_SETTINGS_NAME: Final = "evalkit.json"
 
@@ -52,7 +53,7 @@ def folder_settings(data: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = decode_json(read_plain(path))
         return dict(content["task"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged: an object with the table 'task' is wanted", path=path) from error

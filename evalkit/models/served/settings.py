@@ -91,7 +91,7 @@ class ServedSettings(BaseModel):
                 place = place.setdefault(name, {})
             try:
                 place[last] = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 place[last] = text
         return fields
 

@@ -75,7 +75,7 @@ def _swap(folder: Path, fresh: Path, stale: Path, version: str) -> None:
 def _is_current(folder: Path, version: str) -> bool:
     try:
         stamp: Any = json.loads((folder / STAMP_NAME).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     if not isinstance(stamp, dict) or stamp.get("version") != version:
         return False
