@@ -329,7 +329,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 _FIXTURE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=_FIXTURE)
+@settings(max_examples=60, deadline=None, suppress_health_check=_FIXTURE)
 @given(seed=SEEDS)
 def test_nothing_but_an_evalkit_error_leaves_a_loader(seed: int, loaders: list[Loader], tmp_path: Path) -> None:
     attempt(loaders[seed % len(loaders)], seed, tmp_path / "spoiled")

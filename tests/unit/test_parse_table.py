@@ -560,6 +560,11 @@ def cost(kind: str, text: str) -> float:
     ],
 )
 def test_reading_a_reply_eight_times_as_long_costs_in_proportion(kind: str, unit: str) -> None:
-    for length in (4_096, 125_000):
-        short, long = ((unit * (n // len(unit) + 1))[:n] for n in (length, 8 * length))
-        assert cost(kind, long) < 30 * cost(kind, short)
+    short, long = ((unit * (n // len(unit) + 1))[:n] for n in (4_096, 32_768))
+    assert cost(kind, long) < 30 * cost(kind, short)
+
+
+@pytest.mark.parametrize("unit", ["x", "(", "<answer>", "</think>"])
+def test_refusing_a_reply_of_a_megabyte_costs_no_more_than_in_proportion(unit: str) -> None:
+    short, long = ((unit * (n // len(unit) + 1))[:n] for n in (125_000, 1_000_000))
+    assert cost("choice", long) < 30 * cost("choice", short)
