@@ -10,6 +10,7 @@ __all__ = [
     "JudgeError",
     "ModelError",
     "NothingCountedError",
+    "ServerError",
     "UsageError",
     "suggest",
 ]
@@ -47,6 +48,10 @@ class DecodeError(DataError):
 
 class ModelError(EvalkitError):
     """A checkpoint cannot be loaded or a model failed on a sample."""
+
+
+class ServerError(ModelError):
+    """A served model gave no reply although it was asked again and again; ``--resume`` asks once more."""
 
 
 class JudgeError(EvalkitError):

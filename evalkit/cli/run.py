@@ -101,12 +101,15 @@ def terminal_report(paths: Sequence[Path]) -> str:
     from evalkit.report.runs import load_runs
     from evalkit.report.summary import coverage_table, judge_table, latency_tables, notices, score_tables
     from evalkit.report.tables import to_text
+    from evalkit.report.usage import usage_line, usage_of
 
     runs = load_runs(paths)
     judged = judge_table(runs)
     scored = score_tables(runs) if any(a.kind != "narration" for run in runs for a in run.records.answers) else []
     tables = [*scored, *([judged] if judged else []), coverage_table(runs), *latency_tables(runs)[:3]]
-    return "\n".join([*notices(runs), *(to_text(table) for table in tables)])
+    usages = [usage for run in runs if (usage := usage_of(run.records.answers)) is not None]
+    lines = [f"{usage_line(usage)}\n" for usage in usages]
+    return "\n".join([*notices(runs), *(to_text(table) for table in tables), *lines])
 
 
 def _dry_run(plan: RunPlan, *, as_json: bool) -> int:

@@ -14,6 +14,7 @@ from evalkit.judge import JudgeSummary
 from evalkit.records import AnswerRecord, Metric, MetricsFile, RunRecords, TickRecord, read_run, write_atomic
 from evalkit.report import build_report, markdown_report, plot_runs, summarize_ticks, write_captions
 from evalkit.report.speech import count_words
+from evalkit.report.usage import usage_metrics
 from evalkit.run.judging import judge_metrics
 from evalkit.tasks import NarrationTask, ScoreSheet, SubmissionTask
 from evalkit.tasks.catalog import task_named
@@ -34,6 +35,7 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
     run = read_run(path)
     metrics = [*score_metrics(run), *coverage_metrics(run.answers), *latency_metrics(run.ticks)]
     metrics += narration_metrics(run)
+    metrics += usage_metrics(run.answers)
     before = [] if run.metrics is None else [m for m in run.metrics.metrics if m.group.startswith("vs ")]
     fresh = [metric for summary in judged for metric in judge_metrics(summary)]
     renewed = {metric.group for metric in fresh}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Recorder"]
+__all__ = ["DoneRecord", "Recorder"]
 
 import threading
 from types import TracebackType
@@ -24,7 +24,9 @@ from evalkit.records import (
 from evalkit.records.completeness import count_records
 
 
-class _Done(BaseModel):
+class DoneRecord(BaseModel):
+    """A finished sample (``state/done.jsonl``)."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sample: str
@@ -56,7 +58,7 @@ class Recorder:
         done_path = folder.state_path / "done.jsonl"
         answers, torn_answers = read_jsonl(folder.answers_path, AnswerRecord)
         ticks, torn_ticks = read_jsonl(folder.ticks_path, TickRecord)
-        done, _ = read_jsonl(done_path, _Done)
+        done, _ = read_jsonl(done_path, DoneRecord)
         self.warnings = torn_answers + torn_ticks
         self.differences: list[str] = []
         self._answers = {(a.sample, a.query): a.text for a in answers}
@@ -73,9 +75,9 @@ class Recorder:
             del self._done[sample]
         self._answer_file: JsonlWriter[AnswerRecord] = JsonlWriter(folder.answers_path)
         self._tick_file: JsonlWriter[TickRecord] = JsonlWriter(folder.ticks_path)
-        self._done_file: JsonlWriter[_Done] = JsonlWriter(done_path)
+        self._done_file: JsonlWriter[DoneRecord] = JsonlWriter(done_path)
 
-    def _is_gone(self, mark: _Done) -> bool:
+    def _is_gone(self, mark: DoneRecord) -> bool:
         found = self._counts.get(mark.sample, RecordCounts())
         return short_of(mark.counts, found) if mark.counts else found == RecordCounts()
 
@@ -140,7 +142,7 @@ class Recorder:
         with self._held:
             self.sync()
             counts = self._counts.get(sample, RecordCounts())
-            self._done_file.append(_Done(sample=sample, status=status, counts=counts))
+            self._done_file.append(DoneRecord(sample=sample, status=status, counts=counts))
             self._done[sample] = status
 
     def __enter__(self) -> Self:

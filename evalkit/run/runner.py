@@ -37,6 +37,7 @@ from evalkit.run.plan import RunPlan
 from evalkit.run.pool import run_all
 from evalkit.run.provenance import git_revision, host_facts, versions
 from evalkit.run.recorder import Recorder
+from evalkit.run.reopen import reopen_failed
 from evalkit.run.sample import SampleRunner, failed_narration
 from evalkit.run.stop import Interrupted, listening
 from evalkit.shown import shown_on_one_line
@@ -253,6 +254,7 @@ def _open_folder(
     if begun:
         manifest.status, manifest.error, manifest.finished = "running", None, None
         manifest.latency = "loaded" if plan.concurrency > 1 else manifest.latency
+        reopen_failed(folder, manifest)
         folder.write_manifest(manifest)
         return folder, manifest
     manifest = RunManifest(

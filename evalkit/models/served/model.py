@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ServedModel", "ServedReply"]
+__all__ = ["ModeratedError", "ServedModel", "ServedReply"]
 
 import asyncio
 import random
@@ -16,7 +16,7 @@ import psutil
 
 from evalkit.chat import ChatClient, ChatReply, ChatTally, NoReplyError
 from evalkit.chat.loop import ChatLoop
-from evalkit.errors import ModelError
+from evalkit.errors import ModelError, ServerError
 from evalkit.models.protocol import Placement, SessionRequest, StopRun, StreamSession
 from evalkit.models.served.frames import FrameEncoder
 from evalkit.models.served.probe import probe_messages, sees_images
@@ -25,6 +25,10 @@ from evalkit.records import CallRecord
 
 _PROCESS: Final = psutil.Process()
 _LIMIT: Final = re.compile(r"(?:context (?:length|window)|maximum[^.]*?)\D{0,40}?(\d[\d,]{2,})", re.IGNORECASE)
+
+
+class ModeratedError(ModelError):
+    """The server's policy refuses what it was asked; other questions may pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,8 @@ class ServedModel:
             seconds_sent: Seconds of stream in it, for what would fit where it is too long.
 
         Raises:
-            ModelError: No reply came to this, others may.
+            ServerError: No reply came, however often it was asked.
+            ModelError: This was refused.
             StopRun: No further reply can come, or the money is spent.
         """
         self._check_budget()
@@ -164,8 +169,12 @@ class ServedModel:
             )
 
     def _failed(self, lost: NoReplyError, seconds_sent: int) -> ModelError:
+        if lost.kind == "again":
+            return ServerError(f"no reply from the server: {lost}")
+        if lost.kind == "moderated":
+            return ModeratedError(f"refused by the server's moderation: {lost}")
         if lost.kind != "too-long":
-            return ModelError(f"{self.name}: no reply: {lost}")
+            return ModelError(f"the server refused the request: {lost}")
         with self._lock:
             told, self._told_of_context = self._told_of_context, True
         if told:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import ModelError
 from evalkit.models.protocol import Answer, SessionRequest, Spoken, StepReport, StopRun
+from evalkit.models.served.model import ModeratedError, ServedReply
 from evalkit.models.served.options import likeliest_option
 from evalkit.models.served.turns import StreamChat, Turn, window_messages
+from evalkit.records import CallRecord
 from evalkit.stream import Chunk, Elicitation
 from evalkit.timing import Stage
 
 if TYPE_CHECKING:
-    from evalkit.models.served.model import ServedModel, ServedReply
+    from evalkit.models.served.model import ServedModel
 
 _TOP_LOGPROBS = 20
 
@@ -83,9 +85,12 @@ class ServedSession:
         text = f"{prompt}\n{elicitation.prefix}" if elicitation.prefix else prompt
         messages = self._chat.question_messages(text)
         spent = time.perf_counter() - began
-        if elicitation.options:
-            return self._compare(messages, elicitation, key, spent)
-        asked = self._ask(messages, key, elicitation.max_tokens or self._settings.answer_tokens)
+        try:
+            if elicitation.options:
+                return self._compare(messages, elicitation, key, spent)
+            asked = self._ask(messages, key, elicitation.max_tokens or self._settings.answer_tokens)
+        except ModeratedError as refused:  # of this question; the stream's others may pass
+            return Answer("", 0, 0.0, None, call=CallRecord(note=str(refused)))
         return self._answer(asked.reply.text, asked, spent)
 
     def state(self) -> dict[str, Any] | None:
