@@ -154,6 +154,7 @@ class JudgeServer:
     def __init__(self, script: Script | None = None, port: int = 0, models: Sequence[str] | None = None) -> None:
         self.script: Script = script or (lambda call: Reply())
         self.models = models
+        self.user = ""
         self.calls: list[Call] = []
         self.most_at_once = 0
         self.connections = 0
@@ -165,7 +166,7 @@ class JudgeServer:
     @property
     def base_url(self) -> str:
         """What goes into --base-url."""
-        return f"http://127.0.0.1:{self._port}/v1"
+        return f"http://{self.user}127.0.0.1:{self._port}/v1"
 
     def __enter__(self) -> Self:
         self._thread.start()

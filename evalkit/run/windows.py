@@ -47,7 +47,7 @@ def read_window(sample: StreamSample, most: int, size: Callable[[int, int], tupl
     known = frame_times(sample.video)
     # The last picture stays on screen for its own length; past that there is nothing to show.
     step = known[-1] - known[-2] if len(known) > 1 else Fraction(0)
-    times = [one for one in window_times(start, end, exact_seconds(sample.fps), most) if one <= known[-1] + step]
+    times = [one for one in window_times(start, end, exact_seconds(sample.fps), most) if one < known[-1] + step]
     if not times:
         raise DecodeError(f"{sample.video.name} ends before the window at {sample.start:g} s begins")
     read = read_frames(sample.video, times=times, size=size)

@@ -97,7 +97,8 @@ class ServedSettings(BaseModel):
 
     def of_the_reply(self) -> dict[str, Any]:
         """Return the settings that can change a reply, by name."""
-        return {name: value for name, value in self.model_dump().items() if name not in _NO_PART_OF_THE_REPLY}
+        values = self.model_dump(mode="json")
+        return {name: value for name, value in values.items() if name not in _NO_PART_OF_THE_REPLY}
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the ``(width, height)`` at which frames of such a video are sent; never larger than it."""
