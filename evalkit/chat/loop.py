@@ -20,7 +20,11 @@ class ChatLoop:
         self._lock = threading.Lock()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine and return what it returns; an interrupt of the calling thread cancels it."""
+        """Run a coroutine and return what it returns; an interrupt of the calling thread cancels it.
+
+        Raises:
+            concurrent.futures.CancelledError: The loop was closed meanwhile.
+        """
         future = asyncio.run_coroutine_threadsafe(work, self._started())
         try:
             return future.result()
@@ -37,8 +41,17 @@ class ChatLoop:
             return self._loop
 
     def close(self) -> None:
-        """End the thread; a later `run` starts another."""
+        """End the thread and cancel what still waits there; a later `run` starts another."""
         with self._lock:
             loop, self._loop = self._loop, None
         if loop is not None:
-            loop.call_soon_threadsafe(loop.stop)
+            asyncio.run_coroutine_threadsafe(_cancel_all(), loop)
+
+
+async def _cancel_all() -> None:
+    """Cancel every other task of the running loop, then stop it."""
+    loop, others = asyncio.get_running_loop(), asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    loop.stop()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 __all__ = ["ModeratedError", "ServedModel", "ServedReply"]
 
-import asyncio
 import random
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -123,8 +123,8 @@ class ServedModel:
             raise self._failed(lost, seconds_sent) from None
         except ModelError as lost:
             raise StopRun(f"{lost}; what is on record stays: go on with --resume") from None
-        except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
+        except CancelledError:  # closed under a second Ctrl-C
+            raise StopRun("stopped while a reply was awaited") from None
         if reply.usage.prompt and seconds_sent:
             self._per_second = reply.usage.prompt / seconds_sent
         return ServedReply(reply, self._on_record(reply, tally))
