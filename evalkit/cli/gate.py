@@ -6,7 +6,7 @@ lies below it). Exit 4: these videos cannot tell; the line names how many are ne
 better verdict. What is held is the benchmark's own headline, or any other score by --metric.
 
 With --max-slowdown a longer median second fails in the same way. It takes repeated runs of both sides that took
-turns on one machine (give several folders after --base and --head, or --repeat N), else it cannot tell.
+turns on one machine (several folders after --base and after --head), else it cannot tell.
 """
 
 from __future__ import annotations

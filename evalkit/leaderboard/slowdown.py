@@ -103,7 +103,7 @@ def _why_no_bounds(bases: Sequence[RunRecords], heads: Sequence[RunRecords]) -> 
     if len(bases) == 1:
         return (
             "one run of either side does not show how much runs differ: give 3 or more of each that took turns "
-            "(base, head, base, head ...), or --repeat 3"
+            "(base, head, base, head ...)"
         )
     turns = [side for _, side in sorted([(_started(r), 0) for r in bases] + [(_started(r), 1) for r in heads])]
     pairs = zip(turns[::2], turns[1::2], strict=True)

@@ -112,7 +112,7 @@ def test_ci_calls_the_make_targets_that_a_person_calls():
 def test_the_leaderboard_job_runs_renders_diffs_gates_and_posts(capsys):
     workflow = load(FOLDER / "leaderboard.yml")
     lines = "\n".join(str(step.get("run", "")) for job in workflow["jobs"].values() for step in job["steps"])
-    for command in ("run", "leaderboard render", "leaderboard add", "leaderboard diff", "gate"):
+    for command in ("data demo", "leaderboard render", "leaderboard diff", "gate"):
         assert f"evalkit {command} " in lines
         assert command.split()[0] in COMMANDS
     assert "scripts/post_leaderboard_diff.py" in lines
@@ -120,3 +120,17 @@ def test_the_leaderboard_job_runs_renders_diffs_gates_and_posts(capsys):
     assert main(["gate", "--help"]) == 0
     offered = capsys.readouterr().out
     assert all(flag in offered for flag in flags)
+
+
+def test_the_leaderboard_job_runs_base_and_head_with_the_model_that_has_learnt_and_gates_more_than_a_tie():
+    workflow = load(FOLDER / "leaderboard.yml")
+    steps = {step["name"]: step["run"] for step in workflow["jobs"]["measure"]["steps"] if "run" in step}
+    lines = "\n".join(steps.values())
+    assert "--checkpoint learnt" in lines
+    assert "run ../base base" in lines
+    assert "run . head" in lines
+    assert "demo.venue" in lines
+    assert '"$code" -eq 4' in lines
+    matches = int(re.findall(r"--matches (\d+)", lines)[0])
+    margin = float(re.findall(r"--max-drop (\d+)", lines)[0]) / 100
+    assert 1 - 0.05 ** (1 / matches) < margin, "with nothing changed the gate must be able to pass"
