@@ -31,7 +31,7 @@ from evalkit.tasks.contract import Problem
 
 SubtitleForm = Literal["srt", "timestamp", "clock"]
 
-_CLOCK = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d(?:[.,]\d+)?)")
+_CLOCK = re.compile(r"(\d{1,6}):([0-5]?\d):([0-5]?\d(?:[.,]\d+)?)")
 _YEAR = 366 * 86400
 _SRT_TIMES = re.compile(r"\s*(\S+)\s*-->\s*(\S+)")
 _TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")

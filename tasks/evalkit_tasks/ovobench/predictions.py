@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evalkit.errors import DataError, UsageError, suggest
+from evalkit.records import real_number
 from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.replies import read_runs
 from evalkit.tasks.rows import read_json
@@ -259,8 +259,10 @@ def _response(
         )
         reading.problems.append(Problem("list-reply", message, file, line, "response", item))
         return only, {LIST_VALUE: json.dumps(value)}
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        reading.problems.append(Problem("not-text", f"reply is the number {value}", file, line, "response", item))
+    if real_number(value) is not None:
+        reading.problems.append(
+            Problem("not-text", f"reply is the number {value!r:.40}", file, line, "response", item)
+        )
         return str(value), {}
     _bad(reading, file, line, "response", item, f"must be text (it is {value!r:.80}); counted as no answer")
     return None, {}

@@ -7,7 +7,7 @@ import re
 __all__ = ["BadTime", "clock_seconds"]
 
 _PARTS = re.compile(r"\d{1,6}(?::\d{1,6}){1,2}")
-_WINDOW = re.compile(r"\[(\d+:\d+:\d+) - (\d+:\d+:\d+)\]")
+_WINDOW = re.compile(r"\[(\d{1,6}:\d{1,6}:\d{1,6}) - (\d{1,6}:\d{1,6}:\d{1,6})\]")
 _SLACK = 90.0
 """Questions are asked up to this many seconds outside their entry's window in the published files."""
 
