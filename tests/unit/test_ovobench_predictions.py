@@ -346,5 +346,5 @@ def test_scoring_grows_in_proportion_to_the_answers() -> None:
 
 
 def test_a_reply_that_is_a_number_beyond_all_floats_is_no_answer(tmp_path: Path) -> None:
-    sheet, problems = scored([write(tmp_path / "a.json", realtime=[choice(1, 10**400)])])
+    _, problems = scored([write(tmp_path / "a.json", realtime=[choice(1, 10**400)])])
     assert any("bad-row" in problem for problem in problems)
