@@ -93,7 +93,7 @@ def latency_report(paths: Sequence[Path]) -> str:
     from evalkit.report.summary import latency_tables
     from evalkit.report.tables import to_text
 
-    return "\n".join(to_text(table) for table in latency_tables(load_runs(paths))[:3])
+    return "\n".join(to_text(table) for table in latency_tables(load_runs(paths), windows=False))
 
 
 def terminal_report(paths: Sequence[Path]) -> str:
@@ -106,7 +106,7 @@ def terminal_report(paths: Sequence[Path]) -> str:
     runs = load_runs(paths)
     judged = judge_table(runs)
     scored = score_tables(runs) if any(a.kind != "narration" for run in runs for a in run.records.answers) else []
-    tables = [*scored, *([judged] if judged else []), coverage_table(runs), *latency_tables(runs)[:3]]
+    tables = [*scored, *([judged] if judged else []), coverage_table(runs), *latency_tables(runs, windows=False)]
     usages = [usage for run in runs if (usage := usage_of(run.records.answers)) is not None]
     lines = [f"{usage_line(usage)}\n" for usage in usages]
     return "\n".join([*notices(runs), *(to_text(table) for table in tables), *lines])

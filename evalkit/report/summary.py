@@ -6,6 +6,7 @@ __all__ = ["failure_tables", "group_table", "judge_table", "markdown_report", "s
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -237,12 +238,24 @@ def coverage_table(runs: Sequence[Run]) -> Table:
     return Table("Answers on record", columns, tuple(rows), label="coverage")
 
 
-def latency_tables(runs: Sequence[Run]) -> list[Table]:
-    """Return latency, stages, memory and real-time factors of the runs that have ticks, in this order."""
-    summaries = [summarize_ticks(run.label, run.records.ticks) for run in runs if run.records.ticks]
-    if not summaries:
-        return []
-    return [latency_table(summaries), stage_table(summaries), memory_table(summaries), window_table(summaries)]
+def latency_tables(runs: Sequence[Run], *, windows: bool = True) -> list[Table]:
+    """Return latency, stages, memory and real-time factors of the runs that have ticks.
+
+    Runs whose model had several samples under way at once come last, in tables of their own: their seconds are
+    those of a model under load.
+
+    Args:
+        runs: The runs.
+        windows: Whether to tell the real-time factor by windows of the stream, too.
+    """
+    tables: list[Table] = []
+    for state, mark in (("alone", ""), ("loaded", ", several samples under way at once")):
+        measured = [run for run in runs if run.records.ticks and run.records.manifest.latency == state]
+        summaries = [summarize_ticks(run.label, run.records.ticks) for run in measured]
+        makers = [latency_table, stage_table, memory_table, *([window_table] if windows else [])]
+        made = [make(summaries) for make in makers] if summaries else []
+        tables += [replace(table, caption=table.caption + mark) for table in made]
+    return tables
 
 
 def notices(runs: Sequence[Run]) -> list[str]:

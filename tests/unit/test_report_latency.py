@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from run_folders import narration_run
 
 from evalkit.records import StageTimes, TickRecord
 from evalkit.report.curves import bin_width, binned
 from evalkit.report.latency import latency_table, stage_table, summarize_ticks, window_table
+from evalkit.report.runs import load_runs
+from evalkit.report.summary import latency_tables
 from evalkit.timing.percentiles import percentiles
 
 
@@ -109,3 +113,12 @@ def test_bins_are_round_and_hold_every_value() -> None:
     assert bin_width(7200, 120) == 60.0
     curve = binned("m", np.array([0.5, 1.5, 9.5, 10.5]), np.array([1.0, 3.0, math.nan, 5.0]), 10.0)
     assert (curve.x, curve.mid, curve.n) == ((5.0, 15.0), (2.0, 5.0), (2, 1))
+
+
+def test_a_loaded_models_seconds_stand_in_tables_of_their_own(tmp_path: Path) -> None:
+    alone = narration_run(tmp_path / "alone", "alone", videos=1, judged=False)
+    loaded = narration_run(tmp_path / "loaded", "loaded", videos=1, judged=False, latency="loaded")
+    tables = latency_tables(load_runs([loaded, alone]), windows=False)
+    assert [[row[0] for row in table.rows] for table in tables] == [["alone"]] * 3 + [["loaded"]] * 3
+    assert ["several samples under way at once" in table.caption for table in tables] == [False] * 3 + [True] * 3
+    assert len(latency_tables(load_runs([alone]))) == 4
