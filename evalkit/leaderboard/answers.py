@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 NARRATION = "narration"
 STRICT = "strict accuracy"
 WIN_RATE = "win rate"
-FACT = "demo."
-"""Begins the metrics of made-up matches, whose narration has one right line a second."""
 _EMPTY_RULES = "empty-"
 _NAMED = 3
 
@@ -149,8 +147,6 @@ def score_runs(
             raise DataError(f"{records.folder.path} has no answers on record: nothing to compare")
     if any(answer.kind != NARRATION for records in runs.values() for answer in records.answers):
         return [score_run(label, records, metric=metric, whole=whole) for label, records in runs.items()]
-    if metric is not None and metric.startswith(FACT):
-        return [_fact_run(label, records, metric) for label, records in runs.items()]
     if metric not in (None, WIN_RATE):
         return [_told_run(label, records, metric) for label, records in runs.items()]
     chosen = common_judging(runs, baseline, judge)
@@ -190,36 +186,6 @@ def score_run(label: str, records: RunRecords, *, metric: str | None = None, who
         cells=made.cells,
         weights=made.weights,
         notes=tuple(f"{label}: {note}" for note in notes),
-    )
-
-
-def _fact_run(label: str, records: RunRecords, metric: str) -> ScoredRun:
-    """Return a narration of made-up matches by one of its facts, one score for each second that shows it.
-
-    Raises:
-        UsageError: The narration has no right lines, or they no such fact.
-    """
-    task = Registry("evalkit.tasks", "task").get(records.manifest.task)
-    predictions, _ = task.read_predictions("evalkit", [records.folder.path], None)
-    sheet = task.score(predictions, "evalkit")
-    fact = metric.removeprefix(FACT)
-    rows = [row for row in sheet.correct if row[2] == fact]
-    if not rows:
-        known = sorted({FACT + row[2] for row in sheet.correct})
-        raise UsageError(f"{label} has no {metric!r}{suggest(metric, known)} (known: {', '.join(known)})")
-    said = {answer.query: answer.text for answer in records.answers}
-    ids = tuple(row[0] for row in rows)
-    return ScoredRun(
-        label=label,
-        records=records,
-        metric=metric,
-        unit="questions",
-        scores={id_: float(right) for id_, _, _, right in rows},
-        clusters={id_: cluster for id_, cluster, _, _ in rows},
-        answers={id_: said.get(id_.rpartition("/")[0], "") for id_ in ids},
-        asked=frozenset(ids),
-        cells={metric: ids},
-        weights={metric: 1.0},
     )
 
 

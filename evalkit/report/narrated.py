@@ -20,6 +20,8 @@ FACTS: Final = (("line", "Right lines"), ("sight", "Seen"), ("venue", "Venue"), 
 """Facts of `demo.FACT` that are shown, and what they are called."""
 
 _MINUTE: Final = 60.0
+_LONGEST: Final = 22
+"""Characters shown of what is wrong; a model out of its depth rambles on."""
 
 
 def side_by_side(runs: Sequence[Run], stream: str, *, asking: Sequence[str], most: int) -> Table:
@@ -55,7 +57,7 @@ def _words(answer: AnswerRecord | None, gold: str | None) -> str:
     if answer is None:
         return "–"
     text = answer.text.strip().removesuffix("...").strip()
-    return text if text == gold else f"x {text}"
+    return text if text == gold else "x " + (text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
 
 
 def by_minute_table(runs: Sequence[Run]) -> Table:
