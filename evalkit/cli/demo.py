@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _MODEL, _BASELINE = "streamingvlm", "full"
 _POLICIES = (_BASELINE, "sliding-chunked", "sliding", _MODEL)
 _ASKING = ("here", "score", "goal")
-_MATCHES, _SECONDS, _SEED = 2, 150, 60
+_MATCHES, _SECONDS, _SEED = 2, 180, 60
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

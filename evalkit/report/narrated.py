@@ -113,12 +113,10 @@ def draw_by_minute(runs: Sequence[Run], stem: Path) -> list[Path]:
 
 
 def _right_lines(runs: Sequence[Run]) -> Iterator[Curve]:
+    """Yield right lines by minute without a band: of few streams an interval by stream covers the whole plot."""
     for run in runs:
         rows = [m for m in run.metrics if m.name == "demo.line" and m.group and m.value is not None]
         rows.sort(key=lambda metric: int(metric.group.split()[1]))
         x = tuple((int(metric.group.split()[1]) - 0.5) * _MINUTE for metric in rows)
-        mid, low, high = (
-            tuple(float(v if v is not None else m.value or 0.0) for m, v in zip(rows, values, strict=True))
-            for values in ([m.value for m in rows], [m.low for m in rows], [m.high for m in rows])
-        )
-        yield Curve(run.label, _MINUTE, x, mid, low, high, tuple(metric.n or 0 for metric in rows))
+        mid = tuple(metric.value or 0.0 for metric in rows)
+        yield Curve(run.label, _MINUTE, x, mid, mid, mid, tuple(metric.n or 0 for metric in rows))
