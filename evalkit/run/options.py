@@ -30,7 +30,9 @@ class RunOptions(BaseModel):
     data: str | None = Field(
         default=None, description="folder with the benchmark's files (default data/TASK), or demo: made-up ones"
     )
-    checkpoint: str | None = Field(default=None, description="hub id or folder of the weights, or tiny (built in)")
+    checkpoint: str | None = Field(
+        default=None, description="hub id or folder of the weights, or a built-in: learnt, tiny, tiny-llava"
+    )
     limit: int | None = Field(default=None, ge=1, description="run the first N samples only")
     sample: tuple[str, ...] = Field(default=(), description="run these samples only (repeatable)")
     out: str | None = Field(default=None, description="run folder (default runs/TASK/MODEL/STARTED-FINGERPRINT)")
