@@ -15,6 +15,7 @@ __all__ = [
     "FallbackRecord",
     "Metric",
     "MetricsFile",
+    "PacedTick",
     "RecordCounts",
     "RunManifest",
     "StageTimes",
@@ -65,8 +66,31 @@ class CompressorReport(_Record):
     note: str = ""
 
 
+class PacedTick(_Record):
+    """When a second of a paced run came and was worked on; wall seconds since its stream began.
+
+    ``start``, ``end`` and ``lag`` (``end - arrival``) are ``None`` where the overload rule dropped it. ``backlog``
+    counts the seconds that had come and not left when it came: itself too, unless it was dropped at once.
+    """
+
+    arrival: float
+    start: float | None = None
+    first_token: float | None = None
+    end: float | None = None
+    lag: float | None = None
+    backlog: int = 1
+
+    @property
+    def dropped(self) -> bool:
+        """Whether it was never worked on."""
+        return self.end is None
+
+
 class TickRecord(_Record):
-    """One second of stream (``ticks.jsonl``). Token counts are by span kind; memory in MiB."""
+    """One second of stream (``ticks.jsonl``). Token counts are by span kind; memory in MiB.
+
+    ``pace`` is there where frames arrived on the wall clock.
+    """
 
     v: int = SCHEMA_VERSION
     sample: str
@@ -84,6 +108,7 @@ class TickRecord(_Record):
     rss_mib: float = 0.0
     first_token: float | None = None
     compressors: tuple[CompressorReport, ...] = ()
+    pace: PacedTick | None = None
 
 
 class CallRecord(_Record):
@@ -116,6 +141,7 @@ class AnswerRecord(_Record):
     ``kind`` is ``narration`` or the query's kind. ``parsed`` is the parser's value; where there is none,
     ``unparsed`` names the reason. ``status`` is ``failed`` where the sample broke before the reply, with
     the reason in ``error``; such a record counts in every denominator. ``call`` says what a server was asked.
+    ``emitted`` is when it was out in a paced run: wall seconds since its stream began.
     """
 
     v: int = SCHEMA_VERSION
@@ -139,6 +165,7 @@ class AnswerRecord(_Record):
     seconds: float = 0.0
     first_token: float | None = None
     call: CallRecord | None = None
+    emitted: float | None = None
 
 
 class VerdictRecord(_Record):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from evalkit.errors import DataError
 from evalkit.records.jsonl import stream_jsonl
-from evalkit.records.schema import CompressorReport, StageTimes, TickRecord
+from evalkit.records.schema import CompressorReport, PacedTick, StageTimes, TickRecord
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -84,6 +84,7 @@ class TickTable(Sequence[TickRecord]):
         stages: Shape ``(ticks, 9)``, seconds by stage in the order of ``STAGE_COLUMNS``, ``total`` last.
         counted: ``tokens_in``, ``kept`` and ``evicted``.
         compressors: Shape ``(ticks,)``, tuples of reports; equal ones are one object.
+        pace: Shape ``(ticks,)``, when each second of a paced run came and was done; ``None`` in any other.
     """
 
     samples: tuple[str, ...]
@@ -93,6 +94,7 @@ class TickTable(Sequence[TickRecord]):
     stages: Floats
     counted: dict[str, TokenCounts]
     compressors: NDArray[np.object_]
+    pace: NDArray[np.object_]
 
     @classmethod
     def of(cls, ticks: Iterable[TickRecord]) -> TickTable:
@@ -124,6 +126,11 @@ class TickTable(Sequence[TickRecord]):
         """Its service time, seconds."""
         return self.stage("total")
 
+    @property
+    def dropped(self) -> NDArray[np.bool_]:
+        """Which seconds a paced run never worked on."""
+        return np.array([pace is not None and pace.dropped for pace in self.pace], dtype=bool)
+
     def stage(self, name: str) -> Floats:
         """Return the seconds of one stage."""
         column: Floats = self.stages[:, STAGE_COLUMNS.index(name)]
@@ -139,6 +146,7 @@ class TickTable(Sequence[TickRecord]):
             stages=self.stages[rows],
             counted={name: counts.where(rows) for name, counts in self.counted.items()},
             compressors=self.compressors[rows],
+            pace=self.pace[rows],
         )
 
     def by_sample(self) -> dict[str, Ints]:
@@ -167,6 +175,7 @@ class TickTable(Sequence[TickRecord]):
             sample=self.samples[self.sample[place]],
             stages=StageTimes(**dict(zip(STAGE_COLUMNS, self.stages[place].tolist(), strict=True))),
             compressors=self.compressors[place],
+            pace=self.pace[place],
             first_token=None if np.isnan(first) else first,
             **{name: int(column[place]) for name, column in self.whole.items()},  # type: ignore[arg-type]
             **{name: float(self.real[name][place]) for name in _REAL},  # type: ignore[arg-type]
@@ -222,6 +231,7 @@ class _Columns:
         self._stages = array("d")
         self._counted = {name: _Counts() for name in _COUNTED}
         self._compressors: list[tuple[CompressorReport, ...]] = []
+        self._pace: list[PacedTick | None] = []
         self._known: dict[tuple[CompressorReport, ...], tuple[CompressorReport, ...]] = {}
 
     def append(self, tick: TickRecord) -> None:
@@ -242,6 +252,7 @@ class _Columns:
         self._stages.extend(map(tick.stages.__dict__.__getitem__, STAGE_COLUMNS))
         for name, counts in self._counted.items():
             counts.append(values[name])
+        self._pace.append(tick.pace)
         self._compressors.append(self._known.setdefault(tick.compressors, tick.compressors))
 
     def table(self) -> TickTable:
@@ -249,6 +260,8 @@ class _Columns:
         reports = np.empty(len(self._compressors), dtype=object)
         for place, report in enumerate(self._compressors):
             reports[place] = report
+        pace = np.empty(len(self._pace), dtype=object)
+        pace[:] = self._pace
         return TickTable(
             samples=tuple(self._samples),
             sample=_ints(self._sample).astype(np.int32),
@@ -257,6 +270,7 @@ class _Columns:
             stages=_floats(self._stages).reshape(-1, len(STAGE_COLUMNS)),
             counted={name: counts.finished() for name, counts in self._counted.items()},
             compressors=reports,
+            pace=pace,
         )
 
 

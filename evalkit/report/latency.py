@@ -162,6 +162,7 @@ def summarize_ticks(name: str, ticks: Sequence[TickRecord]) -> LatencySummary:
         ticks: Its ticks, in any order of samples.
     """
     table = TickTable.of(ticks)
+    table = table.where(~table.dropped)
     valid = table.where(np.isfinite(table.total) & (table.total > 0) & (table.end > table.start))
     shares, gap = _stage_shares(valid)
     media = float(valid.media.sum())

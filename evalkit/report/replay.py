@@ -188,7 +188,8 @@ class Replay:
     def factors(self) -> Floats:
         """Real-time factor of every second on record, whole stream or not; NaN where it has no length or time."""
         media, service = self.ticks.media * self.stretch, self.ticks.total / self.settings.hardware
-        return np.divide(service, media, out=np.full(media.size, np.nan), where=(media > 0) & (service >= 0))
+        known = (media > 0) & (service >= 0) & ~self.ticks.dropped
+        return np.divide(service, media, out=np.full(media.size, np.nan), where=known)
 
     @property
     def overall_factor(self) -> float | None:
@@ -376,6 +377,9 @@ def _unfit(sample: str, ticks: TickTable) -> list[str]:
         found.append(f"{sample}: a second has no valid start and end")
     elif (ticks.start[1:] < ticks.end[:-1] - _EXACT).any():
         found.append(f"{sample}: its ticks overlap in media time (whole clips, no stream)")
+    gone = int(ticks.dropped.sum())
+    if gone:
+        found.append(f"{sample}: {gone} seconds were dropped as it ran: nobody knows what they would have taken")
     bad = np.flatnonzero(~np.isfinite(total) | (total < 0))
     if bad.size:
         found.append(

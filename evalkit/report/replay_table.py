@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from evalkit.report.latency import LatencySummary, summarize_ticks
+from evalkit.report.live import LiveClock, live_clock, live_json, live_note
 from evalkit.report.replay import MissRate, Replay
 from evalkit.report.runs import Run
 from evalkit.report.scores import coverage_counts, headline, scaled, score_name
@@ -146,10 +147,17 @@ def _machine(run: Run) -> str:
     return ", ".join(str(host[key]) for key in ("gpu", "processor", "cpu", "cores", "device") if host.get(key))
 
 
+def _live(run: Run, replay: Replay) -> LiveClock | None:
+    return live_clock(replay, str(run.records.manifest.options.get("overload")))
+
+
 def replay_notes(run: Run, replay: Replay) -> list[str]:
     """Return what a reader must know of one row, one line each."""
     lines = [f"{run.label}: lag, misses and backlog are withheld: {reason}." for reason in replay.withheld]
     lines += [f"{run.label}: {note}." for note in replay.notes]
+    live = _live(run, replay)
+    lines += [f"{run.label}: {live_note(live)}."] if live else []
+    lines += [f"{run.label}: {one}." for one in run.records.manifest.warnings if "the clock jumped" in one]
     command = live_run(run, replay)
     lines += [f"{run.label}: a live run would settle it: {command}"] if command else []
     answering = sum(a.seconds for a in run.records.answers if a.kind != "narration" and a.status == "ok")
@@ -225,7 +233,7 @@ def replay_json(run: Run, replay: Replay) -> dict[str, Any]:
     queued = bool(replay.streams)
     misses = int(replay.missed.sum()) if queued else None
     lag = _percentiles_json(percentiles(replay.lag))
-    first = replay.first_tokens()
+    first, live = replay.first_tokens(), _live(run, replay)
     windows = [
         {"from": low, "to": None if high == float("inf") else high, **(_percentiles_json(found) or {})}
         for low, high, found in replay.by_window()
@@ -254,6 +262,7 @@ def replay_json(run: Run, replay: Replay) -> dict[str, Any]:
         },
         "per_output_token": _percentiles_json(replay.per_output_token()),
         "staleness": _percentiles_json(replay.staleness()),
+        "live": live_json(live) if live else None,
         "withheld": list(replay.withheld),
         "notes": list(replay.notes),
         "live_run": live_run(run, replay),

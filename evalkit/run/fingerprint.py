@@ -45,6 +45,7 @@ def setting_fingerprint(plan: RunPlan) -> dict[str, Any]:
             if key != "instruction"
         },
         **plan.model.setting(),
+        **({"pace": f"realtime, {plan.options.overload}"} if plan.options.pace == "realtime" else {}),
         "seed": plan.options.seed,
         "code.revision": git_revision(),
         "code.change": code_change(),

@@ -18,6 +18,7 @@ from evalkit.chat.settings import public_url
 from evalkit.errors import DataError, UsageError, suggest
 from evalkit.records import require_plain
 from evalkit.settings import Setting
+from evalkit.timing import Overload
 
 
 class RunOptions(BaseModel):
@@ -69,6 +70,16 @@ class RunOptions(BaseModel):
     )
     judge_base_url: str | None = Field(
         default=None, description="address of the judge's server, where it is not --base-url"
+    )
+    pace: Literal["none", "realtime"] = Field(
+        default="none", description="none: as fast as it goes; realtime: frames arrive on the wall clock"
+    )
+    overload: Overload = Field(
+        default="queue",
+        description="of seconds that come while the session works: queue, drop-new, skip-to-latest",
+    )
+    max_backlog: int | None = Field(
+        default=None, ge=1, description="seconds that may wait; past it the sample fails (--pace realtime)"
     )
     settings: dict[str, Setting] = Field(
         default_factory=dict,

@@ -13,6 +13,7 @@ from evalkit.models.catalog import catalog
 from evalkit.models.entry import ModelChoice, ModelEntry, ModelRecipe
 from evalkit.run.check import check_concurrency, check_fit
 from evalkit.run.options import RunOptions
+from evalkit.run.pace import check_pace
 from evalkit.settings import apply_settings, validated
 from evalkit.stream import StreamSample
 from evalkit.tasks import Problem, Task, TaskData, TaskSettings, WindowedTask, folder_settings
@@ -76,6 +77,7 @@ def make_plan(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
     samples = _chosen(data.samples, options)
     check_fit(model, task.name, samples)
     check_concurrency(model, options.concurrency)
+    check_pace(options, samples)
     return RunPlan(options, task, settings, model, folder, _with_doubt(data, model.doubt(samples)), samples)
 
 

@@ -33,6 +33,7 @@ from evalkit.run.check import check_out
 from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.fingerprint import fingerprint_digest, full_fingerprint
 from evalkit.run.media import media_digests
+from evalkit.run.pace import Pace
 from evalkit.run.plan import RunPlan
 from evalkit.run.pool import run_all
 from evalkit.run.provenance import git_revision, host_facts, versions
@@ -145,6 +146,7 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
                 advanced=advanced,
                 watch=watch,
                 warn=journal.warn,
+                pace=Pace.of(plan.options),
             )
             try:
                 run_all(plan.samples, lambda sample: _run_sample(sample, runner, journal), plan.concurrency, stop)
@@ -219,7 +221,9 @@ def _prove_compression(plan: RunPlan, folder: RunFolder, journal: _Journal) -> N
     """Fail the run where a compressor did not do what its settings claim; name the seconds where it cannot."""
     if not plan.model.compression.parts:
         return
-    ticks, _ = read_jsonl(folder.ticks_path, TickRecord)
+    ticks = [
+        one for one in read_jsonl(folder.ticks_path, TickRecord)[0] if one.pace is None or not one.pace.dropped
+    ]
     for line in unclaimed_lines(ticks):
         journal.warn(line)
     problems = [str(problem) for problem in check_shares(ticks, compressors=len(plan.model.compression.parts))]

@@ -14,9 +14,10 @@ import psutil
 from evalkit.errors import DataError
 from evalkit.models.protocol import RecallingSession, SessionRequest, StepReport, StreamingModel, StreamSession
 from evalkit.parse import Parsed, parse
-from evalkit.records import AnswerRecord, StageTimes, TickRecord
+from evalkit.records import AnswerRecord, PacedTick, StageTimes, TickRecord
 from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.clips import read_clip
+from evalkit.run.pace import Pace, PacedStream
 from evalkit.run.recorder import Recorder
 from evalkit.run.stop import Interrupted
 from evalkit.run.windows import read_window
@@ -42,6 +43,7 @@ class SampleRunner:
         heartbeat: Called between the parts of long work; it raises to give it up.
         watch: Told each spoken second as it is put on record.
         warn: Told what of a video was lost and which look ahead was refused, as it happens.
+        pace: How seconds arrive; ``None`` where each comes as soon as the one before is done.
     """
 
     model: StreamingModel
@@ -54,6 +56,7 @@ class SampleRunner:
     warn: Callable[[str], None]
     heartbeat: Callable[[], None] | None = None
     watch: Callable[[AnswerRecord, TickRecord], None] | None = None
+    pace: Pace | None = None
 
     def run(self, sample: StreamSample) -> None:
         """Run one sample and put everything on record.
@@ -97,12 +100,13 @@ class SampleRunner:
         texts = deque(row for row in sample.texts if not resumed or exact_seconds(row[0]) >= feed.now)
         last_saved = feed.now
         told = 0
-        for chunk in feed:
+        clock = self._clock(sample, feed)
+        for chunk in feed if clock is None else clock:
             told = self._tell_losses(sample, feed, told)
             if sample.narration is not None:
-                self._speak(sample, sample.narration, session, chunk)
+                self._speak(sample, sample.narration, session, chunk, clock)
             else:
-                self._watch(sample, session, chunk, queries, texts)
+                self._watch(sample, session, chunk, (queries, texts), clock)
             self.advanced(float(chunk.tick.end - chunk.tick.start))
             stopping = self.stopping()
             if stopping or chunk.tick.end - last_saved >= self.checkpoint_seconds:
@@ -114,7 +118,36 @@ class SampleRunner:
         if sample.narration is not None and feed.now < exact_seconds(sample.end):
             self.recorder.answer(failed_narration(sample, float(feed.now), str(feed.losses[-1])))
         for query in queries:
-            self._ask(sample, session, query)
+            self._ask(sample, session, query, clock)
+
+    def _clock(self, sample: StreamSample, feed: FrameFeed) -> PacedStream | None:
+        """Return the sample's seconds as they arrive, ``None`` where the run is not paced."""
+        if self.pace is None:
+            return None
+        if feed.now > feed.schedule.start:
+            self.warn(
+                f"{sample.id}: resumed at {float(feed.now):g} s, where its clock began anew without a backlog"
+            )
+        return PacedStream(
+            feed, self.pace, lambda tick, paced: self._record_dropped(sample, tick, paced), self.warn
+        )
+
+    def _record_dropped(self, sample: StreamSample, tick: Tick, paced: PacedTick) -> None:
+        """Put a second on record that the overload rule dropped: nothing was seen and nothing said."""
+        self.recorder.tick(
+            TickRecord(
+                sample=sample.id,
+                second=tick.index,
+                start=tick.start_seconds,
+                end=tick.end_seconds,
+                frames=len(tick.frame_times),
+                stages=StageTimes(),
+                pace=paced,
+            )
+        )
+        if sample.narration is not None:
+            self.recorder.answer(_spoken(sample, sample.narration, tick))
+        self.advanced(float(tick.end - tick.start))
 
     def _save(self, sample: StreamSample, tick: int, session: StreamSession) -> None:
         """Save a session, if it can be saved, with the records of what it has seen."""
@@ -182,28 +215,29 @@ class SampleRunner:
                 session.close()
         self.advanced(sample.end - sample.start)
 
-    def _speak(self, sample: StreamSample, narration: Narration, session: StreamSession, chunk: Chunk) -> None:
+    def _speak(
+        self,
+        sample: StreamSample,
+        narration: Narration,
+        session: StreamSession,
+        chunk: Chunk,
+        clock: PacedStream | None = None,
+    ) -> None:
         known = self.recorder.reply(sample.id, f"{sample.id}@{chunk.tick.index}")
         if known is not None and isinstance(session, RecallingSession):
             session.recall(chunk, known)
             return
         spoken = session.speak(chunk)
-        tick = self._record_tick(sample, chunk, spoken.step)
-        answer = AnswerRecord(
-            sample=sample.id,
-            query=f"{sample.id}@{chunk.tick.index}",
-            kind="narration",
-            at=chunk.tick.end_seconds,
-            start=chunk.tick.start_seconds,
-            end=chunk.tick.end_seconds,
-            text=spoken.text,
-            gold=narration.reference_between(chunk.tick.start_seconds, chunk.tick.end_seconds) or None,
-            cluster=sample.cluster,
-            tags=sample.tags,
-            tokens=len(spoken.ids),
-            seconds=sum(spoken.step.stages.values()),
-            first_token=spoken.step.first_token,
-            call=spoken.call,
+        tick = self._record_tick(sample, chunk, spoken.step, clock)
+        answer = _spoken(sample, narration, chunk.tick).model_copy(
+            update={
+                "text": spoken.text,
+                "tokens": len(spoken.ids),
+                "seconds": sum(spoken.step.stages.values()),
+                "first_token": spoken.step.first_token,
+                "call": spoken.call,
+                "emitted": None if tick.pace is None else tick.pace.end,
+            }
         )
         self.recorder.answer(answer)
         if self.watch is not None:
@@ -214,12 +248,13 @@ class SampleRunner:
         sample: StreamSample,
         session: StreamSession,
         chunk: Chunk,
-        queries: deque[Query],
-        texts: deque[tuple[float, str]],
+        waiting: tuple[deque[Query], deque[tuple[float, str]]],
+        clock: PacedStream | None,
     ) -> None:
-        """Show a second; ask what is asked in it when no later frame has been shown."""
+        """Show a second; ask what of the waiting queries is asked in it when no later frame has been shown."""
+        queries, texts = waiting
         if chunk.tick.index > 0:
-            self._ask_due(sample, session, queries, chunk.tick.start)
+            self._ask_due(sample, session, queries, chunk.tick.start, clock)
         observed = False
         for part in _parts(chunk, [query.at for query in queries]):
             shown: list[str] = []
@@ -229,15 +264,22 @@ class SampleRunner:
             if len(part.frames) or shown or (last and not observed):
                 # Two subtitles in a row would run into each other without a line end.
                 step = session.observe(part, ("\n".join(shown),) if shown else ())
-                self._record_tick(sample, part, step)
+                self._record_tick(sample, part, step, clock)
                 observed = True
             if not last:
-                self._ask_due(sample, session, queries, part.tick.end)
+                self._ask_due(sample, session, queries, part.tick.end, clock)
 
-    def _ask_due(self, sample: StreamSample, session: StreamSession, queries: deque[Query], now: Fraction) -> None:
+    def _ask_due(
+        self,
+        sample: StreamSample,
+        session: StreamSession,
+        queries: deque[Query],
+        now: Fraction,
+        clock: PacedStream | None,
+    ) -> None:
         """Ask what is to be asked by media time ``now``."""
         while queries and exact_seconds(queries[0].at) <= now:
-            self._ask(sample, session, queries.popleft())
+            self._ask(sample, session, queries.popleft(), clock)
 
     def _settled(self, sample: StreamSample, query: Query) -> bool:
         """Whether nothing is left to ask: the reply is on record, or that of the query that ends the series."""
@@ -247,17 +289,19 @@ class SampleRunner:
         reply = self.recorder.reply(sample.id, query.id)
         return reply is not None and not (series is not None and series.due(reply))
 
-    def _ask(self, sample: StreamSample, session: StreamSession, query: Query) -> None:
+    def _ask(
+        self, sample: StreamSample, session: StreamSession, query: Query, clock: PacedStream | None = None
+    ) -> None:
         """Ask a query and what follows from its reply, as far as that is not on record."""
         if self._settled(sample, query):
             return
         reply = self.recorder.reply(sample.id, query.id)
         if reply is None:
-            reply = self._put(sample, session, query)
+            reply = self._put(sample, session, query, clock)
         if query.follow_up is not None and query.follow_up.due(reply):
-            self._put(sample, session, query.follow_up.query)
+            self._put(sample, session, query.follow_up.query, clock)
 
-    def _put(self, sample: StreamSample, session: StreamSession, query: Query) -> str:
+    def _put(self, sample: StreamSample, session: StreamSession, query: Query, clock: PacedStream | None) -> str:
         """Put one query and its reply on record; return the reply."""
         reply = session.ask(query.prompt, query.elicitation, key=query.id)
         read = parse(query.kind, reply.text, query.choices)
@@ -281,17 +325,23 @@ class SampleRunner:
                 seconds=reply.seconds,
                 first_token=reply.first_token,
                 call=reply.call,
+                emitted=None if clock is None else clock.elapsed(),
             )
         )
         return reply.text
 
-    def _record_tick(self, sample: StreamSample, chunk: Chunk, step: StepReport) -> TickRecord:
-        record = tick_record(sample.id, chunk, step, self.model.peak_mib())
+    def _record_tick(
+        self, sample: StreamSample, chunk: Chunk, step: StepReport, clock: PacedStream | None = None
+    ) -> TickRecord:
+        pace = None if clock is None else clock.record(chunk.tick, step.first_token)
+        record = tick_record(sample.id, chunk, step, self.model.peak_mib(), pace)
         self.recorder.tick(record)
         return record
 
 
-def tick_record(sample: str, chunk: Chunk, step: StepReport, peak_mib: float) -> TickRecord:
+def tick_record(
+    sample: str, chunk: Chunk, step: StepReport, peak_mib: float, pace: PacedTick | None = None
+) -> TickRecord:
     """Return the record of a second.
 
     Args:
@@ -299,6 +349,7 @@ def tick_record(sample: str, chunk: Chunk, step: StepReport, peak_mib: float) ->
         chunk: What was shown.
         step: What it cost and left.
         peak_mib: Peak memory of the second.
+        pace: When it came and was done, in a paced run.
     """
     stages = dict(step.stages)
     return TickRecord(
@@ -317,6 +368,22 @@ def tick_record(sample: str, chunk: Chunk, step: StepReport, peak_mib: float) ->
         rss_mib=_PROCESS.memory_info().rss / 2**20,
         first_token=step.first_token,
         compressors=step.compressors,
+        pace=pace,
+    )
+
+
+def _spoken(sample: StreamSample, narration: Narration, tick: Tick) -> AnswerRecord:
+    """Return the record of a second in which nothing was said yet."""
+    return AnswerRecord(
+        sample=sample.id,
+        query=f"{sample.id}@{tick.index}",
+        kind="narration",
+        at=tick.end_seconds,
+        start=tick.start_seconds,
+        end=tick.end_seconds,
+        gold=narration.reference_between(tick.start_seconds, tick.end_seconds) or None,
+        cluster=sample.cluster,
+        tags=sample.tags,
     )
 
 
