@@ -218,6 +218,7 @@ def test_a_pace_that_means_nothing_is_refused_in_one_line(
     small_data: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = ["run", "--task", "inf-streams", "--model", "full", "--checkpoint", "tiny", "--data", str(small_data)]
+    base += ["--set", "task.start_seconds=4"]
     assert main([*base, *words, "--dry-run"]) == 2
     error = capsys.readouterr().err
     assert told in error
