@@ -91,7 +91,8 @@ class Stream:
     def newest(self) -> Floats:
         """Age of the newest frame of each tick when it arrives, seconds; NaN where it has no frame."""
         frames = self.ticks.whole["frames"]
-        return np.divide(self.media, frames, out=np.full(self.media.size, np.nan), where=frames > 0)
+        age: Floats = np.divide(self.media, frames, out=np.full(self.media.size, np.nan), where=frames > 0)
+        return age
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,8 @@ class Replay:
         """Real-time factor of every second on record, whole stream or not; NaN where it has no length or time."""
         media, service = self.ticks.media * self.stretch, self.ticks.total / self.settings.hardware
         known = (media > 0) & (service >= 0) & ~self.ticks.dropped
-        return np.divide(service, media, out=np.full(media.size, np.nan), where=known)
+        factors: Floats = np.divide(service, media, out=np.full(media.size, np.nan), where=known)
+        return factors
 
     @property
     def overall_factor(self) -> float | None:

@@ -59,7 +59,8 @@ class QueueTimes:
         """
         # Whoever came later leaves later than now, so that all who have left are among those who came.
         gone = np.searchsorted(np.sort(self.left), self.arrival + EXACT, side="right")
-        return np.maximum(np.arange(1, self.arrival.size + 1) - gone, 0)
+        waiting: NDArray[np.int64] = np.maximum(np.arange(1, self.arrival.size + 1) - gone, 0)
+        return waiting
 
     def missed(self, deadline: float) -> Bools:
         """Which chunks were dropped, or done more than ``deadline`` seconds after their arrival."""
