@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from evalkit import __version__
-from evalkit.records import Metric, collector_paused, write_atomic
+from evalkit.records import Metric, RunRecords, collector_paused, write_atomic
 from evalkit.report import summary
 from evalkit.report.charts import replay_charts, run_charts
 from evalkit.report.media import (
@@ -193,11 +193,13 @@ def _interval(metric: Metric) -> str | None:
     )
 
 
-def build_report(runs: Sequence[Path], out: Path, *, thumbnails: Path | Thumbnails | None = None) -> Path:
+def build_report(
+    runs: Sequence[Path | RunRecords], out: Path, *, thumbnails: Path | Thumbnails | None = None
+) -> Path:
     """Write the report of one or more runs of a task as a single file without external requests.
 
     Args:
-        runs: Run folders, the run under test first.
+        runs: Run folders, or runs as read, the run under test first.
         out: The file to write; its folder is made if missing. Videos are linked relative to it.
         thumbnails: For videos that are not on this machine: a folder ``<video>/<second>.jpg`` or a callable
             that gives the picture of a video at a second; they are embedded.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.errors import NothingCountedError, UsageError, suggest
-from evalkit.records import write_atomic
+from evalkit.records import RunRecords, write_atomic
 from evalkit.report.curves import bin_width, tick_curve
 from evalkit.report.latency import elapsed, summarize_ticks, timed, token_latency
 from evalkit.report.runs import Run, load_runs, mismatch_notice
@@ -308,11 +308,11 @@ _KINDS: dict[str, tuple[Callable[[Sequence[Run]], Plot | None], str]] = {
 PLOT_KINDS = tuple(_KINDS)
 
 
-def plot_runs(runs: Iterable[Path], kind: str, out: Path) -> list[Path]:
+def plot_runs(runs: Iterable[Path | RunRecords], kind: str, out: Path) -> list[Path]:
     """Draw one figure from run folders.
 
     Args:
-        runs: Run folders of one task.
+        runs: Run folders of one task, or runs as read.
         kind: One of ``PLOT_KINDS``.
         out: Folder that gets ``<kind>.pdf``, ``.svg``, ``.png``, ``.csv`` (the data) and ``.caption.txt``.
 

@@ -76,11 +76,11 @@ class Run:
         return [*lines, *(f"{self.label}: {line}" for line in (*records.warnings, *manifest.warnings))]
 
 
-def load_runs(paths: Iterable[Path], *, ticks: bool = True, damaged_ticks: bool = False) -> list[Run]:
+def load_runs(runs: Iterable[Path | RunRecords], *, ticks: bool = True, damaged_ticks: bool = False) -> list[Run]:
     """Read run folders of one task.
 
     Args:
-        paths: The folders.
+        runs: The folders; records that are in memory already are taken as they are.
         ticks: Whether to read ``ticks.jsonl`` too.
         damaged_ticks: Whether to go on without lines of it that are no ticks.
 
@@ -88,7 +88,8 @@ def load_runs(paths: Iterable[Path], *, ticks: bool = True, damaged_ticks: bool 
         UsageError: No folder, a folder that does not exist or is named twice, or runs of different tasks.
         DataError: A folder is not a run's, a record is malformed, or a newer evalkit wrote it.
     """
-    folders = [Path(path) for path in paths]
+    given = list(runs)
+    folders = [run.folder.path if isinstance(run, RunRecords) else Path(run) for run in given]
     if not folders:
         raise UsageError("name at least one run folder")
     for folder in folders:
@@ -96,7 +97,10 @@ def load_runs(paths: Iterable[Path], *, ticks: bool = True, damaged_ticks: bool 
             raise UsageError(f"no run folder at {folder}")
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UsageError("a run folder is named twice")
-    records = [read_run(folder, ticks=ticks, damaged_ticks=damaged_ticks) for folder in folders]
+    records = [
+        run if isinstance(run, RunRecords) else read_run(Path(run), ticks=ticks, damaged_ticks=damaged_ticks)
+        for run in given
+    ]
     tasks = {record.manifest.task: folder for record, folder in zip(records, folders, strict=True)}
     if len(tasks) > 1:
         named = ", ".join(f"{task} ({folder})" for task, folder in tasks.items())

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evalkit.records import AnswerRecord, Metric
+from evalkit.records import AnswerRecord, Metric, RunRecords
 from evalkit.report.latency import latency_table, memory_table, stage_table, summarize_ticks, window_table
 from evalkit.report.payload import outcome
 from evalkit.report.runs import Run, differing_fields, load_runs, mismatch_notice
@@ -277,15 +277,15 @@ def summary_tables(runs: Sequence[Run]) -> list[Table]:
     ]
 
 
-def markdown_report(paths: Iterable[Path]) -> str:
-    """Return ``report.md`` of one or more runs: notices, then every table.
+def markdown_report(runs: Iterable[Path | RunRecords]) -> str:
+    """Return ``report.md`` of one or more runs, given by folder or as read: notices, then every table.
 
     Raises:
         UsageError: Runs of different tasks, or no run.
         DataError: A folder is not a readable run.
     """
-    runs = load_runs(paths)
-    title = f"# {runs[0].records.manifest.task}: {', '.join(run.label for run in runs)}"
-    lines = [shown_on_one_line(title), "", *(f"> {shown_on_one_line(line)}" for line in notices(runs)), ""]
-    tables = [*summary_tables(runs), setup_table(runs), fingerprint_table(runs)]
+    loaded = load_runs(runs)
+    title = f"# {loaded[0].records.manifest.task}: {', '.join(run.label for run in loaded)}"
+    lines = [shown_on_one_line(title), "", *(f"> {shown_on_one_line(line)}" for line in notices(loaded)), ""]
+    tables = [*summary_tables(loaded), setup_table(loaded), fingerprint_table(loaded)]
     return "\n".join([*lines, *(to_markdown(table) for table in tables)])

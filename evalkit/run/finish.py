@@ -7,11 +7,21 @@ __all__ = ["finish_run", "latency_metrics", "score_run"]
 import contextlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evalkit.errors import NothingCountedError
 from evalkit.judge import JudgeSummary
-from evalkit.records import AnswerRecord, Metric, MetricsFile, RunRecords, TickRecord, read_run, write_atomic
+from evalkit.records import (
+    AnswerRecord,
+    Metric,
+    MetricsFile,
+    RunRecords,
+    TickRecord,
+    collector_paused,
+    read_run,
+    write_atomic,
+)
 from evalkit.report import build_report, markdown_report, plot_runs, summarize_ticks, write_captions
 from evalkit.report.speech import count_words
 from evalkit.report.usage import usage_metrics
@@ -30,9 +40,10 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
         judged: Judgements of this run.
 
     Returns:
-        The run as read back.
+        The run with these figures.
     """
-    run = read_run(path)
+    with collector_paused():
+        run = read_run(path)
     metrics = [*score_metrics(run), *coverage_metrics(run.answers), *latency_metrics(run.ticks)]
     metrics += narration_metrics(run)
     metrics += usage_metrics(run.answers)
@@ -40,30 +51,30 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
     fresh = [metric for summary in judged for metric in judge_metrics(summary)]
     renewed = {metric.group for metric in fresh}
     metrics += [metric for metric in before if metric.group not in renewed] + fresh
-    run.folder.write_metrics(
-        MetricsFile(
-            task=run.manifest.task,
-            model=run.manifest.model,
-            fingerprint_digest=run.manifest.fingerprint_digest,
-            metrics=tuple(metrics),
-        )
+    figures = MetricsFile(
+        task=run.manifest.task,
+        model=run.manifest.model,
+        fingerprint_digest=run.manifest.fingerprint_digest,
+        metrics=tuple(metrics),
     )
+    run.folder.write_metrics(figures)
+    run = replace(run, metrics=figures)
     _write_submission(run)
     if any(answer.kind == "narration" for answer in run.answers):
         write_captions(run.folder.captions_path, run.answers)
         task = task_named(run.manifest.task)
         if isinstance(task, NarrationTask):
             task.write_outputs(run.answers, path / task.output_name)
-    write_atomic(path / "report.md", markdown_report([path]))
-    build_report([path], path / "report.html")
+    write_atomic(path / "report.md", markdown_report([run]))
+    build_report([run], path / "report.html")
     plots = path / "plots"
     timed = bool((run.ticks.total > 0).any())
     for kind, there in (("latency", timed), ("winrate", bool(run.verdicts))):
         if there:
             # No verdict that can be read: the tables say so, and there is nothing to draw.
             with contextlib.suppress(NothingCountedError):
-                plot_runs([path], kind, plots)
-    return read_run(path)
+                plot_runs([run], kind, plots)
+    return run
 
 
 def score_run(run: RunRecords) -> ScoreSheet | None:
