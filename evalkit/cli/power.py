@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         pilot,
         aligned.clusters,
         args.effect / 100,
+        composition=aligned.composition,
         rho=args.rho if len(columns) == 1 else None,
         confidence=args.confidence,
         power=args.power,
@@ -77,8 +78,9 @@ def run(args: argparse.Namespace) -> int:
         f"{args.effect:g} points in {scored[0].metric} with {100 * needed.power:g} % power."
     )
     say(
-        f"The pilot has {needed.pilot_videos} videos with {needed.questions_per_video:.1f} questions each, design "
-        f"effect {needed.deff:.2f}; it could itself have found {100 * needed.pilot_mde:.2f} points."
+        f"The pilot has {needed.pilot_videos} videos with {needed.questions_per_video:.1f} questions each"
+        + ("" if needed.deff is None else f", design effect {needed.deff:.2f}")
+        + f"; it could itself have found {100 * needed.pilot_mde:.2f} points."
     )
     if needed.note:
         say(f"Note: {needed.note}.")

@@ -15,6 +15,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evalkit.cli.compare import points
 from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import UsageError
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from evalkit.judge import PanelAgreement
     from evalkit.ranking.rank import JudgeRanking, RankReport
     from evalkit.report.tables import Cell, Estimate, Table
-    from evalkit.stats import Ranking
+    from evalkit.stats import RankedModel, Ranking
 
 _FORMATS = ("text", "markdown", "latex", "csv")
 # Where `evalkit.stats.ranking` holds a strength that has no bound.
@@ -37,6 +38,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--judge", metavar="NAME", help="whose verdicts count (default: each judge's by itself)")
     parser.add_argument("--anchor", metavar="MODEL", help="model of strength 0 (default: the usual baseline)")
     parser.add_argument("--human", type=Path, metavar="FILE", help="JSONL of human labels on judged pairs")
+    parser.add_argument(
+        "--margin",
+        type=points,
+        metavar="POINTS",
+        help="also test that a model wins against the anchor in no fewer than 50 %% less this, all models at once",
+    )
     parser.add_argument("--draws", type=int, default=2000, help="resamples of videos (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the resamples (default %(default)s)")
     parser.add_argument(
@@ -65,18 +72,24 @@ def run(args: argparse.Namespace) -> int:
         emit_json(report.to_json())
         return 0
     render = getattr(tables, f"to_{args.format}")
-    say("\n".join(render(table) for table in rank_tables(report)))
+    margin = None if args.margin is None else args.margin / 100
+    say("\n".join(render(table) for table in rank_tables(report, margin)))
     for line in report.notes:
         note(f"note: {line}")
     return 0
 
 
-def rank_tables(report: RankReport) -> list[Table]:
-    """Return strengths and contests of each judge, human win rates, and the agreement of the judges."""
+def rank_tables(report: RankReport, margin: float | None = None) -> list[Table]:
+    """Return strengths and contests of each judge, human win rates, and the agreement of the judges.
+
+    Args:
+        report: The ranking.
+        margin: Of non-inferiority against the anchor, a share of pairs; None leaves the column out.
+    """
     found: list[Table] = []
     for ranking in report.rankings:
         if ranking.ranking is not None:
-            found.append(_strengths(report, ranking, ranking.ranking))
+            found.append(_strengths(report, ranking, ranking.ranking, margin))
         found.append(_contests(report, ranking))
         if any(contest.human for contest in ranking.contests):
             found.append(_humans(report, ranking))
@@ -93,7 +106,22 @@ def _mark(report: RankReport) -> str:
     return "; NOT comparable runs" if report.mismatches else ""
 
 
-def _strengths(report: RankReport, ranking: JudgeRanking, found: Ranking) -> Table:
+def _places(model: RankedModel) -> str:
+    """Return the places that the data leave open, such as 1-3."""
+    if model.place is None:
+        return "–"
+    best, worst = model.place.best, model.place.worst
+    return str(best) if best == worst else f"{best}-{worst}"
+
+
+def _no_worse(model: RankedModel, margin: float) -> str:
+    if model.win_bound is None:
+        return "–"
+    held = model.win_bound > 0.5 - margin
+    return f"{'shown' if held else 'not shown'} (bound {100 * model.win_bound:.2f})"
+
+
+def _strengths(report: RankReport, ranking: JudgeRanking, found: Ranking, margin: float | None) -> Table:
     from evalkit.report.tables import Column, Estimate, Table
 
     chances = {one.model: one for one in found.probabilities if one.against == found.anchor}
@@ -103,16 +131,20 @@ def _strengths(report: RankReport, ranking: JudgeRanking, found: Ranking) -> Tab
         rows.append(
             (
                 place,
+                _places(model),
                 model.name,
                 _points(chance.probability, chance.low, chance.high) if chance else Estimate(None),
                 Estimate(model.strength, *((model.low, model.high) if chance else (None, None))),
                 model.games,
+                *([] if margin is None else [_no_worse(model, margin)]),
             )
         )
     method = "Bradley-Terry, a tie half a win" if found.method == "bradley-terry" else "Davidson, ties modelled"
     notes = [
         f"{method} ({100 * found.tie_rate:.1f} % ties); n = {found.games} pairs on {found.clusters} videos; "
-        f"95 % intervals by resampled videos; strength in log odds, 0 for {found.anchor}."
+        f"95 % intervals by resampled videos; strength in log odds, 0 for {found.anchor}.",
+        "Places: those the data leave open, for all models at once (95 %)"
+        + ("; so is the bound of no worse." if margin is not None else "."),
     ]
     if any(abs(end) >= _NO_BOUND for one in found.models for end in (one.low or 0.0, one.high or 0.0)):
         notes.append(f"An end of {_NO_BOUND:g} or -{_NO_BOUND:g} stands for a strength without bound.")
@@ -120,10 +152,12 @@ def _strengths(report: RankReport, ranking: JudgeRanking, found: Ranking) -> Tab
         caption=f"{report.task}: strengths, judged by {ranking.judge}{_mark(report)}",
         columns=(
             Column("Rank"),
+            Column("Places", text=True),
             Column("Model", text=True),
             Column(f"Wins against {found.anchor}", "%", 2, interval=True),
             Column("Strength", digits=3, interval=True),
             Column("Pairs"),
+            *([] if margin is None else [Column(f"No worse by {100 * margin:g} points", text=True)]),
         ),
         rows=tuple(rows),
         notes=(*notes, *([f"{found.note}."] if found.note else [])),

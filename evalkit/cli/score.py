@@ -14,7 +14,10 @@ from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import UsageError, suggest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from evalkit.judge.fallback import FallbackReader
+    from evalkit.records import Metric
     from evalkit.tasks import ScoreSheet
 
 
@@ -61,13 +64,13 @@ def run(args: argparse.Namespace) -> int:
         from evalkit.judge.fallback import fallback_path, score_with_fallback
 
         sheet = score_with_fallback(task, predictions, args.format, reader, fallback_path(paths[0]), note)
-    values = sheet_to_json(sheet)
+    values = sheet_to_json(sheet) | {"intervals": _intervals_to_json(intervals := _intervals(sheet))}
     found = [_as_json(problem) for problem in problems]
     values["problems"] = found + [problem for problem in values["problems"] if problem not in found]
     if args.json:
         emit_json(values)
     else:
-        say(sheet_text(sheet))
+        say(sheet_text(sheet, intervals))
         for problem in values["problems"]:
             note(f"{problem['kind']}: {problem['message']}")
     return EXIT_USAGE if any(problem["kind"] == GONE for problem in values["problems"]) else EXIT_DONE
@@ -95,21 +98,51 @@ def _as_json(problem: object) -> dict[str, object]:
     return asdict(problem)  # type: ignore[call-overload,no-any-return]
 
 
-def sheet_text(sheet: ScoreSheet) -> str:
-    """Return a score sheet as a table for people, both scores side by side."""
-    from evalkit.report.tables import Column, Table, to_text
+def _intervals(sheet: ScoreSheet) -> dict[tuple[str, str], Metric]:
+    """Return the strict scores with their intervals, by group of rows (``tasks``, ``groups``, none) and name."""
+    from evalkit.tasks.metrics import sheet_metrics
 
-    rows = [(name, sheet.source.tasks[name], sheet.strict.tasks.get(name)) for name in sheet.source.tasks]
-    rows += [(name, sheet.source.groups[name], sheet.strict.groups.get(name)) for name in sheet.source.groups]
-    rows.append(("total", sheet.source.total, sheet.strict.total))
+    return {(row.group, row.name): row for row in sheet_metrics(sheet) if row.score == "strict"}
+
+
+def _intervals_to_json(intervals: Mapping[tuple[str, str], Metric]) -> dict[str, object]:
+    """Return ``{"total": {...}, "groups": {...}, "tasks": {...}}`` of the strict scores, percentages 0-100."""
+    found: dict[str, dict[str, object]] = {"tasks": {}, "groups": {}, "": {}}
+    for (group, name), row in intervals.items():
+        found[group][name] = {
+            key: getattr(row, key) for key in ("value", "low", "high", "method", "note", "n", "clusters")
+        }
+    return {"total": found[""].get("total"), "groups": found["groups"], "tasks": found["tasks"]}
+
+
+def sheet_text(sheet: ScoreSheet, intervals: Mapping[tuple[str, str], Metric]) -> str:
+    """Return a score sheet as a table for people, both scores side by side, strict ones with their intervals."""
+    from evalkit.report.tables import Column, Estimate, Table, to_text
+
+    def strict(group: str, name: str, value: float | None) -> Estimate:
+        row = intervals.get((group, name))
+        return Estimate(value) if row is None else Estimate(value, row.low, row.high)
+
+    rows = [
+        (name, sheet.source.tasks[name], strict("tasks", name, sheet.strict.tasks.get(name)))
+        for name in sheet.source.tasks
+    ]
+    rows += [
+        (name, sheet.source.groups[name], strict("groups", name, sheet.strict.groups.get(name)))
+        for name in sheet.source.groups
+    ]
+    rows.append(("total", sheet.source.total, strict("", "total", sheet.strict.total)))
     columns = (
         Column("", text=True),
         Column("Official", "%", digits=2),
-        Column("Strict", "%", digits=2),
+        Column("Strict", "%", digits=2, interval=True),
     )
+    total = intervals.get(("", "total"))
     notes = [
         f"{sheet.answered} of {sheet.n} questions answered (coverage {100 * sheet.coverage:.2f} %).",
         "Official: the benchmark's own rule and denominator. Strict: unparsed, failed and missing are wrong.",
+        "Intervals: 95 %, questions of one video taken together; none where the data cannot carry one.",
+        *([f"Total: {total.note}."] if total is not None and total.note else []),
         *_fallback_notes(sheet),
     ]
     return to_text(Table(f"{sheet.task}, format {sheet.format}", columns, tuple(rows), tuple(notes), "scores"))

@@ -16,6 +16,7 @@ from evalkit.errors import DataError
 from evalkit.leaderboard.answers import Aligned, ScoredRun, align, require_finished, score_runs
 from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches, fields_named
 from evalkit.leaderboard.latency import MedianSeconds, SecondRatio, hardware, median_seconds
+from evalkit.leaderboard.transcripts import Transcripts, compare_transcripts
 from evalkit.records import RunRecords
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class PairRow:
         flips: Share of questions answered differently, for two runs of one model; else None.
         seconds: Median second of A over that of B; None without ticks or on different machines.
         mismatches: Fields that would have forbidden the comparison.
+        transcripts: What the two said, side by side, B before A.
     """
 
     a: str
@@ -47,6 +49,7 @@ class PairRow:
     flips: Estimate | None
     seconds: SecondRatio | None
     mismatches: tuple[Mismatch, ...]
+    transcripts: Transcripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +198,7 @@ def _pair_rows(
                 flips=_flips(a, b, aligned) if same else None,
                 seconds=_seconds(a, b, medians, options.confidence),
                 mismatches=mismatches[pair.a, pair.b],
+                transcripts=compare_transcripts(b, a),
             )
         )
     return rows
@@ -236,7 +240,9 @@ def _warnings(comparison: Comparison, runs: Mapping[str, ScoredRun]) -> list[str
                 f"{pair} differ in compression ({settings[0]} against {settings[1]}) and yet gave the same answer "
                 "to every question: check that the compressor took effect"
             )
-        if row.paired.note:
+        if row.transcripts.identical:
+            lines.append(f"{pair}: {row.transcripts.same}; the difference is nil and no estimate")
+        elif row.paired.note:
             lines.append(f"{pair}: {row.paired.note}")
     return lines
 

@@ -34,6 +34,11 @@ def _verdict(row: PairRow) -> str:
     return f"{'shown' if test.holds else 'not shown'} (bound {test.bound * _POINTS:+.2f})"
 
 
+def _ends(row: PairRow) -> tuple[float | None, float | None]:
+    """Return the ends of the interval; two runs that said the same differ by nothing that is estimated."""
+    return (None, None) if row.transcripts.identical else (row.paired.low, row.paired.high)
+
+
 def _columns(comparison: Comparison) -> list[tuple[Column, Any]]:
     """Return the columns with the function that fills them; what no pair has is left out."""
     rows = comparison.rows
@@ -44,11 +49,11 @@ def _columns(comparison: Comparison) -> list[tuple[Column, Any]]:
         (Column("score B", "%", 2), lambda row: _points(row.paired.mean_b)),
         (
             Column("A − B", "points", 2, interval=True),
-            lambda row: _interval(row.paired.difference, row.paired.low, row.paired.high),
+            lambda row: _interval(row.paired.difference, *_ends(row)),
         ),
-        (Column("p", digits=4), lambda row: _p(row.paired.p_value)),
+        (Column("p", digits=4), lambda row: _p(row.paired.permutation_p)),
         (Column("p Holm", digits=4), lambda row: _p(row.p_holm)),
-        (Column("p permutation", digits=4), lambda row: _p(row.paired.permutation_p)),
+        (Column("p t", digits=4), lambda row: _p(row.paired.p_value)),
         (Column("p McNemar", digits=4), lambda row: _p(row.paired.mcnemar_p)),
         (Column("rho", digits=2), lambda row: row.paired.rho),
         (Column("only A right"), lambda row: row.paired.only_a),
@@ -89,15 +94,21 @@ def comparison_table(comparison: Comparison) -> Table:
     )
     notes = [
         f"n = {comparison.n} {comparison.unit} on {comparison.clusters} videos; differences are A minus B in "
-        "points, paired and clustered by video (CR1, t on videos − 1), with "
-        f"{100 * comparison.confidence:g} % intervals.",
+        f"points, paired and clustered by video (CR2), with {100 * comparison.confidence:g} % intervals. p flips "
+        "the sign of whole videos (permutation); p t is Student's.",
         f"Minimal detectable effect ({100 * comparison.power:g} % power, two-sided): {span} points; a smaller "
         "true difference is likely to be missed."
         if effects
         else "Minimal detectable effect: cannot be told from these runs.",
     ]
     if len(comparison.rows) > 1:
-        notes.append(f"p Holm is corrected for the {len(comparison.rows)} comparisons of this table.")
+        notes.append(f"p Holm is p corrected for the {len(comparison.rows)} comparisons of this table.")
+    seconds = sorted({row.seconds.seconds for row in comparison.rows if row.seconds is not None})
+    if seconds:
+        notes.append(
+            f"Median second: over the {' or '.join(map(str, seconds))} timed seconds that both have; its interval "
+            "holds no variance from run to run (evalkit gate takes repeated runs)."
+        )
     notes += [f"Warning: {line}" for line in comparison.warnings]
     return Table(
         caption=f"{comparison.task}: {comparison.metric}",
@@ -144,11 +155,11 @@ def _pair_to_json(row: PairRow) -> dict[str, Any]:
         "score_b": _points(paired.mean_b),
         "difference": _points(paired.difference),
         "se": _points(paired.se),
-        "low": _points(paired.low),
-        "high": _points(paired.high),
-        "p": paired.p_value,
+        "low": _points(_ends(row)[0]),
+        "high": _points(_ends(row)[1]),
+        "p": paired.permutation_p,
         "p_holm": row.p_holm,
-        "p_permutation": paired.permutation_p,
+        "p_t": paired.p_value,
         "p_mcnemar": paired.mcnemar_p,
         "rho": paired.rho,
         "only_a": paired.only_a,
@@ -163,6 +174,9 @@ def _pair_to_json(row: PairRow) -> dict[str, Any]:
         "bound_low": _points(paired.bound_low),
         "bound_high": _points(paired.bound_high),
         "identical": paired.identical,
+        "transcripts_equal": row.transcripts.identical,
+        "replies": row.transcripts.replies,
+        "replies_differing": row.transcripts.differing,
         "same_model": row.same_model,
         "flip_rate": None if row.flips is None else row.flips.value,
         "flip_interval": None if row.flips is None or row.flips.low is None else [row.flips.low, row.flips.high],

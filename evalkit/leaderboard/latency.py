@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.records import RunManifest, TickRecord, TickTable
+from evalkit.report.latency import timed
 
 FloatArray = NDArray[np.float64]
 
@@ -121,7 +122,7 @@ def median_seconds(
 def service_times(ticks: Sequence[TickRecord]) -> dict[tuple[str, int], float]:
     """Return the seconds that took a measured time, by sample and number, in the order of the records."""
     table = TickTable.of(ticks)
-    table = table.where(np.isfinite(table.total) & (table.total > 0))
+    table = timed(table)
     names = [table.samples[place] for place in table.sample.tolist()]
     return dict(zip(zip(names, table.whole["second"].tolist(), strict=True), table.total.tolist(), strict=True))
 

@@ -43,10 +43,15 @@ class Transcripts:
         """Whether both runs said the same, word for word."""
         return self.differing == 0
 
+    @property
+    def same(self) -> str:
+        """What to say of two runs that said the same."""
+        return f"identical answers (transcripts equal): {self.replies} of {self.replies} replies"
+
     def sentence(self) -> str:
         """Return identity, flips both ways and coverage of both sides as one line."""
         if self.identical:
-            said = f"identical answers (transcripts equal): {self.replies} of {self.replies} replies"
+            said = self.same
         else:
             said = f"{self.differing} of {self.replies} replies differ, the first at {self.first}"
         changed = f"{self.lost} of {self.scored} scores fell, {self.gained} rose"

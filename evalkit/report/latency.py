@@ -10,7 +10,6 @@ from __future__ import annotations
 __all__ = [
     "WINDOWS",
     "LatencySummary",
-    "MemorySlope",
     "latency_table",
     "memory_table",
     "stage_table",
@@ -23,10 +22,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from evalkit.records import TickRecord, TickTable
 from evalkit.report.tables import Cell, Column, Estimate, Table
+from evalkit.stats.bootstrap import Interval
+from evalkit.stats.series import LEAST_TREND_POINTS, Trend, quantile_interval, trend
 from evalkit.timing import STAGES
 from evalkit.timing.percentiles import Percentiles, percentiles
 
@@ -34,18 +34,12 @@ Floats = NDArray[np.float64]
 
 # Stream-time windows in which real-time factors are read, seconds: cost that grows shows only in the later ones.
 WINDOWS = ((0.0, 60.0), (60.0, 600.0), (600.0, 3600.0), (3600.0, float("inf")))
+# From so many values on, the largest is above the true p99 in 95 of 100 samples (1 - 0.99**299 = 0.95); the p99 of
+# fewer is biased low.
+LEAST_P99_SECONDS = 299
+_STRETCH_SECONDS, _SHORT_STRETCH_SECONDS, _SHORT_STREAM_SECONDS = 60, 10, 600
 # Stages must explain the total to this share, else the gap is shown as time nobody accounts for.
 STAGE_TOLERANCE = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class MemorySlope:
-    """Theil-Sen slope of the peak memory of each minute after the first, MiB per minute, 95 % interval."""
-
-    slope: float
-    low: float
-    high: float
-    minutes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +63,9 @@ class LatencySummary:
         last_cache_tokens: Tokens in the cache after the last tick of the longest sample.
         peak_mib: Largest device memory, MiB; ``None`` where none was recorded.
         rss_mib: Largest resident memory of the process, MiB.
-        slope: Growth of the peak memory, ``None`` below three minutes of stream.
+        slope: Growth of the peak memory in MiB a minute, over the minutes after the first; ``None`` below three.
+        second_intervals: 95 % intervals of the median and of the 95th percentile of `per_second`, by stretches of
+            stream; ``None`` where the stream is too short for one.
     """
 
     name: str
@@ -87,7 +83,8 @@ class LatencySummary:
     last_cache_tokens: int | None
     peak_mib: float | None
     rss_mib: float | None
-    slope: MemorySlope | None
+    slope: Trend | None
+    second_intervals: tuple[Interval | None, Interval | None] = (None, None)
 
 
 def token_latency(ticks: TickTable) -> Floats:
@@ -107,8 +104,18 @@ def elapsed(ticks: TickTable) -> Floats:
 
 
 def timed(ticks: TickTable) -> TickTable:
-    """Return the ticks whose total is above 0."""
-    return ticks.where(ticks.total > 0)
+    """Return the seconds that latency tables and comparisons of speed count: those with a time and a length."""
+    return ticks.where(~ticks.dropped & np.isfinite(ticks.total) & (ticks.total > 0) & (ticks.end > ticks.start))
+
+
+def stretches(ticks: TickTable) -> NDArray[np.int64]:
+    """Return which stretch of stream each second lies in: seconds of one are alike (cache, clocks, other load).
+
+    A stretch is a minute of one sample, or ten seconds where all samples together last less than ten minutes.
+    """
+    length = _STRETCH_SECONDS if len(ticks) >= _SHORT_STREAM_SECONDS else _SHORT_STRETCH_SECONDS
+    place = (elapsed(ticks) - ticks.media) // length
+    return np.unique(np.stack([ticks.sample, place], axis=1), axis=0, return_inverse=True)[1].ravel()
 
 
 def memory_of(ticks: TickTable) -> Floats:
@@ -131,8 +138,8 @@ def _windows(ticks: TickTable) -> tuple[tuple[float, float, Percentiles | None],
     return tuple((low, high, percentiles(factors[(low <= middles) & (middles < high)])) for low, high in WINDOWS)
 
 
-def _slope(ticks: TickTable) -> MemorySlope | None:
-    """Theil-Sen over the peaks of whole minutes of the longest sample; the first minute is warm-up."""
+def _slope(ticks: TickTable) -> Trend | None:
+    """Return the trend of the peaks of whole minutes of the longest sample; the first minute is warm-up."""
     longest = _longest(ticks)
     places = ((elapsed(longest) - longest.media / 2) // 60).astype(np.int64)
     minutes, place = np.unique(places, return_inverse=True)
@@ -141,8 +148,7 @@ def _slope(ticks: TickTable) -> MemorySlope | None:
     peaks, minutes = peaks[minutes >= 1], minutes[minutes >= 1]
     if minutes.size < 3 or not np.isfinite(peaks).all() or not peaks.any():
         return None
-    slope, _, low, high = stats.theilslopes(peaks, minutes, 0.95)
-    return MemorySlope(float(slope), float(low), float(high), minutes.size)
+    return trend(peaks, minutes)
 
 
 def _longest(ticks: TickTable) -> TickTable:
@@ -163,7 +169,7 @@ def summarize_ticks(name: str, ticks: Sequence[TickRecord]) -> LatencySummary:
     """
     table = TickTable.of(ticks)
     table = table.where(~table.dropped)
-    valid = table.where(np.isfinite(table.total) & (table.total > 0) & (table.end > table.start))
+    valid = timed(table)
     shares, gap = _stage_shares(valid)
     media = float(valid.media.sum())
     longest = _longest(valid)
@@ -184,18 +190,36 @@ def summarize_ticks(name: str, ticks: Sequence[TickRecord]) -> LatencySummary:
         peak_mib=_largest(table.real["peak_mib"]),
         rss_mib=_largest(table.real["rss_mib"]),
         slope=_slope(valid),
+        second_intervals=_second_intervals(valid),
     )
 
 
+def _second_intervals(valid: TickTable) -> tuple[Interval | None, Interval | None]:
+    if not len(valid):
+        return None, None
+    parts = stretches(valid)
+    return quantile_interval(valid.total, parts, 0.5), quantile_interval(valid.total, parts, 0.95)
+
+
 def _four(value: Percentiles | None) -> tuple[Cell, Cell, Cell, Cell]:
-    return (value.p50, value.p95, value.p99, value.max) if value else (None, None, None, None)
+    if value is None:
+        return None, None, None, None
+    return value.p50, value.p95, value.p99 if value.n >= LEAST_P99_SECONDS else None, value.max
+
+
+def _with_interval(value: float | None, interval: Interval | None) -> Estimate:
+    return Estimate(value) if interval is None else Estimate(value, interval.low, interval.high)
 
 
 def _notes(summaries: Sequence[LatencySummary]) -> tuple[str, ...]:
     notes = [
         "Token: (vision encode + prefill + generate) / tokens of that second. RTF: service time over media "
-        "time, at most 1 keeps up."
+        "time, at most 1 keeps up.",
+        "Intervals (95 %): by stretches of stream, ten or more. They hold how seconds of this run differ, not how "
+        "another run would.",
     ]
+    if any(summary.per_second and summary.per_second.n < LEAST_P99_SECONDS for summary in summaries):
+        notes.append(f"No p99 below {LEAST_P99_SECONDS} seconds: so few cannot bound it.")
     for summary in summaries:
         if summary.left_out:
             notes.append(
@@ -211,7 +235,8 @@ def latency_table(summaries: Sequence[LatencySummary]) -> Table:
     columns = (
         Column("Model", text=True),
         Column("Seconds", digits=0),
-        *(Column(f"Second {name}", "s") for name in ("p50", "p95", "p99", "max")),
+        *(Column(f"Second {name}", "s", interval=True) for name in ("p50", "p95")),
+        *(Column(f"Second {name}", "s") for name in ("p99", "max")),
         Column("Token p50", "ms", digits=1),
         Column("Token p95", "ms", digits=1),
         Column("First token p50", "ms", digits=1),
@@ -220,11 +245,15 @@ def latency_table(summaries: Sequence[LatencySummary]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for summary in summaries:
         token, first = summary.per_token, summary.first_token
+        second = summary.per_second
+        four = (second.p50, second.p95, *_four(second)[2:]) if second else (None, None, None, None)
         rows.append(
             (
                 summary.name,
                 summary.ticks - summary.left_out,
-                *_four(summary.per_second),
+                _with_interval(four[0], summary.second_intervals[0]),
+                _with_interval(four[1], summary.second_intervals[1]),
+                *four[2:],
                 token.p50 * 1e3 if token else None,
                 token.p95 * 1e3 if token else None,
                 first.p50 * 1e3 if first else None,
@@ -259,7 +288,8 @@ def memory_table(summaries: Sequence[LatencySummary]) -> Table:
         )
     note = (
         "Peak: of the GPU, or of the process where there is none. Resident: of the process. "
-        "Growth: Theil-Sen slope of the peaks of each minute after the first, with its 95 % interval."
+        "Growth: Theil-Sen slope of the peaks of each minute after the first, with its 95 % interval from "
+        f"{LEAST_TREND_POINTS} minutes on."
     )
     return Table("Cache and memory", columns, tuple(rows), (note,), "memory")
 

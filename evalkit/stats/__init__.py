@@ -18,9 +18,11 @@ __all__ = [
     "PairOutcome",
     "PairedComparison",
     "PairwiseSummary",
+    "Place",
     "RankedModel",
     "Ranking",
     "SpeechLength",
+    "Trend",
     "UnboundedStrength",
     "VideosNeeded",
     "WinProbability",
@@ -44,10 +46,12 @@ __all__ = [
     "minimal_detectable_effect",
     "nested_weights",
     "prediction_powered_win_rate",
+    "quantile_interval",
     "rank_models",
     "repeat_noise",
     "sign_flip_p",
     "summarise_pairs",
+    "trend",
     "unpaired_difference",
     "videos_needed",
     "videos_to_decide",
@@ -67,6 +71,7 @@ from evalkit.stats.one import (
     repeat_noise,
 )
 from evalkit.stats.pairwise import PairOutcome, PairwiseSummary, Winner, combined_score, summarise_pairs
+from evalkit.stats.places import Place
 from evalkit.stats.power import VideosNeeded, minimal_detectable_effect, videos_needed, videos_to_decide
 from evalkit.stats.prediction_powered import prediction_powered_win_rate
 from evalkit.stats.ranking import (
@@ -78,6 +83,7 @@ from evalkit.stats.ranking import (
     WinProbability,
     rank_models,
 )
+from evalkit.stats.series import Trend, quantile_interval, trend
 from evalkit.stats.table import ComparedPair, compare_all, holm
 from evalkit.stats.two import (
     CompareOptions,

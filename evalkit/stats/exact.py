@@ -12,8 +12,8 @@ from scipy.optimize import brentq
 from evalkit.stats.bootstrap import Interval
 from evalkit.stats.clusters import FloatArray
 
-# First step of the trapezoid rule, halved until two results agree; where it ends at the latest.
-_STEP, _ACCURACY, _FARTHEST = 0.2, 1e-10, 60.0
+# First step of the trapezoid rule, halved until half of it changes nothing; where the line ends.
+_FIRST_STEP, _LAST_STEP, _ACCURACY, _FARTHEST = 0.2, 0.2 / 64, 1e-9, 60.0
 # Log of the share of the integrand's height at which it is nothing.
 _NOTHING_LEFT = 40.0
 
@@ -67,16 +67,22 @@ class BoundedMean:
         if top <= self.least:
             return self.least
 
-        def too_likely(mean: float) -> float:
-            return _below_zero(weights * (scores - mean), multiples) - (1 - confidence)
+        def too_likely(mean: float, step: float) -> float:
+            return _below_zero(weights * (scores - mean), multiples, step) - (1 - confidence)
 
         width = top - self.least
         low, high = self.least + 1e-12 * width, top - 1e-12 * width
-        if too_likely(low) >= 0:
+        step = _FIRST_STEP
+        if too_likely(low, step) >= 0:
             return self.least
-        if too_likely(high) <= 0:
+        if too_likely(high, step) <= 0:
             return top
-        return float(brentq(too_likely, low, high, xtol=1e-10, rtol=1e-12))
+        while True:
+            bound = float(brentq(too_likely, low, high, args=(step,), xtol=1e-10, rtol=1e-12))
+            change = too_likely(bound, step) - too_likely(bound, step / 2)
+            step /= 2
+            if abs(change) <= _ACCURACY * (1 - confidence) or step < _LAST_STEP:
+                return bound
 
     def upper(self, confidence: float) -> float:
         """Return the upper one-sided bound, the mirror image of `lower`."""
@@ -90,12 +96,12 @@ def exact_interval(mean: BoundedMean, confidence: float) -> Interval:
     return Interval(mean.lower(side), mean.upper(side))
 
 
-def _below_zero(scales: FloatArray, multiples: FloatArray) -> float:
-    """Return P(sum_i scales_i * Gamma(multiples_i) <= 0), to a relative accuracy of 1e-9 also far in the tails.
+def _below_zero(scales: FloatArray, multiples: FloatArray, step: float) -> float:
+    """Return P(sum_i scales_i * Gamma(multiples_i) <= 0), as accurate in the tails as in the middle.
 
     The moment generating function ``prod (1 - scale s)**-multiple`` over s is integrated along the vertical line
     through its saddle, where nothing oscillates against itself (Lugannani & Rice 1980 expand the same integral);
-    after ``y = width * sinh(v)`` the trapezoid rule converges geometrically, and its step is halved until it has.
+    after ``y = width * sinh(v)`` the trapezoid rule with `step` in v converges geometrically.
     """
     used = scales != 0
     a, k = scales[used], multiples[used]
@@ -104,11 +110,11 @@ def _below_zero(scales: FloatArray, multiples: FloatArray) -> float:
     if not np.any(a > 0):
         return 1.0
     if float(k @ a) < 0:
-        return 1.0 - _tail(-a, k)
-    return _tail(a, k)
+        return 1.0 - _tail(-a, k, step)
+    return _tail(a, k, step)
 
 
-def _tail(a: FloatArray, k: FloatArray) -> float:
+def _tail(a: FloatArray, k: FloatArray, step: float) -> float:
     """Return the probability for a sum whose mean is not negative."""
     edge = 1 / float(a.min())
 
@@ -117,15 +123,6 @@ def _tail(a: FloatArray, k: FloatArray) -> float:
 
     saddle = float(brentq(slope, edge * (1 - 1e-12), edge * 1e-9, xtol=1e-14 * abs(edge), rtol=1e-12))
     width = 1 / float(np.sqrt(np.sum(k * (a / (1 - a * saddle)) ** 2) + 1 / saddle**2))
-    step, found = _STEP, np.nan
-    while True:
-        before, found = found, _along_the_line(a, k, saddle, width, step)
-        if abs(found - before) <= _ACCURACY * found or step < _STEP / 64:
-            return found
-        step /= 2
-
-
-def _along_the_line(a: FloatArray, k: FloatArray, saddle: float, width: float, step: float) -> float:
     v = np.arange(0.0, _FARTHEST, step)
     y, weight = width * np.sinh(v), width * np.cosh(v)
     # Few nodes hold anything: a coarse look finds where the integrand has died away.

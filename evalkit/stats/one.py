@@ -12,6 +12,7 @@ __all__ = [
     "mean_by_cluster",
     "repeat_noise",
     "student_interval",
+    "thin_note",
     "too_uneven",
 ]
 
@@ -136,13 +137,20 @@ def _rare(found: ClusteredStatistic) -> str:
     """Return why no variance can be trusted, or nothing: no spread, or few effective right (or wrong) answers."""
     if found.without_spread or found.se is None:
         return f"no two of {found.clusters} videos differ: exact interval"
+    if found.thin_cells:
+        return thin_note(found)
     value = min(1.0, max(0.0, found.value))
     effective = min(float(found.n), value * (1 - value) / found.se**2)
     rarer = effective * min(value, 1 - value)
     if rarer >= _RARE:
         return ""
     kind = "failures" if value > 0.5 else "successes"
-    return f"exact interval, wider than 95 %: only {rarer:.1f} effective {kind}"
+    return f"exact interval, wider than most: only {rarer:.1f} effective {kind}"
+
+
+def thin_note(found: ClusteredStatistic) -> str:
+    """Return what to say where a part of an average lies on few videos."""
+    return f"exact interval, wider than most: {', '.join(found.thin_cells)} on few videos"
 
 
 def student_interval(found: ClusteredStatistic, confidence: float, *, logit: bool = False) -> Interval:

@@ -14,7 +14,7 @@ __all__ = [
 ]
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -24,7 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 from evalkit.errors import UsageError, suggest
 from evalkit.stats.bootstrap import BOOTSTRAP_DRAWS, percentile_interval, resampled_sums
 from evalkit.stats.clusters import Clusters, FloatArray, Labels, checked_confidence, checked_scores
-from evalkit.stats.one import ONE_VIDEO
+from evalkit.stats.one import ONE_VIDEO, Estimate, mean_by_cluster
+from evalkit.stats.places import Place, places
 
 DAVIDSON_ABOVE = 0.10
 """Share of ties above which ties are modelled (Davidson) instead of counted as half a win each."""
@@ -71,6 +72,8 @@ class RankedModel:
         low: Lower end of its interval by video bootstrap; None where there is none.
         high: Upper end.
         games: Games it played.
+        place: What holds of its place and strength for all models at once; None where there is no interval.
+        win_bound: Lower one-sided bound of its probability to beat the anchor, of all models at once.
     """
 
     name: str
@@ -78,6 +81,8 @@ class RankedModel:
     low: float | None
     high: float | None
     games: int
+    place: Place | None = None
+    win_bound: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +186,19 @@ def rank_models(
     note = ONE_VIDEO if videos.count == 1 else ""
     note = f"{lost} of {draws} resamples cut the models apart and were left out" if lost else note
     played = np.bincount(home, minlength=len(names)) + np.bincount(away, minlength=len(names))
+    models = _ranked(names, _strengths(point, design), _strengths(samples, design), played, confidence)
+    probabilities = _probabilities(names, design, point, samples, confidence)
+    tie_parameter = float(np.exp(point[0, -1])) if chosen == "davidson" else 0.0
+    models = _with_places(models, point, samples, design, (base, videos.count, confidence))
+    if len(names) == 2:
+        won = mean_by_cluster(np.where(home == 0, scores, 1 - scores), videos, confidence=confidence)
+        models, probabilities = _of_two(models, probabilities, (names[0], names[base]), won, tie_parameter)
     return Ranking(
-        models=_ranked(names, _strengths(point, design), _strengths(samples, design), played, confidence),
-        probabilities=_probabilities(names, design, point, samples, confidence),
+        models=tuple(sorted(models, key=lambda model: (-model.strength, model.name))),
+        probabilities=probabilities,
         method=chosen,
         tie_rate=tie_rate,
-        tie_parameter=float(np.exp(point[0, -1])) if chosen == "davidson" else None,
+        tie_parameter=tie_parameter if chosen == "davidson" else None,
         anchor=names[base],
         games=scores.size,
         clusters=videos.count,
@@ -349,11 +361,96 @@ def _ranked(
     played: NDArray[np.intp],
     confidence: float,
 ) -> tuple[RankedModel, ...]:
-    models = [
+    return tuple(
         RankedModel(name, float(point[0, m]), *_ends(samples[:, m], confidence), int(played[m]))
         for m, name in enumerate(names)
-    ]
-    return tuple(sorted(models, key=lambda model: (-model.strength, model.name)))
+    )
+
+
+def _with_places(
+    models: tuple[RankedModel, ...],
+    point: FloatArray,
+    samples: FloatArray,
+    design: _Design,
+    setting: tuple[int, int, float],
+) -> tuple[RankedModel, ...]:
+    """Return the models with what holds of all of them at once; `setting`: anchor, videos, confidence."""
+    anchor, clusters, confidence = setting
+    found = places(
+        _strengths(point, design)[0],
+        _strengths(samples, design),
+        anchor=anchor,
+        clusters=clusters,
+        confidence=confidence,
+    )
+    if found is None:
+        return models
+    ties = float(np.exp(point[0, -1])) if point.shape[1] > len(design.free) else 0.0
+    return tuple(
+        replace(model, place=place, win_bound=None if number == anchor else _win_probability(place.bound, ties))
+        for number, (model, place) in enumerate(zip(models, found, strict=True))
+    )
+
+
+def _win_probability(strength: float, ties: float) -> float:
+    """Return P(win) + P(tie) / 2 at a difference of strengths, `ties` Davidson's nu or 0."""
+    odds = np.exp(strength / 2)
+    return float((odds + ties / 2) / (odds + 1 / odds + ties))
+
+
+def _strength_at(probability: float, ties: float) -> float:
+    """Return the difference of strengths at which `_win_probability` is `probability`, held within the limit."""
+    if not 0 < probability < 1:
+        return _STRENGTH_LIMIT if probability >= 1 else -_STRENGTH_LIMIT
+    lean = ties * (0.5 - probability)
+    odds = (-lean + np.sqrt(lean**2 + 4 * probability * (1 - probability))) / (2 * (1 - probability))
+    return float(np.clip(2 * np.log(odds), -_STRENGTH_LIMIT, _STRENGTH_LIMIT))
+
+
+def _of_two(
+    models: tuple[RankedModel, ...],
+    probabilities: tuple[WinProbability, ...],
+    names: tuple[str, str],
+    won: Estimate,
+    ties: float,
+) -> tuple[tuple[RankedModel, ...], tuple[WinProbability, ...]]:
+    """Return two models with the interval of their win rate, which is all there is to know.
+
+    Args:
+        models: As fitted.
+        probabilities: As fitted.
+        names: The model whose win rate `won` is, and the anchor.
+        won: The win rate by `mean_by_cluster`, as ``evalkit judge`` states it.
+        ties: Davidson's nu, or 0.
+    """
+    first, anchor = names
+    known = won.low is not None and won.high is not None
+    low, high = (won.low or 0.0, won.high or 0.0) if known else (0.0, 0.0)
+    chances = tuple(
+        replace(one, low=None, high=None)
+        if not known
+        else replace(one, low=low, high=high)
+        if one.model == first
+        else replace(one, low=1 - high, high=1 - low)
+        for one in probabilities
+    )
+    against = next(one for one in chances if one.against == anchor)
+    ends = [None if end is None else _strength_at(end, ties) for end in (against.low, against.high)]
+    told = known and not low <= 0.5 <= high
+    ranked = []
+    for place, model in enumerate(sorted(models, key=lambda one: -one.strength), start=1):
+        span = (0.0, 0.0) if model.name == anchor else (ends[0] or 0.0, ends[1] or 0.0)
+        open_to = (place, place) if told else (1, 2)
+        ranked.append(
+            replace(
+                model,
+                low=ends[0] if model.name != anchor else model.low,
+                high=ends[1] if model.name != anchor else model.high,
+                place=Place(*open_to, *span, span[0]) if known else None,
+                win_bound=against.low if known and model.name != anchor else None,
+            )
+        )
+    return tuple(ranked), chances
 
 
 def _probabilities(

@@ -11,6 +11,9 @@ import numpy as np
 from evalkit.stats.clusters import NEGLIGIBLE, Clusters, FloatArray
 from evalkit.stats.composition import Composition
 
+# Cells on fewer videos lost coverage in the simulations (tests/simulation/tables.py macro).
+_THIN = 10
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClusteredStatistic:
@@ -28,6 +31,7 @@ class ClusteredStatistic:
         means: Shape ``(C,)``: weighted mean score on each video, so that ``shares @ means == value``.
         random_share: Weight of the video of a question drawn at random, in the cell where that is largest.
         lone_cells: Names of the cells that lie on one video.
+        thin_cells: Of several cells, those on fewer than ten videos: their spread may be nil by accident.
     """
 
     value: float
@@ -41,6 +45,7 @@ class ClusteredStatistic:
     means: FloatArray
     random_share: float
     lone_cells: tuple[str, ...]
+    thin_cells: tuple[str, ...]
 
     @property
     def effective_videos(self) -> float:
@@ -96,7 +101,9 @@ def clustered_statistic(
     shares = counts @ (made.weights / totals)
     sums = made.sums_in(scores, videos.codes, videos.count) @ (made.weights / totals)
     counted = made.weights > 0
-    lone = np.flatnonzero(counted & (np.count_nonzero(counts, axis=0) == 1))
+    spread_over = np.count_nonzero(counts, axis=0)
+    lone = np.flatnonzero(counted & (spread_over == 1))
+    thin = np.flatnonzero(counted & (spread_over < _THIN))
     intraclass = _intraclass(residuals, videos.codes[made.rows], videos.count)
     se = freedom = None
     if videos.count > 1 and not lone.size:
@@ -117,6 +124,7 @@ def clustered_statistic(
         means=np.divide(sums, shares, out=np.zeros_like(sums), where=shares > 0),
         random_share=float(np.max((shares @ counts / totals)[counted])),
         lone_cells=tuple(made.names[cell] for cell in lone),
+        thin_cells=tuple(made.names[cell] for cell in thin) if totals.size > 1 else (),
     )
 
 

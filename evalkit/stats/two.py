@@ -8,6 +8,7 @@ __all__ = [
     "PairedComparison",
     "compare_pair",
     "compared",
+    "difference_interval",
     "exact_bounds",
     "flip_rate",
     "mcnemar_exact",
@@ -27,7 +28,15 @@ from evalkit.stats.bootstrap import BOOTSTRAP_DRAWS, MOST_DRAWS, Interval
 from evalkit.stats.clusters import Clusters, FloatArray, Labels, checked_confidence, checked_scores
 from evalkit.stats.composition import Composition
 from evalkit.stats.exact import BoundedMean, exact_interval, unseen_share
-from evalkit.stats.one import NO_SPREAD, Estimate, few_videos_note, mean_by_cluster, student_interval, too_uneven
+from evalkit.stats.one import (
+    NO_SPREAD,
+    Estimate,
+    few_videos_note,
+    mean_by_cluster,
+    student_interval,
+    thin_note,
+    too_uneven,
+)
 from evalkit.stats.power import minimal_detectable_effect
 from evalkit.stats.robust import ClusteredStatistic, clustered_statistic
 
@@ -194,7 +203,7 @@ def compared(scores: PairedScores, permutation_p: float, options: CompareOptions
     binary = bool(np.all((a == 0) | (a == 1)) and np.all((b == 0) | (b == 1)))
     several = found.clusters > 1
     spread = found.se is not None and not found.without_spread
-    interval, method, note = _difference_interval(found, options.confidence)
+    interval, method, note = difference_interval(found, options.confidence)
     bounds = _one_sided(found, options.confidence) if several else None
     test = None
     if options.margin is not None:
@@ -283,13 +292,13 @@ def exact_bounds(
     return _one_sided(clustered_statistic(values, videos, composition), checked_confidence(confidence))
 
 
-def _difference_interval(found: ClusteredStatistic, confidence: float) -> tuple[Interval | None, str, str]:
+def difference_interval(found: ClusteredStatistic, confidence: float) -> tuple[Interval | None, str, str]:
     """Return the two-sided interval, its method and a note."""
     refused = too_uneven(found)
     if refused:
         return None, "none", refused
     differing = int(np.count_nonzero(found.means))
-    if found.without_spread or differing < min(_FEW_DIFFERING, found.clusters):
+    if found.without_spread or found.thin_cells or differing < min(_FEW_DIFFERING, found.clusters):
         note = _identical_note(found, confidence) if differing == 0 else _sparse_note(found, differing)
         return exact_interval(_bounded_difference(found), confidence), "exact", note
     return student_interval(found, confidence), "cr2-t", few_videos_note(found)
@@ -306,6 +315,8 @@ def _identical_note(found: ClusteredStatistic, confidence: float) -> str:
 def _sparse_note(found: ClusteredStatistic, differing: int) -> str:
     if found.without_spread:
         return f"{NO_SPREAD[: NO_SPREAD.index(':')]}: exact interval"
+    if found.thin_cells:
+        return thin_note(found)
     return f"exact interval: the two differ on {differing} of {found.clusters} videos only"
 
 

@@ -61,7 +61,7 @@ def test_points_p_values_and_counts_are_all_in_the_json(tmp_path, capsys):
     pair = found["pairs"][0]
     assert pair["difference"] == pytest.approx(pair["score_a"] - pair["score_b"])
     assert pair["low"] < pair["difference"] < pair["high"]
-    for key in ("p", "p_holm", "p_permutation", "p_mcnemar", "rho", "mde", "deff", "se"):
+    for key in ("p", "p_holm", "p_t", "p_mcnemar", "rho", "mde", "deff", "se"):
         assert isinstance(pair[key], float), key
     assert pair["only_a"] + pair["only_b"] > 0
     assert pair["clusters"] == 25

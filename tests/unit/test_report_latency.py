@@ -96,9 +96,28 @@ def test_stream_time_starts_with_each_sample_not_with_the_film() -> None:
 def test_memory_slope_is_the_growth_a_minute() -> None:
     slope = summarize_ticks("m", [tick(second) for second in range(600)]).slope
     assert slope is not None
-    assert slope.minutes == 9
+    assert (slope.points, slope.low) == (9, None)
     assert slope.slope == pytest.approx(1.0)
     assert summarize_ticks("m", [tick(second) for second in range(120)]).slope is None
+
+
+def test_a_memory_slope_has_an_interval_from_45_minutes_on() -> None:
+    slope = summarize_ticks("m", [tick(second) for second in range(60 * 46)]).slope
+    assert slope is not None
+    assert slope.points == 45
+    assert slope.low is not None
+    assert slope.low <= slope.slope <= slope.high + 1e-9
+
+
+def test_a_p99_that_the_seconds_cannot_bound_is_left_out_and_a_median_of_many_stretches_has_an_interval() -> None:
+    few, many = (summarize_ticks("m", [tick(s, other=0.4 + s % 7 / 100) for s in range(n)]) for n in (98, 299))
+    table = latency_table([few, many])
+    names = [column.name for column in table.columns]
+    p50, p99 = names.index("Second p50"), names.index("Second p99")
+    assert table.rows[0][p99] is None
+    assert table.rows[1][p99] is not None
+    assert any("No p99 below 299 seconds" in note for note in table.notes)
+    assert table.rows[1][p50].low <= table.rows[1][p50].value <= table.rows[1][p50].high
 
 
 def test_no_ticks_give_dashes_and_no_number() -> None:

@@ -264,3 +264,58 @@ def test_labels_from_one_video_leave_the_interval_out():
     estimate = prediction_powered_win_rate([1, 0, 1, 0], [1, 0, np.nan, np.nan], ["v", "v", "w", "x"])
     assert estimate.low is None
     assert "one video" in estimate.note
+
+
+def test_two_models_have_the_interval_of_their_win_rate_and_no_other():
+    rng = np.random.default_rng(9)
+    scores = rng.choice([1.0, 0.5, 0.0], 120, p=[0.5, 0.2, 0.3])
+    videos = np.arange(120) % 12
+    ranking = rank_models(Games(["a"] * 120, ["b"] * 120, scores, videos), anchor="b")
+    won = mean_by_cluster(scores, videos)
+    chance = next(one for one in ranking.probabilities if one.model == "a")
+    assert (chance.probability, chance.low, chance.high) == pytest.approx((won.value, won.low, won.high), abs=1e-9)
+    mirrored = next(one for one in ranking.probabilities if one.model == "b")
+    assert (mirrored.low, mirrored.high) == pytest.approx((1 - won.high, 1 - won.low), abs=1e-12)
+    assert ranking.method == "davidson"
+    first = next(model for model in ranking.models if model.name == "a")
+    assert first.low < first.strength < first.high
+    # Davidson's own formula at the lower strength gives back the lower win rate.
+    odds, nu = np.exp(first.low / 2), ranking.tie_parameter
+    assert (odds + nu / 2) / (odds + 1 / odds + nu) == pytest.approx(won.low, abs=1e-9)
+
+
+def test_two_models_on_two_videos_are_not_told_apart_and_both_places_stay_open():
+    ranking = rank_models(Games(["a"] * 4, ["b"] * 4, [1, 1, 0.5, 1], ["v", "v", "w", "w"]), anchor="b")
+    assert [(model.place.best, model.place.worst) for model in ranking.models] == [(1, 2), (1, 2)]
+
+
+def test_places_are_open_where_models_are_close_and_closed_where_they_are_not():
+    rng = np.random.default_rng(10)
+    first, second, strengths = [], [], {"a": 0.0, "b": 0.05, "c": -3.0}
+    scores = []
+    for one, other in [("a", "b"), ("a", "c"), ("b", "c")] * 200:
+        first.append(one)
+        second.append(other)
+        scores.append(float(rng.random() < 1 / (1 + np.exp(strengths[other] - strengths[one]))))
+    ranking = rank_models(Games(first, second, scores, np.arange(600) // 3 % 50), anchor="a", draws=400)
+    places = {model.name: (model.place.best, model.place.worst) for model in ranking.models}
+    assert places == {"a": (1, 2), "b": (1, 2), "c": (3, 3)}
+    for model in ranking.models:
+        if model.name != "a":
+            assert model.place.low < model.low < model.strength < model.high < model.place.high
+            assert model.place.low < model.place.bound
+    close = next(model for model in ranking.models if model.name == "b")
+    assert 0.3 < close.win_bound < 0.5
+
+
+def test_places_hold_for_all_models_at_once_in_95_percent_of_samples():
+    from evalkit.stats.places import places
+
+    rng = np.random.default_rng(12)
+    wrong = 0
+    for _ in range(200):
+        videos = rng.normal(size=(25, 4))
+        drawn = rng.integers(0, 25, (300, 25))
+        found = places(videos.mean(axis=0), videos[drawn].mean(axis=1), anchor=0, clusters=25, confidence=0.95)
+        wrong += any((place.best, place.worst) != (1, 4) for place in found)
+    assert wrong / 200 <= 0.09
