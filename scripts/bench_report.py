@@ -28,6 +28,7 @@ from tests.e2e.devtools import Browser, find_chromium
 from tests.run_folders import PHRASES, manifest, question, question_metrics, tick, write_run
 
 SECONDS, WINDOW = 7200, 8
+ALIKE = {"policy": "one"}  # so that the two runs differ in the model alone
 READY = {"narration": "#timelines .picker tbody tr", "questions": "#questions tbody tr"}
 WORDS = ("wide", "keeper", "corner", "midfield", "header", "replay", "bench", "referee", "crowd", "penalty")
 
@@ -76,13 +77,13 @@ def make_run(folder: Path, model: str, kind: str, videos: int) -> Path:
     samples = [f"game-{video}" for video in range(videos)]
     ticks = (tick(one, second, 0.0, clock, bounded=True) for one in samples for second in range(SECONDS))
     if kind == "narration":
-        run = manifest("inf-streams", model, planned=samples)
+        run = manifest("inf-streams", model, planned=samples, fingerprint=ALIKE)
         said, judged = answers(model, videos), verdicts(model, videos)
         return write_run(folder, run, answers=said, ticks=ticks, verdicts=judged)
     rng = random.Random(model)
     asked = [question(number, rng, 0.65) for number in range(videos * SECONDS // 2)]
     planned = sorted({one.sample for one in asked})
-    run = manifest("ovobench", model, planned=planned)
+    run = manifest("ovobench", model, planned=planned, fingerprint=ALIKE)
     return write_run(folder, run, answers=asked, ticks=ticks, metrics=question_metrics(asked))
 
 
