@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.models.protocol import Answer, SessionRequest, Spoken, StepReport, StreamingModel
+from evalkit.models.protocol import Answer, Placement, SessionRequest, Spoken, StepReport, StreamingModel
 from evalkit.records import AnswerRecord, RunFolder, TickRecord, read_jsonl
 from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.recorder import Recorder
@@ -60,6 +60,7 @@ class NotingModel:
     asked: list[Asked] = field(default_factory=list)
     requests: list[SessionRequest] = field(default_factory=list)
     frames: int = 0
+    placement: Placement = field(default_factory=Placement)
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         return width, height
@@ -70,6 +71,12 @@ class NotingModel:
 
     def identity(self) -> dict[str, Any]:
         return {}
+
+    def peak_mib(self) -> float:
+        return 0.0
+
+    def close(self) -> None:
+        """Nothing to free."""
 
 
 @dataclass
@@ -132,7 +139,6 @@ def runner(
                 checkpoint_seconds=checkpoint_seconds,
                 stopping=stopping,
                 advanced=lambda seconds: None,
-                peak_mib=lambda: 0.0,
                 warn=lambda text: None,
             ),
             recorder,

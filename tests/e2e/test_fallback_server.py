@@ -189,7 +189,10 @@ def test_a_reply_the_server_refuses_stays_unread_is_named_and_asked_again(evalki
         (("--fallback", "openai:m", "--base-url", "http://127.0.0.1:9/v1"), "cannot be reached"),
         (("--fallback", "overlap"), "only a chat model can read replies"),
         (("--base-url", "http://127.0.0.1:9/v1"), "name that too"),
-        (("--fallback", "openai:m", "--base-url", "http://h/v1", "--concurrency", "0"), "at least 1"),
+        (
+            ("--fallback", "openai:m", "--base-url", "http://h/v1", "--concurrency", "0"),
+            "concurrency and attempts >= 1",
+        ),
     ],
 )
 def test_a_judge_that_cannot_be_asked_is_one_line_and_exit_code_2(

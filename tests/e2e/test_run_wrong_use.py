@@ -53,7 +53,7 @@ def complaint(result: tuple[int, str, str], *, code: int = 2) -> str:
         ([*RUN, "--set", "memory.vision_window=0"], "memory.vision_window must be at least 1"),
         ([*RUN, "--set", "memory.vision_window=[3]"], "a number, true, false or text is wanted"),
         ([*RUN, "--set", "generation.temperature=-1"], "setting generation.temperature"),
-        ([*RUN, "--set", "task.fps=90"], "setting task.fps"),
+        ([*RUN, "--data", "demo", "--set", "task.fps=90"], "setting task.fps"),
         ([*RUN, "--set", "seconds=5"], "unknown setting 'seconds'"),
         ([*RUN, "--config", "nothing.toml"], "--config nothing.toml"),
         ([*RUN, "--protocol", "official"], "has one protocol only"),
@@ -215,16 +215,17 @@ def test_an_against_that_is_no_run_is_refused_before_anything_runs(
 
 
 def test_a_judge_server_that_is_not_there_is_one_line_and_the_run_stays(
-    run: tuple[str | Path, ...], tmp_path: Path, evalkit: Call
+    small_data: Path, tmp_path: Path, evalkit: Call
 ) -> None:
     """The narration is on record, reported, and can be judged later."""
+    run = (*RUN, "--data", small_data, "--set", "start_seconds=5")
     assert evalkit(*run)[0] == 0
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
     words = ("--judge", "openai:gpt-5", "--against", "run", "--base-url", address)
     code, _, err = evalkit(*run, "--out", "second", *words)
-    assert code == 2
+    assert code == 2, err
     assert err.splitlines()[-1].startswith("evalkit: ")
     assert "Traceback" not in err
     assert (tmp_path / "second" / "report.md").exists()

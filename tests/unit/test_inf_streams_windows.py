@@ -277,7 +277,7 @@ def test_a_line_that_is_no_merged_result_is_named(tmp_path: Path, line: str, fau
 
 
 def test_a_merged_file_that_is_missing_or_empty_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(DataError, match="does not exist"):
         read_merged(tmp_path / "none.jsonl")
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(DataError, match="no line"):

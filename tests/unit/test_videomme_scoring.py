@@ -210,7 +210,7 @@ def test_an_unknown_format_and_no_file_are_wrong_use(tmp_path):
         task.read_predictions("offical", [tmp_path], None)
     with pytest.raises(UsageError, match="at least one"):
         task.read_predictions("official", [], None)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="does not exist"):
         task.read_predictions("official", [tmp_path / "gone.json"], None)
 
 
