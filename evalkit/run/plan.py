@@ -11,6 +11,7 @@ from typing import Any
 from evalkit.errors import DataError, UsageError, suggest
 from evalkit.models.catalog import catalog
 from evalkit.models.entry import ModelChoice, ModelEntry, ModelRecipe
+from evalkit.models.vllm import in_vllm
 from evalkit.run.check import check_concurrency, check_fit
 from evalkit.run.options import RunOptions
 from evalkit.run.pace import check_pace
@@ -66,6 +67,8 @@ def make_plan(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
         DataError: The benchmark's files are missing.
     """
     task, entry = task_named(options.task), entry or catalog(options.model)
+    if options.engine == "vllm":
+        entry = in_vllm(entry)
     values = apply_settings(_given(options, task), {**entry.groups, "task": task.settings})
     model = entry.recipe(_choice(options, values))
     folder = data_folder(task, options.data)
