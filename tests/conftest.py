@@ -139,7 +139,16 @@ def start(plain_environment: dict[str, str], tmp_path: Path) -> Iterator[Callabl
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["evalkit.run.runner", "evalkit.run.finish", "evalkit_tasks.inf_streams", "pytest"]
+        [
+            "evalkit.run.runner",
+            "evalkit.run.finish",
+            "evalkit.models.load",
+            "evalkit.models.cached",
+            "evalkit.models.qwen_vl",
+            "evalkit.models.tiny",
+            "evalkit_tasks.inf_streams",
+            "pytest",
+        ]
     )
     begun: list[Started] = []
 

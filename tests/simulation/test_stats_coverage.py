@@ -14,6 +14,9 @@ from evalkit.stats import (
     rank_models,
 )
 
+pytestmark = pytest.mark.slow
+"""What the quick suite holds of intervals and tests is in test_tables.py, on fewer samples."""
+
 VIDEOS, SEGMENTS = 20, 70
 BY_VIDEO = Clusters.of(np.repeat(np.arange(VIDEOS), SEGMENTS), VIDEOS * SEGMENTS)
 REPLICATES = 6000
