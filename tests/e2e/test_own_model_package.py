@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import pytest
@@ -78,10 +79,17 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def _entries(*, group: str) -> list[EntryPoint]:
+    """Return the entries of evalkit and of the package: what else is installed is no matter of this test."""
+    known = ("evalkit", "colour-model")
+    return [entry for entry in entry_points(group=group) if entry.dist and entry.dist.name in known]
+
+
 @pytest.fixture
 def run(evalkit: Call, installed: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
     """Runs the installed model on a small data set."""
     monkeypatch.syspath_prepend(str(installed))
+    monkeypatch.setattr("evalkit.registry.entry_points", _entries)
     options = ("--task", "inf-streams", "--data", small_data, "--set", "task.start_seconds=5", "--out", "run")
     return lambda *words: evalkit("run", "--model", "colour", *options, *words)
 
