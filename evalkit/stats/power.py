@@ -133,17 +133,12 @@ def videos_needed(
     values = checked_scores(pilot, "pilot scores")
     videos = Clusters.of(clusters, values.size)
     found = clustered_statistic(values, videos, composition)
-    if found.clusters < 2:
-        raise UsageError("a pilot on one video cannot tell how much videos differ: run it on two or more")
-    if found.without_spread:
-        raise NothingCountedError("the pilot shows no spread between videos to compute a sample size from")
-    if found.se is None or found.freedom is None or too_uneven(found):
-        raise UsageError(f"the pilot cannot plan a sample: {too_uneven(found)}")
+    se, freedom = _usable_spread(found)
     if rho is not None and not -1 <= rho < 1:
         raise UsageError(f"rho must lie in [-1, 1), got {rho}")
     checked_confidence(confidence)
     target = _checked_power(power)
-    se, freedom, count = found.se * math.sqrt(1.0 if rho is None else 2 * (1 - rho)), found.freedom, found.clusters
+    se, count = se * math.sqrt(1.0 if rho is None else 2 * (1 - rho)), found.clusters
 
     def enough(wanted: int) -> bool:
         grown = wanted / count
@@ -154,11 +149,6 @@ def videos_needed(
     needed = _smallest(enough, least)
     if needed is None:
         raise UsageError(f"more than {_MOST_VIDEOS:,} videos would be needed to find {100 * effect:g} points")
-    notes = []
-    if videos.count < _FEW_PILOT_VIDEOS:
-        notes.append(f"the spread is a guess from {videos.count} pilot videos")
-    if rho is not None:
-        notes.append(f"assumes a correlation of {rho:g} between the two models' scores")
     return VideosNeeded(
         videos=needed,
         questions=math.ceil(needed * values.size / count),
@@ -168,8 +158,29 @@ def videos_needed(
         questions_per_video=values.size / count,
         pilot_videos=count,
         pilot_mde=minimal_detectable_effect(se, freedom, confidence=confidence, power=power),
-        note="; ".join(notes),
+        note=_caveats(videos.count, rho),
     )
+
+
+def _caveats(videos: int, rho: float | None) -> str:
+    """Return what a plan from a pilot of so many videos assumes."""
+    notes = []
+    if videos < _FEW_PILOT_VIDEOS:
+        notes.append(f"the spread is a guess from {videos} pilot videos")
+    if rho is not None:
+        notes.append(f"assumes a correlation of {rho:g} between the two models' scores")
+    return "; ".join(notes)
+
+
+def _usable_spread(found: ClusteredStatistic) -> tuple[float, float]:
+    """Return a pilot's standard error and its degrees of freedom, refusing a pilot that can plan nothing."""
+    if found.clusters < 2:
+        raise UsageError("a pilot on one video cannot tell how much videos differ: run it on two or more")
+    if found.without_spread:
+        raise NothingCountedError("the pilot shows no spread between videos to compute a sample size from")
+    if found.se is None or found.freedom is None or too_uneven(found):
+        raise UsageError(f"the pilot cannot plan a sample: {too_uneven(found)}")
+    return found.se, found.freedom
 
 
 def _smallest(enough: Callable[[int], bool], least: int) -> int | None:

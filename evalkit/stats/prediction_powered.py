@@ -52,16 +52,8 @@ def prediction_powered_win_rate(
         UsageError: No labelled or no unlabelled pair, or arrays that do not match.
     """
     scores = checked_scores(judge, "judge scores")
-    labels = np.asarray(human, dtype=np.float64)
-    if labels.shape != scores.shape:
-        raise UsageError(f"{scores.size} judge scores but {labels.size} human entries (NaN where unlabelled)")
-    labelled = ~np.isnan(labels)
-    if not labelled.any():
-        raise UsageError("no pair has a human label: label some pairs, drawn at random")
-    if labelled.all():
-        raise UsageError("every pair has a human label: take their mean, the judge adds nothing")
+    labels, labelled = _checked_labels(human, scores)
     videos = Clusters.of(clusters, scores.size)
-    checked_scores(labels[labelled], "human scores")
     parts = [
         clustered_statistic(values[part], videos.where(part))
         for values, part in ((scores, ~labelled), (np.where(labelled, labels, 0.0), labelled))
@@ -87,6 +79,20 @@ def prediction_powered_win_rate(
         f"weight {weight:.2f}"
     )
     return Estimate(value, se, low, high, n, count, None, None, "ppi++-t", note, freedom)
+
+
+def _checked_labels(human: ArrayLike, scores: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Return the human scores and which pairs have one."""
+    labels = np.asarray(human, dtype=np.float64)
+    if labels.shape != scores.shape:
+        raise UsageError(f"{scores.size} judge scores but {labels.size} human entries (NaN where unlabelled)")
+    labelled = ~np.isnan(labels)
+    if not labelled.any():
+        raise UsageError("no pair has a human label: label some pairs, drawn at random")
+    if labelled.all():
+        raise UsageError("every pair has a human label: take their mean, the judge adds nothing")
+    checked_scores(labels[labelled], "human scores")
+    return labels, labelled
 
 
 def _tuned(

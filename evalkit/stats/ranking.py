@@ -168,23 +168,17 @@ def rank_models(
     """
     checked_confidence(confidence)
     names, home, away, scores, videos = _checked(games)
-    if anchor is not None and anchor not in names:
-        raise UsageError(f"no games of the anchor {anchor!r}{suggest(anchor, names)}")
-    base = names.index(anchor) if anchor is not None else 0
+    base = _anchored(names, anchor)
     tie_rate = float(np.mean(scores == 0.5))
     chosen: Method = method or ("davidson" if tie_rate > DAVIDSON_ABOVE else "bradley-terry")
     design = _design(len(names), base, chosen)
     counts = _counts(home, away, scores, design.pairs)
-    if chosen == "bradley-terry":
-        counts = counts[:, :, :2] + counts[:, :, 2:] / 2
+    counts = counts if chosen == "davidson" else counts[:, :, :2] + counts[:, :, 2:] / 2
     by_video = videos.sums(counts.reshape(scores.size, -1))
     total = by_video.sum(axis=0).reshape(1, len(design.pairs), -1)
     _require_finite_fit(total[0], design, names)
     point = _fit(total, design, np.zeros(design.features.shape[2]))
     samples = _resampled_fits(by_video, design, point[0], draws, seed)
-    lost = int(np.count_nonzero(np.isnan(samples[:, 0])))
-    note = ONE_VIDEO if videos.count == 1 else ""
-    note = f"{lost} of {draws} resamples cut the models apart and were left out" if lost else note
     played = np.bincount(home, minlength=len(names)) + np.bincount(away, minlength=len(names))
     models = _ranked(names, _strengths(point, design), _strengths(samples, design), played, confidence)
     probabilities = _probabilities(names, design, point, samples, confidence)
@@ -202,8 +196,25 @@ def rank_models(
         anchor=names[base],
         games=scores.size,
         clusters=videos.count,
-        note=note,
+        note=_note(samples, videos.count),
     )
+
+
+def _anchored(names: list[str], anchor: str | None) -> int:
+    """Return the place of the model whose strength is 0."""
+    if anchor is None:
+        return 0
+    if anchor not in names:
+        raise UsageError(f"no games of the anchor {anchor!r}{suggest(anchor, names)}")
+    return names.index(anchor)
+
+
+def _note(samples: FloatArray, videos: int) -> str:
+    """Return what the intervals do not rest on: resamples that could not be fitted, or a second video."""
+    lost = int(np.count_nonzero(np.isnan(samples[:, 0])))
+    if lost:
+        return f"{lost} of {len(samples)} resamples cut the models apart and were left out"
+    return ONE_VIDEO if videos == 1 else ""
 
 
 def _checked(games: Games) -> tuple[list[str], NDArray[np.intp], NDArray[np.intp], FloatArray, Clusters]:
