@@ -9,6 +9,7 @@ __all__ = [
     "EXIT_CODES",
     "EXIT_DONE",
     "EXIT_FAILED_SAMPLES",
+    "EXIT_FAULT",
     "EXIT_INTERRUPTED",
     "EXIT_USAGE",
     "Parser",
@@ -25,7 +26,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 EXIT_DONE, EXIT_CHECK_FAILED, EXIT_USAGE, EXIT_FAILED_SAMPLES, EXIT_CANNOT_TELL = 0, 1, 2, 3, 4
-EXIT_INTERRUPTED = 130
+EXIT_FAULT, EXIT_INTERRUPTED = 70, 130
 
 EXIT_CODES: dict[int, str] = {
     EXIT_DONE: "done; a gate passed",
@@ -33,6 +34,7 @@ EXIT_CODES: dict[int, str] = {
     EXIT_USAGE: "wrong use or bad input; one line says what to do",
     EXIT_FAILED_SAMPLES: "finished, with failed samples",
     EXIT_CANNOT_TELL: "a gate cannot tell: too few videos, or too few repeated runs",
+    EXIT_FAULT: "a fault in evalkit or in a plug-in; one line says where, --debug shows the traceback",
     EXIT_INTERRUPTED: "interrupted; what is on record is kept",
 }
 """What each exit code means, for every command."""
@@ -92,6 +94,7 @@ def _front_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a fault; any command takes it")
     parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of the commands below")
     return parser
 
@@ -105,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code, see `EXIT_CODES`.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    words = [word for word in given if word != "--debug"]
     if sys.stderr is None:  # closed by the caller, who wants no word
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if sys.stdout is None:
@@ -131,6 +135,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _notice(str(finding), as_json="--json" in rest)
     except EvalkitError as error:
         return _complain(str(error))
+    except Exception as error:
+        if "--debug" in given:
+            raise
+        from evalkit.cli.faults import describe_fault
+
+        return _complain(f"{describe_fault(error)}; --debug shows the traceback", EXIT_FAULT)
 
 
 def _dispatch(command: str, rest: list[str]) -> int:
@@ -189,11 +199,11 @@ def _notice(message: str, *, as_json: bool) -> int:
     return EXIT_DONE
 
 
-def _complain(message: str) -> int:
+def _complain(message: str, code: int = EXIT_USAGE) -> int:
     from evalkit.shown import shown_on_one_line
 
     sys.stderr.write(f"evalkit: {shown_on_one_line(message)}\n")
-    return EXIT_USAGE
+    return code
 
 
 if __name__ == "__main__":

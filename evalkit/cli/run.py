@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.cli.main import EXIT_DONE, EXIT_FAILED_SAMPLES, EXIT_INTERRUPTED
 from evalkit.cli.output import emit_json, note, say
-from evalkit.run.options import RunOptions, merge_options, parse_assignment, read_config
+from evalkit.errors import UsageError
+from evalkit.run.options import RunOptions, merge_options, parse_assignment, read_config, recorded_options
 
 if TYPE_CHECKING:
     from evalkit.run.plan import RunPlan
@@ -44,14 +45,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def options_of(args: argparse.Namespace) -> RunOptions:
-    """Return the options of parsed arguments, the command line over the TOML file."""
+    """Return what is asked for: the command line over the TOML file, over the options of a run to go on with."""
     names = [name for name in RunOptions.model_fields if name != "settings"]
     given: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if "sample" in given:
         given["sample"] = tuple(given["sample"])
     settings = dict(parse_assignment(text) for text in args.set)
     base = read_config(Path(args.config), names) if args.config else {}
-    return merge_options([base, given, {"settings": settings}])
+    begun = recorded_options(Path(args.out)) if args.resume and args.out else {}
+    if args.resume and args.out and not begun and "task" not in base | given:
+        raise UsageError(f"{args.out} holds no run to go on with")
+    return merge_options([begun, base, given, {"settings": settings}])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     result = start(plan, note)
     path = result.folder.path
     if result.interrupted:
-        note(f"interrupted: go on with the same options and --resume --out {path}")
+        note(f"interrupted: go on with evalkit run --resume --out {path}")
         return EXIT_INTERRUPTED
     manifest, metrics = result.folder.read_manifest(), result.folder.read_metrics()
     failed = len(manifest.failed)

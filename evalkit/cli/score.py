@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help="prediction files or folders, or a run folder")
-    parser.add_argument("--task", required=True, help="benchmark (evalkit list tasks)")
-    parser.add_argument("--format", default="official", help="layout and rule (default official)")
+    parser.add_argument("--task", help="benchmark (evalkit list tasks); a run folder says its own")
+    parser.add_argument("--format", help="layout and rule (default official; evalkit for a run folder)")
     parser.add_argument("--data", metavar="DIR|demo", help="the benchmark's files, where the layout needs them")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
     parser.add_argument(
@@ -46,24 +46,25 @@ def run(args: argparse.Namespace) -> int:
     from evalkit.tasks.replies import GONE
     from evalkit.tasks.scoring import sheet_to_json
 
-    task = task_named(args.task)
-    if task.formats and args.format not in task.formats:
-        known = ", ".join(task.formats)
-        hint = suggest(args.format, task.formats)
-        raise UsageError(f"task {task.name} has no format {args.format!r}{hint} (known: {known})")
     paths = [Path(path) for path in args.paths]
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path} does not exist")
+    name, layout = _task_and_format(args.task, args.format, paths)
+    task = task_named(name)
+    if task.formats and layout not in task.formats:
+        known = ", ".join(task.formats)
+        hint = suggest(layout, task.formats)
+        raise UsageError(f"task {task.name} has no format {layout!r}{hint} (known: {known})")
     reader = _fallback_reader(args)
     data = data_folder(task, args.data) if args.data else None
-    predictions, problems = task.read_predictions(args.format, paths, data)
+    predictions, problems = task.read_predictions(layout, paths, data)
     if reader is None:
-        sheet = task.score(predictions, args.format)
+        sheet = task.score(predictions, layout)
     else:
         from evalkit.judge.fallback import fallback_path, score_with_fallback
 
-        sheet = score_with_fallback(task, predictions, args.format, reader, fallback_path(paths[0]), note)
+        sheet = score_with_fallback(task, predictions, layout, reader, fallback_path(paths[0]), note)
     values = sheet_to_json(sheet) | {"intervals": _intervals_to_json(intervals := _intervals(sheet))}
     found = [_as_json(problem) for problem in problems]
     values["problems"] = found + [problem for problem in values["problems"] if problem not in found]
@@ -74,6 +75,30 @@ def run(args: argparse.Namespace) -> int:
         for problem in values["problems"]:
             note(f"{problem['kind']}: {problem['message']}")
     return EXIT_USAGE if any(problem["kind"] == GONE for problem in values["problems"]) else EXIT_DONE
+
+
+def _task_and_format(task: str | None, layout: str | None, paths: list[Path]) -> tuple[str, str]:
+    """Return the benchmark and the layout of what is to be scored: run folders say both themselves.
+
+    Raises:
+        UsageError: The task is not named and no run says it, or runs are of several tasks, or of another one.
+        DataError: A run folder cannot be read.
+    """
+    from evalkit.records import RunFolder
+
+    runs = [path for path in paths if (path / "run.json").is_file()]
+    if layout is None:
+        layout = "evalkit" if runs else "official"
+    said = {RunFolder(path).read_manifest().task: path for path in runs}
+    if task is None and len(said) == 1:
+        return next(iter(said)), layout
+    if len(said) > 1:
+        raise UsageError(f"these runs are of several tasks: {', '.join(f'{said[one]} of {one}' for one in said)}")
+    if task is None:
+        raise UsageError(f"{paths[0]} is no run folder, so name its benchmark with --task")
+    if said and task not in said:
+        raise UsageError(f"{runs[0]} is a run of {next(iter(said))}, not of {task}: leave --task out")
+    return task, layout
 
 
 def _fallback_reader(args: argparse.Namespace) -> FallbackReader | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["RunOptions", "merge_options", "parse_assignment", "read_config"]
+__all__ = ["RunOptions", "merge_options", "parse_assignment", "read_config", "recorded_options"]
 
 import json
 import re
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 
 from evalkit.chat.settings import public_url
 from evalkit.errors import DataError, UsageError, suggest
-from evalkit.records import require_plain
+from evalkit.records import RunFolder, require_plain
 from evalkit.settings import Setting
 from evalkit.timing import Overload
 
@@ -143,6 +143,35 @@ def read_config(path: Path, names: Iterable[str]) -> dict[str, Any]:
         else:
             options[name] = _option(f"--config {path}: {key}", name, value)
     return options | ({"settings": settings} if settings else {})
+
+
+def recorded_options(folder: Path) -> dict[str, Any]:
+    """Return the options with which an unfinished run was begun, so that nobody has to say them again.
+
+    Args:
+        folder: The run folder; nothing is returned where it holds no ``run.json`` yet.
+
+    Returns:
+        What was not left at its default, ``resume`` and ``out`` apart. ``data`` is the folder that was read, named
+        so that it is found from any other place.
+
+    Raises:
+        DataError: ``run.json`` cannot be read.
+    """
+    if not (folder / "run.json").is_file():
+        return {}
+    manifest = RunFolder(folder).read_manifest()
+    begun: dict[str, Any] = {"task": manifest.task, "model": manifest.model}
+    for name, field in RunOptions.model_fields.items():
+        value = manifest.options.get(name)
+        if name not in ("resume", "out", "dry_run") and value not in (
+            None,
+            field.get_default(call_default_factory=True),
+        ):
+            begun[name] = value
+    if manifest.options.get("data") != "demo" and "path" in manifest.data:
+        begun["data"] = manifest.data["path"]
+    return begun
 
 
 def _toml(path: Path) -> dict[str, Any]:

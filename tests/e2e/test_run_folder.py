@@ -76,7 +76,7 @@ def test_ctrl_c_ends_the_second_in_hand_and_says_how_to_resume(
     code, out, err = run.wait()
     assert (code, out) == (130, "")
     assert "stopping after this second" in err
-    assert f"interrupted: go on with the same options and --resume --out {folder.relative_to(tmp_path)}" in err
+    assert f"interrupted: go on with evalkit run --resume --out {folder.relative_to(tmp_path)}" in err
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     said = answers.read_text().splitlines()
     assert 2 <= len(said) < 20
