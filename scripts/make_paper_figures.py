@@ -15,10 +15,10 @@ from pathlib import Path
 
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.records import write_atomic
+from evalkit.report import to_csv, to_latex, to_markdown
 from evalkit.report.plots import PLOT_KINDS, plot_runs
 from evalkit.report.runs import load_runs
 from evalkit.report.summary import summary_tables
-from evalkit.report.tables import to_csv, to_latex, to_markdown
 
 
 def write_tables(runs: Sequence[Path], out: Path) -> list[Path]:

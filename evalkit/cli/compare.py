@@ -14,10 +14,9 @@ import argparse
 import math
 from pathlib import Path
 
-from evalkit.cli.output import emit_json, say
+from evalkit.cli.output import TABLE_FORMATS, emit_json, say_tables
 from evalkit.errors import UsageError
 
-_FORMATS = ("text", "markdown", "latex", "csv")
 _LEAST_POINTS = 1e-6
 
 
@@ -75,7 +74,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--allow-mismatch", action="store_true", help="compare what should not be compared, and mark the result"
     )
     add_judging(parser)
-    parser.add_argument("--format", choices=_FORMATS, default="text", help="of the table (default %(default)s)")
+    parser.add_argument(
+        "--format", choices=TABLE_FORMATS, default="text", help="of the table (default %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 
@@ -90,7 +91,6 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("a comparison needs two or more run folders: evalkit compare RUN RUN")
     from evalkit.leaderboard.compare import compare_runs
     from evalkit.leaderboard.comparison_table import comparison_table, comparison_to_json
-    from evalkit.report import tables
     from evalkit.report.runs import load_runs
     from evalkit.stats import CompareOptions
 
@@ -113,5 +113,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         emit_json(comparison_to_json(comparison))
         return 0
-    say(getattr(tables, f"to_{args.format}")(comparison_table(comparison)))
+    say_tables([comparison_table(comparison)], args.format)
     return 0

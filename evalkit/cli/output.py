@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-__all__ = ["emit_json", "note", "say"]
+__all__ = ["TABLE_FORMATS", "emit_json", "note", "say", "say_tables"]
 
 import json
 import math
 import sys
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from evalkit.shown import shown, shown_in_json
+
+if TYPE_CHECKING:
+    from evalkit.report.tables import Table
+
+TABLE_FORMATS = ("text", "markdown", "latex", "csv")
+"""Forms in which a command prints its table."""
 
 
 def say(text: str) -> None:
     """Write a result for people to stdout."""
     sys.stdout.write(shown(text.rstrip("\n")) + "\n")
+
+
+def say_tables(tables: Iterable[Table], form: str) -> None:
+    """Write tables to stdout in one of `TABLE_FORMATS`."""
+    from evalkit import report
+
+    say("\n".join(getattr(report, f"to_{form}")(table) for table in tables))
 
 
 def note(text: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.cli.compare import points
-from evalkit.cli.output import emit_json, note, say
+from evalkit.cli.output import TABLE_FORMATS, emit_json, note, say_tables
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from evalkit.report.tables import Cell, Estimate, Table
     from evalkit.stats import RankedModel, Ranking
 
-_FORMATS = ("text", "markdown", "latex", "csv")
 # Where `evalkit.stats.ranking` holds a strength that has no bound.
 _NO_BOUND = 12.0
 
@@ -49,7 +48,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-mismatch", action="store_true", help="rank what should not be compared, and mark the result"
     )
-    parser.add_argument("--format", choices=_FORMATS, default="text", help="of the tables (default %(default)s)")
+    parser.add_argument(
+        "--format", choices=TABLE_FORMATS, default="text", help="of the tables (default %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 
@@ -63,7 +64,6 @@ def run(args: argparse.Namespace) -> int:
     if args.draws < 1 or args.seed < 0:
         raise UsageError("--draws is 1 or more, --seed 0 or more")
     from evalkit.ranking.rank import RankOptions, rank_runs
-    from evalkit.report import tables
     from evalkit.report.runs import load_runs
 
     options = RankOptions(args.judge, args.anchor, args.human, args.allow_mismatch, args.draws, args.seed)
@@ -71,9 +71,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         emit_json(report.to_json())
         return 0
-    render = getattr(tables, f"to_{args.format}")
     margin = None if args.margin is None else args.margin / 100
-    say("\n".join(render(table) for table in rank_tables(report, margin)))
+    say_tables(rank_tables(report, margin), args.format)
     for line in report.notes:
         note(f"note: {line}")
     return 0

@@ -123,14 +123,14 @@ def run(args: argparse.Namespace) -> int:
 def _write(runs: Sequence[Run], replays: Sequence[Replay], out: Path) -> None:
     """Write the table as Markdown, LaTeX and CSV, and every plot there is something to draw for."""
     from evalkit.records import write_atomic
-    from evalkit.report import tables
+    from evalkit.report import to_csv, to_latex, to_markdown
     from evalkit.report.plots import write_plot
     from evalkit.report.replay_plots import REPLAY_PLOTS
     from evalkit.report.replay_table import replay_table
 
     table = replay_table(runs, replays)
     out.mkdir(parents=True, exist_ok=True)
-    for suffix, render in (("md", tables.to_markdown), ("tex", tables.to_latex), ("csv", tables.to_csv)):
+    for suffix, render in (("md", to_markdown), ("tex", to_latex), ("csv", to_csv)):
         write_atomic(out / f"replay.{suffix}", render(table))
     for name, draw in REPLAY_PLOTS.items():
         plot = draw(replays)

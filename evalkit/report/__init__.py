@@ -7,9 +7,10 @@ from evalkit.report.captions import write_captions
 if TYPE_CHECKING:
     from evalkit.report.html import build_report
     from evalkit.report.latency import LatencySummary, latency_table, stage_table, summarize_ticks
+    from evalkit.report.latex import to_latex
     from evalkit.report.plots import PLOT_KINDS, plot_runs
     from evalkit.report.summary import markdown_report, summary_tables
-    from evalkit.report.tables import Column, Estimate, Table, to_csv, to_latex, to_markdown, to_text
+    from evalkit.report.tables import Column, Estimate, Table, to_csv, to_markdown, to_text
     from evalkit.report.view import make_server, serve
 
 __all__ = [
@@ -38,9 +39,10 @@ __all__ = [
 _HOMES = {
     "html": ("build_report",),
     "latency": ("LatencySummary", "latency_table", "stage_table", "summarize_ticks"),
+    "latex": ("to_latex",),
     "plots": ("PLOT_KINDS", "plot_runs"),
     "summary": ("markdown_report", "summary_tables"),
-    "tables": ("Column", "Estimate", "Table", "to_csv", "to_latex", "to_markdown", "to_text"),
+    "tables": ("Column", "Estimate", "Table", "to_csv", "to_markdown", "to_text"),
     "view": ("make_server", "serve"),
 }
 

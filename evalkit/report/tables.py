@@ -1,11 +1,11 @@
-"""One table, four renderings (terminal text, Markdown, LaTeX, CSV) that show the very same digits.
+"""One table and its forms, which show the very same digits: terminal text, Markdown, CSV (`latex` has the fourth).
 
 What stands in a table is decided elsewhere (`evalkit.report.latency`, `evalkit.report.summary`).
 """
 
 from __future__ import annotations
 
-__all__ = ["Cell", "Column", "Estimate", "Table", "to_csv", "to_latex", "to_markdown", "to_text"]
+__all__ = ["MISSING", "Cell", "Column", "Estimate", "Table", "to_csv", "to_markdown", "to_text"]
 
 import csv
 import io
@@ -20,28 +20,6 @@ from evalkit.shown import shown_on_one_line
 MISSING = "–"
 # More rows than these side by side are wider than the table was.
 _TURNED_ROWS = 5
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "–": "--",
-    "—": "---",
-    "±": r"$\pm$",
-    "≤": r"$\le$",
-    "≥": r"$\ge$",
-    "×": r"$\times$",
-    "∞": r"$\infty$",
-    "µ": r"\textmu{}",
-}
 # A spreadsheet evaluates a cell that opens with one of these; text of models must stay text.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MARKDOWN = re.compile(r"([\\`*\[\]|~])|(?<!\w)(_)|(_)(?!\w)")
@@ -211,44 +189,6 @@ def to_markdown(table: Table) -> str:
     caption = [f"**{_markdown(table.caption)}**", ""] if table.caption else []
     notes = ["", *(f"{_markdown(note)}  " for note in table.notes)] if table.notes else []
     return "\n".join([*caption, *body, *notes]) + "\n"
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(char, char) for char in _one_line(text))
-
-
-def _latex_cell(text: str, column: Column) -> str:
-    if column.interval and " [" in text:
-        value, _, rest = text.partition(" [")
-        return f"{_latex_number(value)} {{\\scriptsize [{rest.replace('-', '$-$')}}}"
-    return _latex(text) if column.text else _latex_number(text)
-
-
-def _latex_number(text: str) -> str:
-    return (
-        "--" if text == MISSING else _latex(text).replace("-", "$-$", 1) if text.startswith("-") else _latex(text)
-    )
-
-
-def to_latex(table: Table) -> str:
-    r"""Return a ``table`` environment with booktabs rules; the preamble needs ``\usepackage{booktabs}``."""
-    align = "".join("l" if column.text else "r" for column in table.columns)
-    lines = [
-        r"\begin{table}[t]",
-        r"  \centering",
-        rf"  \caption{{{_latex(table.caption)}}}",
-        *([rf"  \label{{tab:{re.sub('[^a-zA-Z0-9:-]+', '-', table.label)}}}"] if table.label else []),
-        rf"  \begin{{tabular}}{{{align}}}",
-        r"    \toprule",
-        "    " + " & ".join(_latex(column.heading) for column in table.columns) + r" \\",
-        r"    \midrule",
-    ]
-    for row in table.shown():
-        cells = [_latex_cell(cell, column) for cell, column in zip(row, table.columns, strict=True)]
-        lines.append("    " + " & ".join(cells) + r" \\")
-    lines += [r"    \bottomrule", r"  \end{tabular}"]
-    lines += [rf"  \par\smallskip{{\footnotesize {_latex(note)}}}" for note in table.notes]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
 def _csv_cells(cell: Cell, column: Column) -> list[str]:

@@ -14,7 +14,8 @@ from evalkit.leaderboard.answers import align, score_runs
 from evalkit.leaderboard.compare import compare_runs
 from evalkit.leaderboard.comparison_table import comparison_table, comparison_to_json
 from evalkit.records import AnswerRecord, JsonlWriter, RunFolder, TickRecord, VerdictRecord, read_jsonl, read_run
-from evalkit.report.tables import to_csv, to_latex, to_markdown, to_text
+from evalkit.report.latex import to_latex
+from evalkit.report.tables import to_csv, to_markdown, to_text
 from evalkit.stats import CompareOptions, compare_pair
 from tests.growth import LINEAR, growth
 

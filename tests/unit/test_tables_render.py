@@ -9,7 +9,8 @@ import re
 
 import pytest
 
-from evalkit.report.tables import Column, Estimate, Table, to_csv, to_latex, to_markdown, to_text
+from evalkit.report.latex import to_latex
+from evalkit.report.tables import Column, Estimate, Table, to_csv, to_markdown, to_text
 
 COLUMNS = (
     Column("Model", text=True),
