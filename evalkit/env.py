@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["cache_dir", "github_repository", "github_token", "judge_base_url", "judge_key"]
+__all__ = ["cache_dir", "completing", "github_repository", "github_token", "judge_base_url", "judge_key"]
 
 import os
 from pathlib import Path
@@ -11,6 +11,11 @@ from pathlib import Path
 def cache_dir() -> Path:
     """``EVALKIT_CACHE``: where made-up data are kept; ``~/.cache/evalkit`` by default."""
     return Path(os.environ.get("EVALKIT_CACHE") or Path.home() / ".cache" / "evalkit")
+
+
+def completing() -> bool:
+    """``_ARGCOMPLETE``: set by a shell that asks how a line could go on."""
+    return "_ARGCOMPLETE" in os.environ
 
 
 def judge_key() -> str | None:

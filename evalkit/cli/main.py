@@ -13,6 +13,7 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_USAGE",
     "Parser",
+    "add_arguments",
     "command_of",
     "main",
 ]
@@ -24,6 +25,8 @@ import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
+
+from evalkit.env import completing
 
 EXIT_DONE, EXIT_CHECK_FAILED, EXIT_USAGE, EXIT_FAILED_SAMPLES, EXIT_CANNOT_TELL = 0, 1, 2, 3, 4
 EXIT_FAULT, EXIT_INTERRUPTED = 70, 130
@@ -56,6 +59,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("evalkit.cli.export", "write a checkpoint as a folder that a server can load"),
     "list": ("evalkit.cli.listing", "list tasks, models, judges or compressors"),
     "data": ("evalkit.cli.data", "check or generate a benchmark's files"),
+    "completion": ("evalkit.cli.completion", "print what makes a shell complete evalkit's words"),
     "demo": (
         "evalkit.cli.demo",
         "four memory policies narrate made-up matches with a small model that has learnt them",
@@ -75,6 +79,21 @@ class Parser(argparse.ArgumentParser):
         words = message.removeprefix("unrecognized arguments: ").split()
         hint = suggest(words[0].split("=")[0], options) if message.startswith("unrecognized") else ""
         raise UsageError(f"{message}{hint}; see {self.prog} --help")
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> Any:
+    """Give a parser the arguments of a command.
+
+    Args:
+        parser: An empty parser.
+        name: One of `COMMANDS`.
+
+    Returns:
+        The command's module, imported.
+    """
+    module = importlib.import_module(COMMANDS[name][0])
+    module.configure(parser)
+    return module
 
 
 def _overview() -> str:
@@ -110,6 +129,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if argv is None else argv)
     words = [word for word in given if word != "--debug"]
+    if completing():
+        from evalkit.cli.completion import complete
+
+        complete()
     if sys.stderr is None:  # closed by the caller, who wants no word
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if sys.stdout is None:
@@ -172,14 +195,11 @@ def command_of(name: str) -> tuple[Any, Parser]:
     Args:
         name: One of `COMMANDS`.
     """
-    module = importlib.import_module(COMMANDS[name][0])
     parser = Parser(
-        prog=f"evalkit {name}",
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        prog=f"evalkit {name}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    module.configure(parser)
+    module = add_arguments(parser, name)
+    parser.description = module.__doc__
     return module, parser
 
 
