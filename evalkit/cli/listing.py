@@ -86,9 +86,16 @@ def _capabilities(can: Capabilities) -> str:
 
 
 def _tasks() -> dict[str, str]:
-    from evalkit.tasks.catalog import TASKS
+    from evalkit.errors import UsageError
+    from evalkit.tasks.catalog import TASKS, task_named
 
-    return {name: TASKS.get(name).summary for name in TASKS.names()}
+    def summary(name: str) -> str:
+        try:
+            return task_named(name).summary
+        except UsageError as error:  # somebody else's package: the others are listed all the same
+            return f"cannot be used: {error}"
+
+    return {name: summary(name) for name in TASKS.names()}
 
 
 def _models() -> dict[str, str]:

@@ -84,10 +84,15 @@ class ChatLayout:
     def _span(self, kind: Kind, parts: Iterable[int | str], second: int | None = None) -> Span:
         return Span(kind, self._ids(parts), second)
 
-    def system(self) -> Span:
-        """Return the system turn."""
+    def system(self, text: str | None = None) -> Span:
+        """Return the system turn.
+
+        Args:
+            text: What it says; ``None`` for the model's own text.
+        """
         t = self.tokens
-        return self._span("system", [t.turn_open, f"system\n{self._system_prompt}", t.turn_close, "\n"])
+        said = self._system_prompt if text is None else text
+        return self._span("system", [t.turn_open, f"system\n{said}", t.turn_close, "\n"])
 
     def previous_text(self, text: str) -> list[Span]:
         """Return the turn that holds what was said before."""

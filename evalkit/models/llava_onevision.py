@@ -33,10 +33,10 @@ class LlavaChatLayout(ChatLayout):
     template has, keeps to the same form.
     """
 
-    def system(self) -> Span:
-        """Return the system turn."""
+    def system(self, text: str | None = None) -> Span:
+        """Return the system turn; see `ChatLayout.system`."""
         t = self.tokens
-        return self._span("system", [t.turn_open, f"system \n{SYSTEM_PROMPT}", t.turn_close])
+        return self._span("system", [t.turn_open, f"system \n{text or SYSTEM_PROMPT}", t.turn_close])
 
     def previous_text(self, text: str) -> list[Span]:
         """Return the turn that holds what was said before."""

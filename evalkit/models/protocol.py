@@ -84,6 +84,7 @@ class SessionRequest:
         seen: The frames delivered so far, for a model that looks back; a look ahead is refused and recorded.
         whole_clip: All frames come at once, as one finished video of an official protocol.
         heartbeat: Called between the parts of long work, such as the blocks of a prefill; it raises to end it.
+        system: System text of the protocol where questions are asked; ``None`` leaves the model its own.
     """
 
     sample: str
@@ -94,6 +95,7 @@ class SessionRequest:
     seen: SeenFrames | None = None
     whole_clip: bool = False
     heartbeat: Callable[[], None] | None = None
+    system: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,7 @@ class CachedSession:
     def _opening(self) -> list[Span]:
         narration = self._request.narration
         if narration is None:
-            return [self._layout.system(), self._layout.user_open(None)]
+            return [self._layout.system(self._request.system), self._layout.user_open(None)]
         opening = Ledger([self._layout.system(), *self._layout.previous_text(narration.previous_text)])
         plan = self._policy.plan_opening(opening)
         return list(opening if plan.keeps_everything else opening.apply(plan)[0])

@@ -83,6 +83,7 @@ def _prompt_digest(samples: Sequence[StreamSample]) -> str:
     for sample in samples:
         texts = [] if sample.narration is None else [sample.narration.instruction, sample.narration.previous_text]
         texts += [part for query in sample.queries for part in _wording(query)]
+        texts += [] if sample.system is None else [sample.system]
         for text in [*texts, *(text for _, text in sample.texts)]:
             prompts.update(text.encode() + b"\0")
     return prompts.hexdigest()[:16]

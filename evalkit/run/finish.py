@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["finish_run", "latency_metrics", "score_run"]
 
 import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -84,14 +83,14 @@ def score_run(run: RunRecords) -> ScoreSheet | None:
 
 
 def _write_submission(run: RunRecords) -> None:
-    """Write the file that is handed in where the gold is hidden."""
+    """Write what is handed in where the gold is hidden."""
     task = task_named(run.manifest.task)
     if not isinstance(task, SubmissionTask):
         return
     predictions = from_records(run.answers, hidden_gold=True)
     if any(HIDDEN_GOLD in prediction.tags for prediction in predictions):
-        text = json.dumps(task.submission(predictions), ensure_ascii=False, indent=1)
-        write_atomic(run.folder.path / task.submission_name, text)
+        for name, text in task.submissions(predictions).items():
+            write_atomic(run.folder.path / name, text)
 
 
 def score_metrics(run: RunRecords) -> list[Metric]:

@@ -85,6 +85,7 @@ class SampleRunner:
                     stamps,
                     feed.seen,
                     heartbeat=self.heartbeat,
+                    system=sample.system,
                 )
             )
             try:
@@ -192,6 +193,7 @@ class SampleRunner:
                     time_stamps=False,
                     whole_clip=True,
                     heartbeat=self.heartbeat,
+                    system=sample.system,
                 )
             )
             try:

@@ -115,6 +115,7 @@ class StreamSample:
         cluster: Video id; samples of one video are not independent.
         tags: Task name, duration bucket and the like.
         texts: ``(seconds, text)`` of subtitles, in order; each enters the stream with the frames of its time.
+        system: System text of the protocol where questions are asked; ``None`` leaves the model its own.
     """
 
     id: str
@@ -127,3 +128,4 @@ class StreamSample:
     cluster: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     texts: tuple[tuple[float, str], ...] = ()
+    system: str | None = None

@@ -14,7 +14,7 @@ from evalkit.tasks.made import DemoSize
 from evalkit.tasks.metrics import sheet_metrics
 from evalkit.tasks.replies import GONE
 
-__all__ = ["BenchmarkFunctions", "QuestionBenchmark"]
+__all__ = ["BenchmarkFunctions", "QuestionBenchmark", "read_with_data"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,32 @@ class BenchmarkFunctions:
     load: Callable[[Path, Any], TaskData]
     make_demo: Callable[[str, Path, DemoSize | None], None]
     check: Callable[[Path], CheckReport]
-    read: Callable[[str, Sequence[Path], Path | None], tuple[list[Prediction], list[Problem]]]
+    read: Reader
     score: Callable[[Sequence[Prediction], str], ScoreSheet]
+
+
+Reader = Callable[[str, Sequence[Path], Path | None], tuple[list[Prediction], list[Problem]]]
+"""Reads prediction files: format, paths, data folder."""
+
+
+def read_with_data(
+    read: Reader, format: str, paths: Sequence[Path], data: Path | None
+) -> tuple[list[Prediction], list[Problem]]:
+    """Read predictions; where records of a run are gone, its questions are looked up in the data it was made of.
+
+    Args:
+        read: Reads them.
+        format: Their layout.
+        paths: Files or run folders.
+        data: Data folder, where one was named.
+
+    Raises:
+        DataError: The files cannot be used, or records are gone and so are the data.
+    """
+    found = read(format, paths, data)
+    if data is None and any(problem.kind == GONE for problem in found[1]):
+        found = read(format, paths, _data_of(paths))
+    return found
 
 
 def _data_of(runs: Sequence[Path]) -> Path:
@@ -91,10 +115,7 @@ class QuestionBenchmark:
             DataError: The files cannot be used, or records are gone and so are the data.
         """
         with collector_paused():
-            found = self.functions.read(format, paths, data)
-            if data is None and any(problem.kind == GONE for problem in found[1]):
-                found = self.functions.read(format, paths, _data_of(paths))
-        return found
+            return read_with_data(self.functions.read, format, paths, data)
 
     def score(self, predictions: Sequence[Prediction], format: str) -> ScoreSheet:
         """Score by the benchmark's own rule and strictly."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from evalkit import env
 from evalkit.errors import DataError
 from evalkit.registry import Registry
+from evalkit.tasks.complete import require_task
 from evalkit.tasks.contract import Task
 
 TASKS = Registry("evalkit.tasks", "task")
@@ -18,9 +19,11 @@ def task_named(name: str) -> Task:
     """Return a benchmark.
 
     Raises:
-        UsageError: There is no such task.
+        UsageError: There is no such task, or what is registered under the name is none; the text says what it
+            lacks.
     """
     task: Task = TASKS.get(name)
+    require_task(name, task)
     return task
 
 

@@ -240,13 +240,10 @@ class Task(Protocol):
 
 @runtime_checkable
 class SubmissionTask(Protocol):
-    """A benchmark with a split whose gold is hidden: a run on it leaves a file to hand in."""
+    """A benchmark with a split whose gold is hidden: a run on it leaves files to hand in."""
 
-    submission_name: ClassVar[str]
-    """Name of that file."""
-
-    def submission(self, predictions: Sequence[Prediction]) -> dict[str, str]:
-        """Return its content: the raw reply by question id."""
+    def submissions(self, predictions: Sequence[Prediction]) -> dict[str, str]:
+        """Return the files to hand in: their content by name."""
 
 
 @dataclass(frozen=True, slots=True)

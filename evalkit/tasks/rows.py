@@ -61,10 +61,28 @@ def read_rows(path: Path) -> list[Any]:
     """
     if path.suffix == ".parquet":
         return _parquet_rows(path)
+    if path.suffix == ".jsonl":
+        return _line_rows(path)
     content = read_json(path)
     if not isinstance(content, list):
         raise DataError(f"{path} holds no list of questions but {_kind(content)}", path=path)
     return content
+
+
+def _line_rows(path: Path) -> list[Any]:
+    try:
+        lines = read_plain(path).decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 (byte {error.start})", path=path) from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(decode_json(line))
+        except NotJsonError as error:
+            raise DataError(f"{path}:{number} is not valid JSON ({error})", path=path) from error
+    return rows
 
 
 def _parquet_rows(path: Path) -> list[Any]:

@@ -38,6 +38,7 @@ __all__ = [
     "percent",
     "sheet_to_json",
     "tally",
+    "unscored_sheet",
 ]
 
 ABSENT = "absent"
@@ -273,6 +274,35 @@ def make_sheet(
             **({"denominator": "the questions the run set out to answer"} if format == "evalkit" else {}),
             **(facts or {}),
         },
+    )
+
+
+def unscored_sheet(
+    task: str, format: str, predictions: Sequence[Prediction], tasks: Sequence[str], groups: Iterable[str]
+) -> ScoreSheet:
+    """Return the sheet of a set whose gold is hidden: every number is ``None`` and a problem says why.
+
+    Args:
+        task: Task name.
+        format: Layout the predictions came in.
+        predictions: Replies, which are counted.
+        tasks: Sub-tasks of the benchmark.
+        groups: Its named averages.
+    """
+    none = Scores(dict.fromkeys(tasks), dict.fromkeys(groups), None)
+    answered = sum(entry.answered for entry in mark(predictions))
+    n = len({prediction.id for prediction in predictions})
+    message = "the test set's gold is hidden: nothing is scored, write a submission file instead"
+    return ScoreSheet(
+        task=task,
+        format=format,
+        n=n,
+        answered=answered,
+        coverage=answered / n if n else 0.0,
+        source=none,
+        strict=none,
+        problems=(Problem("hidden-gold", message), *duplicate_problems(predictions)),
+        facts={"gold": "hidden"},
     )
 
 

@@ -23,6 +23,8 @@ RUNS = {
     ("streamingbench", "official"): ("task.tasks=SQA,PO", "task.frames=vlmeval-8"),
     ("longvideobench", "streaming"): ("task.subtitles=true", "task.fps=0.2"),
     ("longvideobench", "official"): ("task.subtitles=true", "task.frames=vlmeval-8"),
+    ("egoschema", "official"): ("task.frames=vlmeval-8",),
+    ("mlvu", "streaming"): ("task.fps=0.2",),
     ("videomme", "streaming"): ("task.fps=0.2",),
     ("videomme", "official"): ("task.subtitles=true", "task.frames=vlmeval-8"),
     ("videomme", "logit"): ("task.frames=vlmeval-8",),

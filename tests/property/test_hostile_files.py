@@ -288,7 +288,7 @@ def _records(folder: Path) -> list[Loader]:
     ]
 
 
-TASKS = ("inf-streams", "ovobench", "streamingbench", "longvideobench", "videomme")
+TASKS = ("inf-streams", "ovobench", "streamingbench", "longvideobench", "videomme", "egoschema", "mlvu")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from evalkit.leaderboard.files import board_path, dump_board, parse_board, read_
 from evalkit.leaderboard.schema import Entry, Leaderboard, PublishedSource, Setting
 
 FOLDER = Path(__file__).parents[2] / "leaderboards"
-TASKS = ["inf-streams", "longvideobench", "ovobench", "streamingbench", "videomme"]
+TASKS = ["egoschema", "inf-streams", "longvideobench", "mlvu", "ovobench", "streamingbench", "videomme"]
 
 
 def board(*ids: str, **changes) -> Leaderboard:

@@ -158,7 +158,7 @@ def test_the_hidden_test_set_is_not_scored_but_written_as_a_submission(tmp_path,
     assert set(sheet.strict.groups.values()) == set(sheet.source.tasks.values()) == {None}
     assert (sheet.n, sheet.coverage) == (8, 1.0)
     assert kinds(sheet.problems) == ["hidden-gold"]
-    assert task.submission(predictions) == replies
+    assert json.loads(*task.submissions(predictions).values()) == replies
 
 
 def log_row(number, reply, **changes):
@@ -293,7 +293,7 @@ def test_a_run_is_scored_and_one_on_the_hidden_set_becomes_a_submission(tmp_path
     hidden = run_folder(tmp_path / "test", "test", {0: "A", 1: "C"})
     predictions, _ = task.read_predictions("evalkit", [hidden], None)
     assert task.score(predictions, "evalkit").strict.total is None
-    assert task.submission(predictions) == {"v0_0": "A", "v0_1": "C"}
+    assert json.loads(*task.submissions(predictions).values()) == {"v0_0": "A", "v0_1": "C"}
 
 
 def test_metrics_have_both_scores(tmp_path, data):

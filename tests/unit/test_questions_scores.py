@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -143,4 +144,4 @@ def test_answers_without_gold_are_no_score_but_a_submission() -> None:
     assert [problem.kind for problem in sheet.problems] == ["hidden-gold"]
     assert all(row.value is None for row in task.metrics(sheet))
     assert isinstance(task, SubmissionTask)
-    assert task.submission(predictions) == {"q": "B"}
+    assert json.loads(*task.submissions(predictions).values()) == {"q": "B"}

@@ -16,6 +16,8 @@ ROWS = {
     "longvideobench": {"id": "a_0", "candidates": [], "duration_group": 15, "question_category": "S2E"},
     "videomme": {"video_id": "001", "duration": "short", "domain": "x", "questions": []},
     "inf-streams": {"video": "a.mp4", "title": "x", "content": []},
+    "egoschema": {"q_uid": "x", "question": "?", "option 0": "a"},
+    "mlvu": {"video": "a.mp4", "duration": 3, "candidates": [], "question_type": "ego"},
 }
 
 

@@ -34,7 +34,7 @@ class ServedSession:
         self._model = model
         self._request = request
         self._settings = model.settings
-        self._chat = StreamChat(model.settings, request.narration, request.time_stamps)
+        self._chat = StreamChat(model.settings, request.narration, request.time_stamps, request.system)
         self._evicted = 0
 
     def observe(self, chunk: Chunk, subtitles: tuple[str, ...] = ()) -> StepReport:

@@ -46,11 +46,13 @@ class StreamChat:
         settings: Schedule and layout.
         narration: What is asked every second, where the model narrates.
         time_stamps: Whether each second is announced by ``Time=a-bs``.
+        system: System text of the protocol; ``None`` for that of the settings.
     """
 
     settings: ServedSettings
     narration: Narration | None = None
     time_stamps: bool = True
+    system: str | None = None
     turns: deque[Turn] = field(default_factory=deque)
     said: str = ""
 
@@ -74,7 +76,7 @@ class StreamChat:
 
     def opening(self) -> Iterator[Message]:
         """Yield the system message and what was said before the turns that are sent."""
-        system = self.settings.system_prompt
+        system = self.settings.system_prompt if self.system is None else self.system
         if self.narration is not None and self.narration.system is not None:
             system = self.narration.system
         if system:

@@ -190,7 +190,7 @@ class VllmSession:
     def _opening(self) -> list[Span]:
         narration = self._request.narration
         if narration is None:
-            return [self._layout.system(), self._layout.user_open(None)]
+            return [self._layout.system(self._request.system), self._layout.user_open(None)]
         return [self._layout.system(), *self._layout.previous_text(narration.previous_text)]
 
     def _see(self, chunk: Chunk, second: int) -> list[Span]:

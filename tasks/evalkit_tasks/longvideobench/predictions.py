@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from evalkit.errors import DataError, UsageError, suggest
-from evalkit.records import NotJsonError
-from evalkit.records import decode_json as loads
 from evalkit.tasks.contract import Prediction, Problem
+from evalkit.tasks.layouts import FileRow, RowError, object_rows, take_rows
 from evalkit.tasks.replies import (
     decode_json,
     matched,
@@ -135,17 +133,9 @@ def _submissions(paths: Sequence[Path]) -> tuple[list[Prediction], list[Problem]
 
 
 def _lmms_logs(paths: Sequence[Path]) -> tuple[list[Prediction], list[Problem]]:
-    predictions: list[Prediction] = []
     problems: list[Problem] = []
-    for path in paths:
-        for line, row in _log_rows(path, problems):
-            try:
-                prediction, faults = _lmms_row(row, path.name, line)
-            except _RowError as error:
-                problems.append(Problem("bad-row", str(error), path.name, line, error.field))
-                continue
-            predictions.append(prediction)
-            problems += faults
+    rows = [row for path in paths for row in object_rows(path, problems)]
+    predictions = take_rows(rows, _lmms_row, problems)
     if not predictions:
         names = ", ".join(path.name for path in paths)
         raise DataError(
@@ -154,34 +144,8 @@ def _lmms_logs(paths: Sequence[Path]) -> tuple[list[Prediction], list[Problem]]:
     return predictions, problems
 
 
-def _log_rows(path: Path, problems: list[Problem]) -> list[tuple[int, Any]]:
-    text = read_text(path)
-    if path.suffix == ".json":
-        content, _ = decode_json(path, text)
-        rows = content.get("logs") if isinstance(content, dict) else content
-        if not isinstance(rows, list):
-            raise DataError(f"{path} is no lmms-eval log: it has no list of logs", path=path)
-        return list(enumerate(rows, start=1))
-    rows = []
-    for line, content in enumerate(text.split("\n"), start=1):
-        if not content.strip():
-            continue
-        try:
-            rows.append((line, loads(content)))
-        except NotJsonError as error:
-            problems.append(Problem("bad-row", f"not valid JSON ({error})", path.name, line))
-    return rows
-
-
-class _RowError(ValueError):
-    def __init__(self, field: str | None, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-
-
-def _lmms_row(row: Any, file: str, line: int) -> tuple[Prediction, list[Problem]]:
-    if not isinstance(row, dict):
-        raise _RowError(None, "not an object")
+def _lmms_row(found: FileRow) -> tuple[Prediction, list[Problem]]:
+    row, file, line = found.content, found.file, found.line
     scored = row.get("lvb_acc")
     submitted = row.get("submission")
     if isinstance(scored, dict):
@@ -189,9 +153,9 @@ def _lmms_row(row: Any, file: str, line: int) -> tuple[Prediction, list[Problem]
     elif isinstance(submitted, dict) and len(submitted) == 1:
         id_ = next(iter(submitted))
     else:
-        raise _RowError("lvb_acc", "neither lvb_acc nor submission of one question")
+        raise RowError("lvb_acc", "neither lvb_acc nor submission of one question")
     if not isinstance(id_, str) or not id_:
-        raise _RowError("lvb_acc.id", f"{id_!r} is no question id")
+        raise RowError("lvb_acc.id", f"{id_!r} is no question id")
     field = next((name for name in ("filtered_resps", "resps") if row.get(name) is not None), "submission")
     value = row.get(field)
     if isinstance(value, dict):
@@ -203,9 +167,9 @@ def _lmms_row(row: Any, file: str, line: int) -> tuple[Prediction, list[Problem]
     if gold == "@":
         return Prediction(id_, "", reply, "", "choice", tags={HIDDEN_GOLD: "yes"}), faults
     if not isinstance(gold, str) or len(gold) != 1 or gold not in LETTERS:
-        raise _RowError("lvb_acc.answer", f"{gold!r} is no gold letter")
+        raise RowError("lvb_acc.answer", f"{gold!r} is no gold letter")
     if not isinstance(category, str) or not level_of(category):
-        raise _RowError("lvb_acc.question_category", f"{category!r} is no category")
+        raise RowError("lvb_acc.question_category", f"{category!r} is no category")
     tags = {
         "duration": str(scored.get("duration_group")),
         "level": level_of(category),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from evalkit.tasks.contract import Averaging, Prediction, Problem, Scores, ScoreSheet
+from evalkit.tasks.contract import Averaging, Prediction, ScoreSheet
 from evalkit.tasks.grouping import (
     GroupCount,
     GroupRule,
@@ -14,7 +14,15 @@ from evalkit.tasks.grouping import (
     drop_missing_parts,
     group_scores,
 )
-from evalkit.tasks.scoring import HIDDEN_GOLD, Scored, absent, duplicate_problems, make_sheet, mark
+from evalkit.tasks.scoring import (
+    HIDDEN_GOLD,
+    Scored,
+    absent,
+    duplicate_problems,
+    make_sheet,
+    mark,
+    unscored_sheet,
+)
 from evalkit_tasks.longvideobench.annotations import CATEGORIES, DURATION_GROUPS, PERCEPTION, RELATION
 from evalkit_tasks.longvideobench.extract import lmms_eval_letter
 
@@ -67,7 +75,8 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
         format: Layout they came in.
     """
     if any(HIDDEN_GOLD in prediction.tags for prediction in predictions):
-        return _unscored(predictions, format)
+        rule = _rule(True)
+        return unscored_sheet("longvideobench", format, predictions, CATEGORIES, [*rule.micro, *rule.macro])
     marks = {entry.id: entry for entry in mark(predictions)}
     strict, seen = [], set()
     for prediction in predictions:
@@ -125,27 +134,3 @@ def _source(predictions: Sequence[Prediction]) -> tuple[list[Outcome], dict[str,
         facts["logged_overall"] = 100.0 * logged_right / logged
         facts["logged_note"] = "by the letters in the log, random choices included"
     return outcomes, facts
-
-
-def _unscored(predictions: Sequence[Prediction], format: str) -> ScoreSheet:
-    rule = _rule(True)
-    groups = dict.fromkeys([*rule.micro, *rule.macro])
-    none = Scores(dict.fromkeys(CATEGORIES), groups, None)
-    answered = sum(entry.answered for entry in mark(predictions))
-    n = len({prediction.id for prediction in predictions})
-    return ScoreSheet(
-        task="longvideobench",
-        format=format,
-        n=n,
-        answered=answered,
-        coverage=answered / n if n else 0.0,
-        source=none,
-        strict=none,
-        problems=(
-            Problem(
-                "hidden-gold", "the test set's gold is hidden: nothing is scored, write a submission file instead"
-            ),
-            *duplicate_problems(predictions),
-        ),
-        facts={"gold": "hidden"},
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -30,8 +31,7 @@ class LongVideoBench(QuestionBenchmark):
         score=score_predictions,
     )
 
-    submission_name: ClassVar[str] = "longvideobench_test_for_submission.json"
-
-    def submission(self, predictions: Sequence[Prediction]) -> dict[str, str]:
-        """Return what the hidden test set is submitted as: raw reply by question id."""
-        return submission(predictions)
+    def submissions(self, predictions: Sequence[Prediction]) -> dict[str, str]:
+        """Return the file that the hidden test set is handed in as: raw reply by question id."""
+        text = json.dumps(submission(predictions), ensure_ascii=False, indent=1)
+        return {"longvideobench_test_for_submission.json": text}

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from evalkit.errors import DataError, UsageError, suggest
 from evalkit.records import real_number
 from evalkit.tasks.contract import Prediction, Problem
+from evalkit.tasks.layouts import object_rows
 from evalkit.tasks.replies import read_runs
 from evalkit.tasks.rows import read_json
 from evalkit.tasks.scoring import ABSENT, EXPECTED
@@ -20,17 +21,18 @@ from evalkit.tasks.sniff import sniff
 from evalkit_tasks.ovobench.annotations import read_annotations
 from evalkit_tasks.ovobench.published import BACKWARD, FORWARD, NOMINAL, REALTIME, published_ids, task_of
 
-__all__ = ["FORMATS", "LIST_VALUE", "UNKNOWN", "read_logit", "read_official", "read_predictions"]
+__all__ = ["FORMATS", "LIST_VALUE", "UNKNOWN", "read_lmms", "read_logit", "read_official", "read_predictions"]
 
 LIST_VALUE = "list"
 """Tag with the JSON of a list-valued reply, which the official rule compares by membership."""
 
-FORMATS = ("official", "logit", "evalkit")
+FORMATS = ("official", "logit", "livecc", "lmms-eval", "evalkit")
 
 UNKNOWN = "unknown"
 """Tag of a prediction whose id the data does not have; only the official rule counts it."""
 
 _LETTER = re.compile(r"[A-E]")
+_LONGEST_ID = 9
 _SECTIONS = ("backward", "realtime", "forward")
 Kind = Literal["choice", "count", "yes-no"]
 
@@ -117,6 +119,32 @@ def read_logit(paths: Sequence[Path], data: Path | None) -> tuple[list[Predictio
             found = _logit_row(row, seen, file.name, line, reading)
             if found is not None:
                 reading.add(found, file.name, line)
+    return _finish(reading)
+
+
+def read_lmms(paths: Sequence[Path], data: Path | None) -> tuple[list[Prediction], list[Problem]]:
+    """Read lmms-eval's samples of ``ovo_backward``, ``ovo_realtime`` and ``ovo_forward``.
+
+    Source of the layout: lmms-eval ``tasks/ovobench/utils.py`` (75571cf): ``back_real_acc`` is a row of the
+    official result file, ``forward_acc`` its record with a response in each probe.
+
+    Raises:
+        DataError: No file could be read, or none holds such a row.
+    """
+    reading = _start(data)
+    for path in paths:
+        for row in object_rows(path, reading.problems):
+            content = row.content if isinstance(row.content, Mapping) else {}
+            section = "forward" if "forward_acc" in content else "backward"
+            record = content.get("forward_acc", content.get("back_real_acc"))
+            if record is None:
+                _bad(reading, row.file, row.line, None, None, "has neither back_real_acc nor forward_acc")
+                continue
+            for found in _official_row(record, section, row.file, row.line, reading):
+                reading.add(found, row.file, row.line)
+    if not reading.predictions:
+        names = ", ".join(path.name for path in paths)
+        raise DataError(f"{names}: no row of lmms-eval's ovobench samples (back_real_acc or forward_acc)")
     return _finish(reading)
 
 
@@ -269,6 +297,13 @@ def _response(
 
 
 def _logit_row(row: Any, seen: Counter[int], file: str, line: int, reading: _Reading) -> Prediction | None:
+    if (
+        isinstance(row, dict)
+        and isinstance(id_ := row.get("id"), str)
+        and id_.isdecimal()
+        and len(id_) < _LONGEST_ID
+    ):
+        row = {**row, "id": int(id_)}  # as other people's result files have it
     record = _record(row, file, line, reading)
     if record is None:
         return None
@@ -295,8 +330,8 @@ def read_predictions(
     """Read prediction files.
 
     Args:
-        format: ``official`` (a model's result files), ``logit`` (the list that the logit script writes) or
-            ``evalkit`` (run folders).
+        format: ``official`` (a model's result files), ``logit`` or ``livecc`` (the list that LiveCC's logit script
+            writes), ``lmms-eval`` (samples files) or ``evalkit`` (run folders).
         paths: Files or folders of one model.
         data: Data folder; with it, gold answers and options are checked too.
 
@@ -306,8 +341,10 @@ def read_predictions(
     """
     if format == "official":
         return read_official(paths, data)
-    if format == "logit":
+    if format in ("logit", "livecc"):
         return read_logit(paths, data)
+    if format == "lmms-eval":
+        return read_lmms(paths, data)
     if format == "evalkit":
         runs = read_runs("ovobench", paths)
         return runs.predictions, runs.problems

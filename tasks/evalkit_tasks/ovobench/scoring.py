@@ -47,7 +47,7 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
 
     Args:
         predictions: Replies, with absent questions tagged.
-        format: ``official``, ``logit`` or ``evalkit``.
+        format: ``official``, ``logit``, ``livecc``, ``lmms-eval`` or ``evalkit``.
     """
     known = [found for found in predictions if UNKNOWN not in found.tags]
     given = [found for found in predictions if not absent(found)]
@@ -72,7 +72,7 @@ def _source(given: Iterable[Prediction], format: str) -> tuple[dict[str, Tally],
     counts: dict[str, list[int]] = {}
     stopped: dict[str, Problem] = {}
     for found in given:
-        logit = format == "logit" or found.tags.get("protocol") == "logit"
+        logit = format in ("logit", "livecc") or found.tags.get("protocol") == "logit"
         if found.task == "REC" and LIST_VALUE in found.tags and not logit:
             message = "the official script stops on list replies in REC; no source score"
             stopped.setdefault(found.task, Problem("official-stops", message, item=found.task))

@@ -8,14 +8,16 @@ from types import MappingProxyType
 
 from evalkit.errors import UsageError, suggest
 from evalkit_tasks.demo import build_demo, generator_version
-from evalkit_tasks.toy_qa import longvideobench, ovobench, streamingbench, videomme
+from evalkit_tasks.toy_qa import egoschema, longvideobench, mlvu, ovobench, streamingbench, videomme
 from evalkit_tasks.toy_qa.videos import Toy
 
 __all__ = ["LAYOUTS", "write_layout"]
 
 LAYOUTS: Mapping[str, Callable[[Path, Toy], None]] = MappingProxyType(
     {
+        "egoschema": egoschema.write,
         "longvideobench": longvideobench.write,
+        "mlvu": mlvu.write,
         "ovobench": ovobench.write,
         "streamingbench": streamingbench.write,
         "videomme": videomme.write,

@@ -10,6 +10,7 @@ from typing import Any
 from evalkit.errors import DataError, UsageError, suggest
 from evalkit.records import NotJsonError, decode_json
 from evalkit.tasks.contract import Prediction, Problem
+from evalkit.tasks.layouts import FileRow, RowError, lmms_reply, object_rows, take_rows
 from evalkit.tasks.replies import matched, read_reply, read_runs, read_text
 from evalkit.tasks.scoring import ABSENT
 from evalkit.tasks.sniff import sniff
@@ -20,12 +21,19 @@ from evalkit_tasks.videomme.published import DURATIONS, QUESTIONS, published_dur
 
 __all__ = ["FORMATS", "UNKNOWN_LABELS", "against_published", "known_questions", "read_predictions"]
 
-FORMATS = ("official", "livecc", "evalkit")
+FORMATS = ("official", "livecc", "lmms-eval", "evalkit")
 
 UNKNOWN_LABELS = "unlabelled"
 """Value of the absent tag's companion: the file does not tell the question's task type and domain."""
 
 _STRING_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=\s*[\]}])')
+_LMMS_SCORES = ("videomme_perception_score", "videomme_percetion_score", "videomme_score")
+_LMMS_LABELS = {
+    "task": "task_category",
+    "duration": "duration",
+    "domain": "category",
+    "sub_category": "sub_category",
+}
 _OLD_NAMES = {"duration": "duration_category", "domain": "video_category", "sub_category": "video_subcategory"}
 
 
@@ -54,7 +62,7 @@ def read_predictions(
 
     Args:
         format: ``official`` (a list of videos whose questions have a ``response``), ``livecc`` (the same,
-            every response the text of an option) or ``evalkit`` (run folders).
+            every response the text of an option), ``lmms-eval`` (a samples file) or ``evalkit`` (run folders).
         paths: Files or folders of one model.
         data: Data folder. Without it, a file whose ids and durations are the published ones is held against
             the published 2,700 questions; any other file is taken as whole.
@@ -74,7 +82,10 @@ def read_predictions(
             return runs.predictions, runs.problems
         predictions, more = matched(runs.predictions, runs.asked(known_questions(data)), data)
         return predictions, runs.problems + more
-    found, problems = _official_files(paths, livecc=format == "livecc")
+    if format == "lmms-eval":
+        found, problems = _lmms_files(paths)
+    else:
+        found, problems = _official_files(paths, livecc=format == "livecc")
     if data is None:
         predictions, more = against_published(found)
     else:
@@ -98,6 +109,39 @@ def _official_files(paths: Sequence[Path], *, livecc: bool) -> tuple[list[Predic
         if not videos:
             problems.append(Problem("empty-file", "an empty list: nothing was merged into it", path.name))
     return predictions, problems
+
+
+def _lmms_files(paths: Sequence[Path]) -> tuple[list[Prediction], list[Problem]]:
+    problems: list[Problem] = []
+    rows = [row for path in paths for row in object_rows(path, problems)]
+    predictions = take_rows(rows, _lmms_row, problems)
+    if not predictions:
+        names = ", ".join(path.name for path in paths)
+        raise DataError(f"{names}: no row of lmms-eval's videomme samples", path=paths[0])
+    return predictions, problems
+
+
+def _lmms_row(row: FileRow) -> tuple[Prediction, list[Problem]]:
+    """Return the reply of a row; the score logged beside it names the question (``videomme_process_results``)."""
+    logged = next((row.content[name] for name in _LMMS_SCORES if isinstance(row.content.get(name), dict)), None)
+    if logged is None:
+        raise RowError(_LMMS_SCORES[0], "is missing: this is no row of videomme")
+    id_ = logged.get("question_id")
+    if not isinstance(id_, str) or not id_:
+        raise RowError(f"{_LMMS_SCORES[0]}.question_id", f"{id_!r:.40} is no question id")
+    found = {name: logged.get(key) for name, key in _LMMS_LABELS.items()}
+    for name, value in found.items():
+        if not isinstance(value, str) or not value:
+            raise RowError(f"{_LMMS_SCORES[0]}.{_LMMS_LABELS[name]}", f"{value!r:.40} is no text", id_)
+    if found["duration"] not in DURATIONS:
+        raise RowError(f"{_LMMS_SCORES[0]}.duration", f"{found['duration']!r:.40} is no duration", id_)
+    gold = logged.get("answer")
+    if gold not in tuple(LETTERS):
+        raise RowError(f"{_LMMS_SCORES[0]}.answer", f"{gold!r:.40} is none of A, B, C, D", id_)
+    reply, problems = lmms_reply(row, id_)
+    labels = {name: str(value) for name, value in found.items()}
+    task = labels.pop("task")
+    return Prediction(id_, task, reply, gold, "choice", cluster=id_.rpartition("-")[0], tags=labels), problems
 
 
 def _refuse(path: Path) -> None:

@@ -121,6 +121,8 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
     denominator. The official script stops unless a duration has all its 300 videos, so a duration that lacks
     one is ``None``, and the total with it. Strict counts every question of the durations present.
 
+    Of lmms-eval's samples ``source`` is lmms-eval's own score, in which unread replies are wrong.
+
     ``facts['other_rules']`` has the overall score by lmms-eval's and VLMEvalKit's way of reading, over all
     rows, unread ones wrong.
 
@@ -137,7 +139,8 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
     strict = drop_missing_parts(
         [_strict(p, marks.get(p.id), *labelled[p.id]) for p in scored], _DURATION_GROUPS, _OVERALL
     )
-    source = [_official(p, *labelled[p.id]) for p in questions if p.tags.get(ABSENT) != "question"]
+    own = _lmms_eval if format == "lmms-eval" else _official
+    source = [own(p, *labelled[p.id]) for p in questions if p.tags.get(ABSENT) != "question"]
     by_strict, by_source = count_groups(strict), count_groups(source)
     rows = [prediction for prediction in predictions if not absent(prediction)]
     dropped = sum(not outcome.counted for outcome in source if outcome.present)
@@ -151,7 +154,9 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
         averaging=Averaging(_rule(False).averages, {id_: groups for id_, (_, groups) in labelled.items()}),
         facts={
             "total_is": _OVERALL,
-            "source_rule": "official: first capital A-D, unread replies out of the denominator",
+            "source_rule": "lmms-eval: best-marked letter, unread replies wrong"
+            if format == "lmms-eval"
+            else "official: first capital A-D, unread replies out of the denominator",
             "dropped_by_source": dropped,
             "rows": len(rows),
             "other_rules": _other_rules(rows),
@@ -186,6 +191,12 @@ def _official(prediction: Prediction, task: str, groups: tuple[str, ...]) -> Out
     return Outcome(
         task, groups, bool(letter) and letter == prediction.gold, bool(letter), bool(letter), present=here
     )
+
+
+def _lmms_eval(prediction: Prediction, task: str, groups: tuple[str, ...]) -> Outcome:
+    here = not absent(prediction)
+    letter = EXTRACTORS["lmms-eval"](prediction.response) if prediction.response is not None else ""
+    return Outcome(task, groups, bool(letter) and letter == prediction.gold, bool(letter), here, present=here)
 
 
 def _scored(counts: Mapping[str, GroupCount], rule: GroupRule) -> Scored:

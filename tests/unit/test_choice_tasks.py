@@ -1,0 +1,169 @@
+"""EgoSchema and MLVU on made-up data, their sets and prompts; lmms-eval's samples of other benchmarks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_runs import NotingModel, run_all, toy_data
+
+from evalkit.errors import DataError, UsageError
+from evalkit.tasks import Prediction
+from evalkit.tasks.catalog import task_named
+from evalkit.tasks.scoring import HIDDEN_GOLD
+from evalkit_tasks.egoschema import EgoSchemaSettings
+from evalkit_tasks.egoschema.prompts import lmms_eval_letter
+from evalkit_tasks.mlvu import MlvuSettings
+from evalkit_tasks.mlvu.prompts import SYSTEM_CHOICE, SYSTEM_OPEN, official_letter
+
+EGO = task_named("egoschema")
+MLVU = task_named("mlvu")
+OPTIONS = ("C is cooking.", "C is doing laundry.", "C is cleaning.", "C eats.", "C sleeps.")
+ASKED = Prediction("q", "subset", None, "A", "choice", OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def ego(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_data("egoschema", tmp_path_factory.mktemp("ego") / "data")
+
+
+@pytest.fixture(scope="module")
+def mlvu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_data("mlvu", tmp_path_factory.mktemp("mlvu") / "data")
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [
+        ("C", "C"),
+        ("B.", "B"),
+        ("(D) C is cleaning", "D"),
+        ("A. or B. or A.", "A"),
+        ("Definitely not sure", ""),
+        ("I think that a. c is cooking. is what is shown", "A"),
+        ("cooking", ""),
+    ],
+)
+def test_lmms_evals_reading_of_egoschema_is_kept_with_its_faults(reply: str, letter: str) -> None:
+    assert lmms_eval_letter(reply, ASKED) == letter
+
+
+@pytest.mark.parametrize(
+    ("reply", "read"),
+    [
+        ("A", "A"),
+        ("A.", "A."),
+        ("(B) x", "B"),
+        ("Option B", "Option B"),
+        (") A", ""),
+        ("it is C) x (D)", "C"),
+    ],
+)
+def test_mlvus_own_reading_takes_the_character_before_the_first_bracket(reply: str, read: str) -> None:
+    assert official_letter(reply, ASKED) == read
+
+
+def test_the_demos_pass_their_own_checks(ego: Path, mlvu: Path) -> None:
+    assert EGO.check(ego).problems == ()
+    assert MLVU.check(mlvu).problems == ()
+    assert sum(MLVU.check(mlvu).counts.values()) == 14
+
+
+def test_egoschemas_full_set_has_questions_without_gold_and_clusters_are_ego4d_videos(ego: Path) -> None:
+    subset = EGO.load(ego, EgoSchemaSettings())
+    full = EGO.load(ego, EgoSchemaSettings(set="full"))
+    assert (len(subset.samples), len(full.samples)) == (4, 6)
+    assert {sample.cluster for sample in full.samples} == {"demo_match_07", "demo_match_11"}
+    assert sum(query.answer is None for sample in full.samples for query in sample.queries) == 2
+
+
+def test_a_run_on_the_full_set_is_no_score_but_two_files_to_hand_in(ego: Path, tmp_path: Path) -> None:
+    from evalkit.tasks.scoring import from_records
+
+    samples = EGO.load(ego, EgoSchemaSettings(set="full", protocol="official", frames="vlmeval-8")).samples
+    model = NotingModel(reply=lambda key, prompt: "no idea" if key.endswith("-2") else "B")
+    predictions = from_records(run_all(samples, model, tmp_path / "run"), hidden_gold=True)
+    assert sum(HIDDEN_GOLD in one.tags for one in predictions) == 2
+    assert EGO.score(predictions, "evalkit").source.total is None
+    files = EGO.submissions(predictions)  # type: ignore[attr-defined]
+    answers = json.loads(files["egoschema_submission.json"])
+    assert answers == dict.fromkeys([one.id for one in predictions if not one.id.endswith("-2")], 1)
+    assert files["egoschema_submission.csv"].splitlines()[:2] == ["q_uid,answer", f"{next(iter(answers))},1"]
+
+
+def test_the_protocols_system_text_and_prefix_reach_the_model(mlvu: Path, tmp_path: Path) -> None:
+    model = NotingModel()
+    official = MLVU.load(mlvu, MlvuSettings(protocol="official", frames="vlmeval-8")).samples[:1]
+    streamed = MLVU.load(mlvu, MlvuSettings(fps=0.5)).samples[:1]
+    run_all((*official, *streamed), model, tmp_path / "run")
+    assert [request.system for request in model.requests] == [SYSTEM_CHOICE, SYSTEM_CHOICE]
+    first = model.asked[0]
+    assert first.elicitation.prefix == "Best Option: ("
+    assert first.prompt.startswith("Question: ")
+    assert first.prompt.endswith("\nOnly give the best option.")
+    assert "\nOptions:\n(A) " in first.prompt
+
+
+def test_mlvus_sets_are_its_seven_tasks_the_test_set_and_generation(mlvu: Path) -> None:
+    dev = MLVU.load(mlvu, MlvuSettings(protocol="official"))
+    test = MLVU.load(mlvu, MlvuSettings(set="test", protocol="official"))
+    generation = MLVU.load(mlvu, MlvuSettings(set="generation", protocol="official"))
+    assert [len(found.samples) for found in (dev, test, generation)] == [14, 14, 4]
+    assert {len(query.choices) for sample in test.samples for query in sample.queries} == {6}
+    assert {query.answer for sample in test.samples for query in sample.queries} == {None}
+    opened = [query for sample in generation.samples for query in sample.queries]
+    assert {query.kind for query in opened} == {"open"}
+    assert {sample.system for sample in generation.samples} == {SYSTEM_OPEN}
+    assert all(query.tags["scoring_points"] for query in opened if query.tags["task"] == "subPlot")
+
+
+def test_what_is_no_data_or_no_prompt_is_refused_with_what_to_do(tmp_path: Path, mlvu: Path) -> None:
+    with pytest.raises(DataError, match=r"has no json/.* of mlvu; get json/ and video/"):
+        MLVU.load(tmp_path, MlvuSettings())
+    with pytest.raises(DataError, match="holds mlvu data, not egoschema; use --task mlvu"):
+        EGO.load(mlvu, EgoSchemaSettings())
+    with pytest.raises(UsageError, match="mlvu has no prompt 'offical'; did you mean 'official'"):
+        MLVU.load(mlvu, MlvuSettings(prompt="offical"))
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+def test_lmms_evals_samples_of_videomme_are_scored_by_its_rule(tmp_path: Path) -> None:
+    logged = {"duration": "short", "category": "Knowledge", "sub_category": "Astronomy", "answer": "B"}
+    rows = [
+        {
+            "doc_id": number,
+            "filtered_resps": reply,
+            "videomme_perception_score": {
+                **logged,
+                "question_id": f"001-{number + 1}",
+                "task_category": "Counting Problem",
+            },
+        }
+        for number, reply in enumerate(["Based on this, the answer is B", "B.", ""])
+    ]
+    task = task_named("videomme")
+    predictions, problems = task.read_predictions("lmms-eval", [write(tmp_path / "s.jsonl", rows)], None)
+    sheet = task.score(predictions, "lmms-eval")
+    assert [problem.kind for problem in problems] == ["missing"]
+    assert sheet.source.tasks["Counting Problem"] == pytest.approx(200 / 3)
+    assert sheet.source.total is None
+    with pytest.raises(DataError, match="no row of lmms-eval's videomme samples"):
+        task.read_predictions("lmms-eval", [write(tmp_path / "t.jsonl", [{"doc_id": 1}])], None)
+
+
+def test_lmms_evals_samples_of_ovobench_are_rows_of_the_official_file(tmp_path: Path) -> None:
+    said = {"id": 0, "task": "EPM", "response": "C", "ground_truth": "C"}
+    probes = [{"realtime": 1, "type": 1, "response": "Yes"}, {"realtime": 2, "type": 0, "response": "Yes"}]
+    forward = {"id": 1468, "task": "CRR", "test_info": probes}
+    rows = [{"doc_id": 0, "back_real_acc": said}, {"doc_id": 0, "forward_acc": forward}, {"doc_id": 1}]
+    task = task_named("ovobench")
+    predictions, problems = task.read_predictions("lmms-eval", [write(tmp_path / "s.jsonl", rows)], None)
+    sheet = task.score(predictions, "lmms-eval")
+    assert (sheet.source.tasks["EPM"], sheet.source.tasks["CRR"]) == (100.0, 50.0)
+    assert [(problem.kind, problem.line) for problem in problems] == [("bad-row", 3)]
