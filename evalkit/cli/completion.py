@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from evalkit.cli.main import COMMANDS, EXIT_DONE, add_arguments
+from evalkit.cli.main import COMMANDS, EXIT_DONE, add_arguments, with_actions
 from evalkit.cli.output import say
 
 Completer = Callable[..., Iterable[str]]
@@ -46,16 +46,9 @@ def parser_of_all() -> argparse.ArgumentParser:
     for name, (_, summary) in COMMANDS.items():
         parser = commands.add_parser(name, help=summary.replace("%", "%%"))
         add_arguments(parser, name)
-        for one in _with_actions(parser):
+        for one in with_actions(parser):
             _know_names(one, name)
     return front
-
-
-def _with_actions(parser: argparse.ArgumentParser) -> Iterable[argparse.ArgumentParser]:
-    yield parser
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            yield from action.choices.values()
 
 
 def _know_names(parser: argparse.ArgumentParser, command: str) -> None:

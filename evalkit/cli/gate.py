@@ -42,8 +42,19 @@ def _percent(text: str) -> float:
     return value
 
 
+class _Example(argparse.Action):
+    """Print a workflow that gates, and end: no other option is wanted then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        say((Path(__file__).parent / "examples" / "github.yml").read_text(encoding="utf-8"))
+        parser.exit()
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
+    parser.add_argument(
+        "--example", action=_Example, choices=("github",), help="print a workflow for a repository of your own"
+    )
     for side, text in (("base", "to be held against"), ("head", "in question")):
         parser.add_argument(
             f"--{side}",

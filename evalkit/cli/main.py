@@ -16,6 +16,7 @@ __all__ = [
     "add_arguments",
     "command_of",
     "main",
+    "with_actions",
 ]
 
 import argparse
@@ -23,7 +24,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from evalkit.env import completing
@@ -94,6 +95,14 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> Any:
     module = importlib.import_module(COMMANDS[name][0])
     module.configure(parser)
     return module
+
+
+def with_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield a parser and those of its actions, such as ``leaderboard add``."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()
 
 
 def _overview() -> str:
