@@ -140,7 +140,8 @@ class AnswerRecord(_Record):
 
     ``kind`` is ``narration`` or the query's kind. ``parsed`` is the parser's value; where there is none,
     ``unparsed`` names the reason. ``status`` is ``failed`` where the sample broke before the reply, with
-    the reason in ``error``; such a record counts in every denominator. ``call`` says what a server was asked.
+    the reason in ``error``, and ``dropped`` for a second that the overload rule of a paced run never let the model
+    see; both count in every denominator. ``call`` says what a server was asked.
     ``emitted`` is when it was out in a paced run: wall seconds since its stream began.
     """
 
@@ -152,7 +153,7 @@ class AnswerRecord(_Record):
     start: MediaSeconds
     end: MediaSeconds
     text: str = ""
-    status: Literal["ok", "failed"] = "ok"
+    status: Literal["ok", "failed", "dropped"] = "ok"
     error: str | None = None
     parsed: str | None = None
     rule: str | None = None

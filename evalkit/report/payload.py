@@ -257,6 +257,7 @@ def _run_column(answers: dict[float, AnswerRecord], table: TickTable, rows: dict
             "start": spoken,
             "text": [answers[start].text for start in spoken],
             "tokens": [answers[start].tokens for start in spoken],
+            "dropped": [int(answers[start].status == "dropped") for start in spoken],
         },
         "memory": {"start": ticked, **_memory(table.where(np.array([rows[start] for start in ticked], np.int64)))},
     }

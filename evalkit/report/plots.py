@@ -269,7 +269,7 @@ def _coverage(runs: Sequence[Run]) -> Plot | None:
     figures.stacks(axis, shares, label="Answers on record (%)")
     columns = (
         Column("Model", text=True),
-        *(Column(part.capitalize()) for part in ("answered", "unparsed", "failed")),
+        *(Column(part.capitalize()) for part in next(iter(counted.values()))),
         Column("Coverage", "%", digits=2),
     )
     rows: tuple[tuple[Cell, ...], ...] = tuple(
@@ -277,7 +277,8 @@ def _coverage(runs: Sequence[Run]) -> Plot | None:
     )
     n = ", ".join(f"{name}: n = {sum(counts.values())}" for name, counts in counted.items())
     caption = (
-        f"Coverage: answers that were read, could not be parsed, or failed (a count, so without interval). {n}."
+        "Coverage: answers that were read, could not be parsed, failed, or are of a second that was dropped "
+        f"(a count, so without interval). {n}."
     )
     return Plot(figure, caption, Table(caption, columns, rows))
 

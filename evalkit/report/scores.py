@@ -95,11 +95,15 @@ def headline(run: Run) -> Metric | None:
 
 
 def coverage_counts(answers: Sequence[AnswerRecord]) -> dict[str, int]:
-    """Count answers that were read, that no parser could read, and whose sample failed; together all of them."""
-    counts = {"answered": 0, "unparsed": 0, "failed": 0}
+    """Count answers by what became of them; together they are all.
+
+    ``answered`` were read, ``unparsed`` no parser could read, of ``failed`` the sample broke, and ``dropped`` are
+    seconds that a paced run never showed its model.
+    """
+    counts = {"answered": 0, "unparsed": 0, "failed": 0, "dropped": 0}
     for answer in answers:
-        failed = answer.status == "failed"
-        counts["failed" if failed else "unparsed" if answer.unparsed is not None else "answered"] += 1
+        read = "unparsed" if answer.unparsed is not None else "answered"
+        counts[read if answer.status == "ok" else answer.status] += 1
     return counts
 
 

@@ -59,10 +59,10 @@ class SpeechOfRun:
 
     @classmethod
     def of(cls, answers: Iterable[AnswerRecord]) -> SpeechOfRun:
-        """Collect the narrated seconds; failed ones said nothing and are no silence either."""
+        """Collect the narrated seconds; failed ones said nothing and are no silence either, dropped ones are."""
         found: dict[str, list[AnswerRecord]] = defaultdict(list)
         for answer in answers:
-            if answer.kind == "narration" and answer.status == "ok":
+            if answer.kind == "narration" and answer.status != "failed":
                 found[answer.cluster].append(answer)
         return cls({video: _Seconds.of(seconds) for video, seconds in found.items()})
 

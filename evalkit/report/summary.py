@@ -227,7 +227,7 @@ def coverage_table(runs: Sequence[Run]) -> Table:
     """Return the answers of each run by what became of them."""
     columns = (
         Column("Model", text=True),
-        *(Column(name) for name in ("Answers", "Answered", "Unparsed", "Failed")),
+        *(Column(name) for name in ("Answers", "Answered", "Unparsed", "Failed", "Dropped")),
         Column("Coverage", "%", digits=2),
     )
     rows: list[tuple[Cell, ...]] = []

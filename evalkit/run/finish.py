@@ -113,12 +113,18 @@ def coverage_metrics(answers: Sequence[AnswerRecord]) -> list[Metric]:
     seconds = sum(answer.end - answer.start for answer in spoken)
     said = [answer for answer in spoken if answer.status == "ok"]
     done = sum(answer.end - answer.start for answer in said)
+    dropped = sum(answer.status == "dropped" for answer in spoken)
     words = [count_words(answer.text) for answer in said]
     silent = words.count(0)
     covered = done / seconds if seconds else None
     return [
         Metric(name="coverage", value=covered, unit="share", n=len(spoken), answered=len(said), coverage=covered),
         Metric(name="silent_seconds", value=silent / len(said) if said else None, unit="share", n=len(said)),
+        *(
+            [Metric(name="dropped_seconds", value=dropped / len(spoken), unit="share", n=len(spoken))]
+            if dropped
+            else []
+        ),
         Metric(name="words_per_second", value=sum(words) / done if done else None, unit="words/s", n=len(said)),
     ]
 

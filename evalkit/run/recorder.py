@@ -106,7 +106,7 @@ class Recorder:
         return self._spoken_until.get(sample)
 
     def _note_end(self, record: AnswerRecord) -> None:
-        if record.kind == "narration" and record.status == "ok":
+        if record.kind == "narration" and record.status != "failed":
             self._spoken_until[record.sample] = max(self._spoken_until.get(record.sample, 0.0), record.end)
 
     def tick(self, record: TickRecord) -> None:

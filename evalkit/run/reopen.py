@@ -30,7 +30,7 @@ def reopen_failed(folder: RunFolder, manifest: RunManifest) -> int:
     """
     again = {failure.sample for failure in manifest.failed if failure.error == _A_SERVER_S}
     if again:
-        _keep(folder.answers_path, AnswerRecord, lambda one: one.status == "ok" or one.sample not in again)
+        _keep(folder.answers_path, AnswerRecord, lambda one: one.status != "failed" or one.sample not in again)
         _keep(folder.state_path / "done.jsonl", DoneRecord, lambda one: one.sample not in again)
         manifest.failed = [failure for failure in manifest.failed if failure.sample not in again]
     return len(again)

@@ -147,7 +147,8 @@ class SampleRunner:
             )
         )
         if sample.narration is not None:
-            self.recorder.answer(_spoken(sample, sample.narration, tick))
+            nothing = _spoken(sample, sample.narration, tick)
+            self.recorder.answer(nothing.model_copy(update={"status": "dropped"}))
         self.advanced(float(tick.end - tick.start))
 
     def _save(self, sample: StreamSample, tick: int, session: StreamSession) -> None:

@@ -137,6 +137,16 @@ def test_records_of_a_run_become_what_it_said() -> None:
     assert said.covered == {"a.mp4": ((10.0, 12.0), (20.0, 21.0))}
 
 
+def test_dropped_seconds_are_judged_as_what_a_viewer_heard_nothing_in() -> None:
+    dropped = [record(second, "", status="dropped") for second in (*range(5), *range(15, 20))]
+    records = [*dropped, *(record(second, f"t{second}") for second in range(5, 15))]
+    judged, missing = pairs(
+        spoken_from_records(records), spoken(chunk(0, 20, "b")), [window(0, 10), window(10, 20)]
+    )
+    assert missing == []
+    assert [pair.test for pair in judged] == ["t5 t6 t7 t8 t9", "t10 t11 t12 t13 t14"]
+
+
 def test_a_run_that_broke_early_leaves_later_windows_uncovered() -> None:
     records = [record(second, "x") for second in range(15)] + [record(15, "", status="failed", error="boom")]
     judged, missing = pairs(spoken_from_records(records), spoken(chunk(0, 20)), [window(0, 10), window(10, 20)])

@@ -17,6 +17,7 @@ from evalkit.models.protocol import Placement, SessionRequest, Spoken, StepRepor
 from evalkit.records import AnswerRecord, RunFolder, TickRecord, read_jsonl, read_ticks
 from evalkit.report.live import live_clock, live_note
 from evalkit.report.replay import ReplaySettings, replay_ticks
+from evalkit.report.scores import coverage_counts
 from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.pace import BacklogError, Clock, Pace
 from evalkit.run.recorder import Recorder
@@ -139,7 +140,10 @@ def test_a_paced_run_is_what_the_virtual_clock_says(film: Path, tmp_path: Path, 
     assert [pace.backlog for pace in paces] == virtual.backlog.tolist()
     assert lags == pytest.approx(virtual.lag.tolist(), nan_ok=True)
     assert len(ticks) == len(answers) == 40, "a dropped second is on record, with nothing said"
-    assert all((answer.text == "") == pace.dropped for answer, pace in zip(answers, paces, strict=True))
+    expected = ["dropped" if pace.dropped else "ok" for pace in paces]
+    assert [answer.status for answer in answers] == expected
+    assert all((answer.text == "") == (answer.status == "dropped") for answer in answers)
+    assert coverage_counts(answers)["answered"] == expected.count("ok")
 
 
 def test_a_run_and_its_virtual_twin_agree_and_the_difference_is_said(film: Path, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ window.evalkitTimelines = (host) => {
   const textOf = async (i) => lower[i] || (lower[i] = texts(await read("timeline-" + i)).join("\n").toLowerCase());
   let timer = 0, view = null;
 
-  // From columns to one object a second: x what was said in n tokens; c tokens in the cache, k kept and v evicted by
+  // From columns to one object a second: x what was said in n tokens, d whether the second was dropped; c tokens in the
+  // cache, k kept and v evicted by
   // kind, t seconds it took, m MiB, z what the compressors did.
   function bySecond(t) {
     const places = new Map(t.start.map((start, k) => [start, k]));
@@ -20,7 +21,7 @@ window.evalkitTimelines = (host) => {
     const counts = (kinds, j) => Object.fromEntries(Object.entries(kinds).filter(([, list]) => list[j]).map(([kind, list]) => [kind, list[j]]));
     const anyAt = (kinds, j) => Object.values(kinds).some((list) => list[j]);
     t.runs = t.runs.map(({ said, memory }) => ({
-      said: rows(said, (j) => ({ x: said.text[j], n: said.tokens[j] })),
+      said: rows(said, (j) => ({ x: said.text[j], n: said.tokens[j], d: said.dropped[j] })),
       memory: rows(memory, (j) => ({ c: memory.cache[j], k: counts(memory.kept, j), v: anyAt(memory.evicted, j) ? counts(memory.evicted, j) : null,
         t: memory.seconds[j], m: memory.mib[j], z: memory.compressed[j] < 0 ? [] : memory.notes[memory.compressed[j]] })),
     }));
@@ -194,9 +195,10 @@ window.evalkitTimelines = (host) => {
         ...t.runs.map((run, k) => voice(run, k)),
         t.reference.some(Boolean) ? make("div", { class: "voice reference" }, make("h4", { text: "Reference" }), make("p", {}, marked(t.reference[at] || "–", needle))) : "");
     }
+    function hush(said) { return said.d ? "dropped: never shown to the model" : "silent"; }
     function voice(run, k) {
       const said = run.said[at], memory = run.memory[at];
-      const text = !said ? "no record of this second" : said.x.trim() ? said.x : "silent";
+      const text = !said ? "no record of this second" : said.x.trim() ? said.x : hush(said);
       const words = said && said.x.trim();
       const box = make("div", { class: "voice s" + (k % 7) }, make("h4", {}, dotted(k)), make("p", { class: words ? "" : "silent" }, words ? marked(text, needle) : text));
       if (memory) box.append(meter(memory, said));
@@ -238,7 +240,7 @@ window.evalkitTimelines = (host) => {
     function line(k) {
       return make("tr", { "data-second": k, onclick: () => go(k) },
         make("td", { class: "t" }, make("button", { type: "button", class: "open", text: clock(t.start[k]), "aria-label": "Go to " + clock(t.start[k]) })),
-        ...t.runs.map((run) => { const s = run.said[k]; return make("td", {}, !s ? "–" : s.x.trim() ? marked(s.x, needle) : make("span", { class: "hush", text: "silent" })); }),
+        ...t.runs.map((run) => { const s = run.said[k]; return make("td", {}, !s ? "–" : s.x.trim() ? marked(s.x, needle) : make("span", { class: "hush", text: hush(s) })); }),
         make("td", { class: "muted" }, marked(t.reference[k] || "", needle)),
         ...t.runs.map((run) => { const m = run.memory[k]; return make("td", { class: "num" }, m ? m.c.toLocaleString("en") : "–", m && m.v ? make("span", { class: "gone", title: counted(m.v), text: " −" + Object.values(m.v).reduce((a, b) => a + b, 0) }) : ""); }));
     }

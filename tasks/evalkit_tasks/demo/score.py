@@ -94,7 +94,7 @@ def narration_predictions(answers: Sequence[AnswerRecord]) -> list[Prediction]:
         Prediction(
             id=answer.query,
             task="line",
-            response=answer.text,
+            response=answer.text if answer.status == "ok" else None,
             gold=answer.gold,
             kind="open",
             cluster=answer.cluster,
@@ -132,17 +132,23 @@ def narration_sheet(predictions: Sequence[Prediction]) -> ScoreSheet:
     shares = {fact: 100 * sum(right) / len(right) for fact, right in counts.items() if right}
     scores = Scores(tasks=shares, groups={}, total=shares.get("line"))
     seconds = len(counts["line"])
+    silent = {said.id for said in predictions if said.response is None}
+    unanswered = frozenset(mark.id for mark in marks if mark.id.rpartition("/")[0] in silent)
+    answered = {fact: sum(mark.fact == fact and mark.id not in unanswered for mark in marks) for fact in FACTS}
     return ScoreSheet(
         task="inf-streams",
         format="evalkit",
         n=seconds,
-        answered=seconds,
-        coverage=1.0 if seconds else 0.0,
+        answered=answered["line"],
+        coverage=answered["line"] / seconds if seconds else 0.0,
         source=scores,
         strict=scores,
         correct=tuple((mark.id, mark.stream, mark.fact, mark.right) for mark in marks),
+        unanswered=unanswered,
         facts={
-            "counts": {fact: {"n": len(right), "answered": len(right)} for fact, right in counts.items() if right}
+            "counts": {
+                fact: {"n": len(right), "answered": answered[fact]} for fact, right in counts.items() if right
+            }
         },
     )
 

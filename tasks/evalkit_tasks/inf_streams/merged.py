@@ -87,12 +87,13 @@ def write_merged(path: Path, rows: Iterable[MergedRow]) -> None:
 def merged_rows(records: Iterable[AnswerRecord]) -> list[MergedRow]:
     """Return a run's narration as the original would have merged it, sorted by the videos' names.
 
-    A video has one row, or several where a part of it was not narrated. Seconds that failed have no item. The
-    ending `` ...`` is cut from each response; nothing else is changed.
+    A video has one row, or several where a part of it was not narrated. Seconds that failed have no item,
+    those that a paced run dropped one without a word. The ending `` ...`` is cut from each response; nothing
+    else is changed.
     """
     by_video: defaultdict[str, list[AnswerRecord]] = defaultdict(list)
     for record in records:
-        if record.kind == "narration" and record.status == "ok":
+        if record.kind == "narration" and record.status != "failed":
             by_video[record.cluster].append(record)
     return [row for video, seconds in sorted(by_video.items()) for row in _merged(video, seconds)]
 

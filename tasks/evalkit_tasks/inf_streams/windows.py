@@ -225,6 +225,7 @@ def spoken_from_records(records: Iterable[AnswerRecord]) -> Spoken:
     """Return what a run said.
 
     A sample covers the time from its first to its last spoken second; seconds that failed do not extend it.
+    Those that a paced run dropped do: a viewer heard nothing in them, and is to judge that.
 
     Args:
         records: The run's answers; those of another kind than ``narration`` are passed over.
@@ -232,9 +233,10 @@ def spoken_from_records(records: Iterable[AnswerRecord]) -> Spoken:
     said: list[Said] = []
     spans: dict[tuple[str, str], tuple[float, float]] = {}
     for record in records:
-        if record.kind != "narration" or record.status != "ok":
+        if record.kind != "narration" or record.status == "failed":
             continue
-        said.append(Said(record.cluster, record.start, record.end, cut_ending(record.text)))
+        if record.status == "ok":
+            said.append(Said(record.cluster, record.start, record.end, cut_ending(record.text)))
         key = (record.cluster, record.sample)
         start, end = spans.get(key, (record.start, record.end))
         spans[key] = (min(start, record.start), max(end, record.end))
