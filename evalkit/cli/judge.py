@@ -157,6 +157,7 @@ def summary_text(summary: JudgeSummary) -> str:
         f"{values['model']} against {values['baseline']}, judge: {values['judge']}",
         f"win rate           {share('win_rate')}{spread}, ties one half",
         f"win rate by votes  {share('win_rate_votes')} (the original's definition)",
+        f"ties and unread lost {share('win_rate_ties_lost')} (LiveCC's and StreamingVLM's rule on LiveSports-3K)",
         f"decided win rate   {share('decided_win_rate')}",
         f"pairs              {values['pairs']} in {values['clusters']} videos; {values['ties']} ties, "
         f"{values['invalid']} invalid, {values['skipped']} windows not judged",

@@ -6,8 +6,8 @@ from evalkit.judge.overlap import OverlapJudge
 from evalkit.judge.pairs import Pair
 from evalkit.judge.pairwise import judge_pairs, judge_pairs_async
 from evalkit.judge.panel import PanelAgreement, agreement_of_judges
-from evalkit.judge.parse import ParsedVote, UnparsedVote, parse_vote
-from evalkit.judge.prompts import INF_STREAMS_PROMPT, JudgePrompt
+from evalkit.judge.parse import ParsedVote, UnparsedVote, parse_commentary, parse_vote
+from evalkit.judge.prompts import INF_STREAMS_PROMPT, LIVESPORTS_PROMPT, JudgePrompt
 from evalkit.judge.spec import judge_names, make_judge
 from evalkit.judge.store import VerdictStore
 from evalkit.judge.summary import JudgeSummary, Usage, summarise_verdicts, summarise_votes
@@ -15,6 +15,7 @@ from evalkit.judge.votes import RecordedVotes, read_votes
 
 __all__ = [
     "INF_STREAMS_PROMPT",
+    "LIVESPORTS_PROMPT",
     "ChatJudge",
     "Decision",
     "Endpoint",
@@ -37,6 +38,7 @@ __all__ = [
     "judge_pairs",
     "judge_pairs_async",
     "make_judge",
+    "parse_commentary",
     "parse_vote",
     "read_votes",
     "summarise_verdicts",

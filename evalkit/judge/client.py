@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from evalkit.chat import ChatClient, ChatReply, ChatTally, NoReplyError, RetryPolicy
 from evalkit.judge.chat import identity_of, judge_client
 from evalkit.judge.contract import Decision, Endpoint, JudgeSettings, Provenance, Question
-from evalkit.judge.parse import GRAMMAR, ParsedVote, UnparsedVote, parse_vote
+from evalkit.judge.parse import GRAMMARS, ParsedVote, UnparsedVote, parse_commentary, parse_vote
 from evalkit.judge.prompts import INF_STREAMS_PROMPT, JudgePrompt
 
 
@@ -53,7 +53,7 @@ class ChatJudge:
             "judge": "openai",
             "model": self.model,
             "prompt": self.prompt.digest,
-            "grammar": GRAMMAR,
+            "grammar": GRAMMARS[self.prompt.grammar],
             "temperature": self.settings.temperature,
             "reasks": self.settings.reasks,
         }
@@ -79,7 +79,7 @@ class ChatJudge:
         try:
             for _ in range(1 + self.settings.reasks):
                 reply = await self._client.reply(messages, tally, jitter)
-                said, parsed = reply.raw or reply.text or reply.refusal, _vote_in(reply)
+                said, parsed = reply.raw or reply.text or reply.refusal, self._vote_in(reply)
                 # A filter that held the text back does so again.
                 if isinstance(parsed, ParsedVote) or reply.lack == "content_filter":
                     break
@@ -100,11 +100,12 @@ class ChatJudge:
             error=error,
         )
 
+    def _vote_in(self, reply: ChatReply) -> ParsedVote | UnparsedVote:
+        """Read the vote in a reply; where it holds no text, say what it holds instead."""
+        if reply.lack:
+            return UnparsedVote(reply.lack.replace("_", "-"))
+        return parse_vote(reply.text) if self.prompt.grammar == "letter" else parse_commentary(reply.text)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
-
-
-def _vote_in(reply: ChatReply) -> ParsedVote | UnparsedVote:
-    """Read the vote in a reply; where it holds no text, say what it holds instead."""
-    return UnparsedVote(reply.lack.replace("_", "-")) if reply.lack else parse_vote(reply.text)

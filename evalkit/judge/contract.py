@@ -13,6 +13,7 @@ from typing import Protocol
 from evalkit.chat import ChatSettings, Endpoint
 from evalkit.errors import UsageError
 from evalkit.judge.pairs import Order, Pair, Vote
+from evalkit.judge.prompts import JudgePrompt
 
 Provenance = Mapping[str, str | float | int | None]
 
@@ -24,9 +25,11 @@ class JudgeSettings(ChatSettings):
     Args:
         temperature: Sampling temperature (0.0 in ``model_compete/judge.py``).
         reasks: Further questions after a reply that is no vote, >= 0.
+        prompt: What is asked; ``None`` for the prompt of Inf-Streams-Eval.
     """
 
     reasks: int = 2
+    prompt: JudgePrompt | None = None
 
     def __post_init__(self) -> None:
         ChatSettings.__post_init__(self)

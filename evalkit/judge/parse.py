@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["GRAMMAR", "ParsedVote", "UnparsedVote", "parse_vote"]
+__all__ = ["GRAMMAR", "GRAMMARS", "ParsedVote", "UnparsedVote", "parse_commentary", "parse_vote"]
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Literal
 
 from evalkit.parse import Unparsed
@@ -13,6 +15,9 @@ from evalkit.parse.text import spoken
 
 GRAMMAR: Final = "strict-letter/2"
 """Name of this grammar; part of a verdict's key, so a changed grammar asks again."""
+
+GRAMMARS: Final[Mapping[str, str]] = MappingProxyType({"letter": GRAMMAR, "commentary": "strict-commentary/1"})
+"""Grammars by the name that a prompt calls them; each changes when any reply may be read differently."""
 
 # Each rule matches the whole stripped reply. There is no rule that searches for a letter inside a sentence:
 # "A better text is B" must not be a vote.
@@ -67,3 +72,30 @@ def parse_vote(reply: str) -> ParsedVote | UnparsedVote:
             letter = match.group(match.lastindex or 1)
             return ParsedVote("first" if letter == "A" else "second", f"think+{name}" if thought else name)
     return UnparsedVote("not-one-letter")
+
+
+_OUTER: Final = " \t\n.*_\"'“”`"
+_BETTER: Final = re.compile(
+    r"commentary ([ab])(?: is (?:the )?(?:better|one that better|more)(?: aligned| aligns)?"
+    r"(?: with the human commentary)?(?: than commentary [ab])?)?",
+    re.IGNORECASE,
+)
+
+
+def parse_commentary(reply: str) -> ParsedVote | UnparsedVote:
+    """Read a reply that must say which of Commentary A and Commentary B is better.
+
+    Accepted is the sentence asked for, with or without its end (``Commentary B``), as the whole reply or its last
+    line. LiveCC's ``llm_judge.py`` looks for ``Commentary A`` anywhere first, so that "Commentary B is better than
+    Commentary A" is a vote for A there; here it is one for B.
+    """
+    text = spoken(reply)
+    if isinstance(text, Unparsed):
+        return UnparsedVote("unclosed-think")
+    if not text.strip(_OUTER):
+        return UnparsedVote("empty")
+    for name, part in (("sentence", text), ("last-line", text.rstrip().rpartition("\n")[2])):
+        match = _BETTER.fullmatch(part.strip(_OUTER))
+        if match:
+            return ParsedVote("first" if match[1].upper() == "A" else "second", name)
+    return UnparsedVote("no-better-commentary")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["INF_STREAMS_PROMPT", "JudgePrompt"]
+__all__ = ["INF_STREAMS_PROMPT", "LIVESPORTS_PROMPT", "JudgePrompt"]
 
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Literal
 
 from evalkit.errors import UsageError
 
@@ -17,10 +18,12 @@ class JudgePrompt:
 
     Args:
         name: Short name, shown beside the judge.
-        system: System message, sent as it is.
+        system: System message, sent as it is; none where it is empty.
         template: User message with the fields ``{reference}``, ``{A}`` (first slot) and ``{B}`` (second slot).
         source: Where the text was published.
         max_chars: Each field is stripped and cut to so many characters.
+        grammar: How a reply is read: ``letter`` (A or B alone) or ``commentary`` (a sentence that names the
+            better of Commentary A and Commentary B).
 
     Raises:
         UsageError: The template lacks one of the three fields or has another.
@@ -31,6 +34,7 @@ class JudgePrompt:
     template: str
     source: str
     max_chars: int = 8000
+    grammar: Literal["letter", "commentary"] = "letter"
 
     def __post_init__(self) -> None:
         marks = ["\x00reference", "\x00first", "\x00second"]
@@ -62,7 +66,8 @@ class JudgePrompt:
             second: Text in slot B.
         """
         user = self.template.format(reference=self._cut(reference), A=self._cut(first), B=self._cut(second))
-        return [{"role": "system", "content": self.system}, {"role": "user", "content": user}]
+        asked = {"role": "user", "content": user}
+        return [{"role": "system", "content": self.system}, asked] if self.system else [asked]
 
     def _cut(self, text: str) -> str:
         return text.strip()[: self.max_chars]
@@ -94,4 +99,28 @@ INF_STREAMS_PROMPT = JudgePrompt(
         "Candidate A:\n{A}\n\n"
         "Candidate B:\n{B}\n\n"
     ),
+)
+
+LIVESPORTS_PROMPT = JudgePrompt(
+    name="livesports-cc",
+    source="showlab/livecc, evaluation/livesports3kcc/llm_judge.py (fdaa91e); StreamingVLM's is the same",
+    system="",
+    template=(
+        "You are an expert in video commentary. "
+        "Your task is to review two commentaries (Commentary A and Commentary B), and select the one that better "
+        "aligns with the human commentary. "
+        "You should consider the criteria:\n"
+        "1. Semantic Alignment: The commentary should convey the same meaning, details, and key points as the "
+        "human commentary.\n"
+        "If the above criteria is not enough to judge, then consider:\n"
+        "2. Stylistic Consistency: The commentary should maintain a tone, word choice, and structure similar to "
+        "the human commentary.\n"
+        "\n---Commentary A---\n{A}\n----------\n"
+        "\n---Commentary B---\n{B}\n----------\n"
+        "\n---Human Commentary---\n{reference}\n----------\n"
+        '\nYour response should be "Commentary A is better aligned with the human commentary" or "Commentary B is '
+        'better aligned with the human commentary".\n'
+    ),
+    max_chars=1_000_000,
+    grammar="commentary",
 )

@@ -13,6 +13,7 @@ from evalkit.errors import UsageError, suggest
 from evalkit.judge.client import ChatJudge
 from evalkit.judge.contract import Endpoint, Judge, JudgeSettings
 from evalkit.judge.overlap import OverlapJudge
+from evalkit.judge.prompts import INF_STREAMS_PROMPT
 from evalkit.registry import Registry
 
 JudgeFactory = Callable[[str, Endpoint, JudgeSettings], Judge]
@@ -25,7 +26,7 @@ def _chat(model: str, endpoint: Endpoint, settings: JudgeSettings) -> Judge:
     if not model:
         raise UsageError("judge 'openai' needs a model: --judge openai:MODEL")
     check_endpoint(f"judge 'openai:{model}'", endpoint)
-    return ChatJudge(model, endpoint, settings=settings)
+    return ChatJudge(model, endpoint, settings.prompt or INF_STREAMS_PROMPT, settings=settings)
 
 
 def _overlap(argument: str, endpoint: Endpoint, settings: JudgeSettings) -> Judge:

@@ -103,6 +103,7 @@ class JudgeSummary:
             "verdicts": one.verdicts,
             "win_rate": one.win_rate,
             "win_rate_votes": one.win_rate_votes,
+            "win_rate_ties_lost": one.win_rate_ties_lost,
             "decided_win_rate": one.decided_win_rate,
             "wins": one.wins,
             "losses": one.losses,

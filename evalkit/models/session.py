@@ -221,7 +221,9 @@ class CachedSession:
         """Encode a second's frames; return its time stamp and vision spans."""
         spans: list[Span] = []
         if self._request.time_stamps:
-            spans.append(self._layout.time(chunk.tick.start_seconds, chunk.tick.end_seconds, second))
+            origin = 0.0 if self._request.narration is None else self._request.narration.time_origin
+            start, end = chunk.tick.start_seconds - origin, chunk.tick.end_seconds - origin
+            spans.append(self._layout.time(start, end, second))
         if len(chunk.frames):
             self._clock.enter("preprocess")
             packed = self._vision.pack(chunk.frames)

@@ -82,6 +82,8 @@ def _prompt_digest(samples: Sequence[StreamSample]) -> str:
     prompts = hashlib.sha256()
     for sample in samples:
         texts = [] if sample.narration is None else [sample.narration.instruction, sample.narration.previous_text]
+        if sample.narration is not None and sample.narration.time_origin:
+            texts.append(f"time from {sample.narration.time_origin!r}")
         texts += [part for query in sample.queries for part in _wording(query)]
         texts += [] if sample.system is None else [sample.system]
         for text in [*texts, *(text for _, text in sample.texts)]:

@@ -157,8 +157,9 @@ def judge_run(request: JudgeRequest, notify: Callable[[str], None]) -> JudgeSumm
     """
     folder = RunFolder(request.run)
     manifest = folder.read_manifest()
-    judge = make_judge(request.judge, request.endpoint, request.settings)
     task = task_named(manifest.task)
+    settings = replace(request.settings, prompt=getattr(task, "judge_prompt", None))
+    judge = make_judge(request.judge, request.endpoint, settings)
     if not isinstance(task, NarrationTask):
         raise UsageError(f"task {manifest.task} is scored, not judged: evalkit score --task {manifest.task} RUN")
     mismatches = check_sides(request, notify)
@@ -229,7 +230,7 @@ def judge_metrics(summary: JudgeSummary) -> list[Metric]:
             note="; ".join(filter(None, [judged, values["interval_note"]])),
         )
     ]
-    for name in ("win_rate_votes", "decided_win_rate", "consistency", "first_slot_rate"):
+    for name in ("win_rate_votes", "win_rate_ties_lost", "decided_win_rate", "consistency", "first_slot_rate"):
         rows.append(
             Metric(name=name, value=values[name], unit="share", group=group, n=values["pairs"], note=judged)
         )

@@ -67,6 +67,8 @@ class PairwiseSummary:
         decided_interval: The same with its interval by video.
         win_rate_votes: Votes for the model under test over votes for either, single verdicts, ties and
             unreadable ones left out: the rate LiveCC and StreamingVLM publish.
+        win_rate_ties_lost: Votes for the model under test over two votes a pair, so that a tie, an unreadable
+            and a missing vote are lost: the published rule of LiveCC and StreamingVLM on LiveSports-3K.
         wins_shown_first: Share of readable verdicts won by the model under test when it was shown first.
         wins_shown_second: The same when it was shown second.
         first_slot_rate: Share of the 2 N verdicts that chose what was shown first.
@@ -97,6 +99,7 @@ class PairwiseSummary:
     decided_win_rate: float | None
     decided_interval: Estimate | None
     win_rate_votes: float | None
+    win_rate_ties_lost: float | None
     wins_shown_first: float | None
     wins_shown_second: float | None
     first_slot_rate: float | None
@@ -162,6 +165,7 @@ def summarise_pairs(outcomes: Iterable[PairOutcome], *, confidence: float = 0.95
         decided_win_rate=_share(wins, len(decided)),
         decided_interval=_estimate(decided, confidence),
         win_rate_votes=_share(votes["test"], votes["test"] + votes["baseline"]),
+        win_rate_ties_lost=_share(votes["test"], 2 * len(pairs)),
         wins_shown_first=_share(first["test"], first.total() - first["invalid"]),
         wins_shown_second=_share(second["test"], second.total() - second["invalid"]),
         first_slot_rate=_share(slots.first, 2 * n),

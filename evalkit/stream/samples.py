@@ -86,12 +86,14 @@ class Narration:
         previous_text: What was said before the stream starts.
         reference: ``(start, end, text)`` rows of the reference transcript, seconds.
         system: System message of the protocol; ``None`` leaves the model its own.
+        time_origin: Media second that the stamps ``Time=a-bs`` count from.
     """
 
     instruction: str
     previous_text: str = ""
     reference: tuple[tuple[float, float, str], ...] = ()
     system: str | None = None
+    time_origin: float = 0.0
 
     def reference_between(self, start: float, end: float) -> str:
         """Return the reference words that begin in ``[start, end)``; the rows must be in order of time."""

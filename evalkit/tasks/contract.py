@@ -314,6 +314,9 @@ class FactTask(Protocol):
 class NarrationTask(Protocol):
     """A benchmark whose output is judged pairwise instead of scored.
 
+    A task may also have a ``judge_prompt`` (`evalkit.judge.JudgePrompt`): what a chat judge is asked about its
+    pairs; the prompt of Inf-Streams-Eval by default.
+
     Attributes:
         output_name: File name of the original's outputs.
     """

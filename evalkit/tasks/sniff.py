@@ -11,7 +11,17 @@ from evalkit.errors import DataError
 
 __all__ = ["KNOWN", "refuse_other", "sniff"]
 
-KNOWN = ("ovobench", "streamingbench", "longvideobench", "videomme", "inf-streams", "egoschema", "mlvu")
+KNOWN = (
+    "ovobench",
+    "streamingbench",
+    "longvideobench",
+    "videomme",
+    "inf-streams",
+    "egoschema",
+    "mlvu",
+    "livesports-cc",
+    "livesports-qa",
+)
 
 _HEAD_BYTES = 65_536
 _NAMES: tuple[tuple[str, str], ...] = (
@@ -43,6 +53,7 @@ _KEYS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"task", "video", "test_info"}), "ovobench"),
     (frozenset({"backward", "realtime", "forward"}), "ovobench"),
     (frozenset({"video", "title", "content"}), "inf-streams"),
+    (frozenset({"event_id", "event_asr"}), "livesports-cc"),
     (frozenset({"q_uid", "option 0"}), "egoschema"),
     (frozenset({"video", "candidates", "question_type"}), "mlvu"),
     (frozenset({"video_name", "candidates", "task_type"}), "mlvu"),

@@ -289,6 +289,7 @@ def _records(folder: Path) -> list[Loader]:
 
 
 TASKS = ("inf-streams", "ovobench", "streamingbench", "longvideobench", "videomme", "egoschema", "mlvu")
+TASKS += ("livesports-cc", "livesports-qa")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,16 @@ from evalkit.leaderboard.files import board_path, dump_board, parse_board, read_
 from evalkit.leaderboard.schema import Entry, Leaderboard, PublishedSource, Setting
 
 FOLDER = Path(__file__).parents[2] / "leaderboards"
-TASKS = ["egoschema", "inf-streams", "longvideobench", "mlvu", "ovobench", "streamingbench", "videomme"]
+TASKS = [
+    "egoschema",
+    "inf-streams",
+    "livesports-cc",
+    "longvideobench",
+    "mlvu",
+    "ovobench",
+    "streamingbench",
+    "videomme",
+]
 
 
 def board(*ids: str, **changes) -> Leaderboard:

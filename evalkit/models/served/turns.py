@@ -109,7 +109,8 @@ class StreamChat:
 
     def _shown(self, turn: Turn) -> Iterator[dict[str, Any]]:
         if self.time_stamps:
-            yield {"type": "text", "text": f"Time={turn.start:.1f}-{turn.end:.1f}s"}
+            origin = 0.0 if self.narration is None else self.narration.time_origin
+            yield {"type": "text", "text": f"Time={turn.start - origin:.1f}-{turn.end - origin:.1f}s"}
         yield from frame_parts([frame.result() for frame in turn.frames], self.settings)
         for text in turn.texts:
             yield {"type": "text", "text": text}

@@ -196,7 +196,9 @@ class VllmSession:
     def _see(self, chunk: Chunk, second: int) -> list[Span]:
         spans: list[Span] = []
         if self._request.time_stamps:
-            spans.append(self._layout.time(chunk.tick.start_seconds, chunk.tick.end_seconds, second))
+            origin = 0.0 if self._request.narration is None else self._request.narration.time_origin
+            start, end = chunk.tick.start_seconds - origin, chunk.tick.end_seconds - origin
+            spans.append(self._layout.time(start, end, second))
         if len(chunk.frames):
             self._videos.append(np.ascontiguousarray(chunk.frames))
             spans += self._layout.vision(self._model.block(chunk.frames), second)

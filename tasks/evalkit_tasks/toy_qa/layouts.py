@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from evalkit.errors import UsageError, suggest
 from evalkit_tasks.demo import build_demo, generator_version
-from evalkit_tasks.toy_qa import egoschema, longvideobench, mlvu, ovobench, streamingbench, videomme
+from evalkit_tasks.toy_qa import egoschema, livesports, longvideobench, mlvu, ovobench, streamingbench, videomme
 from evalkit_tasks.toy_qa.videos import Toy
 
 __all__ = ["LAYOUTS", "write_layout"]
@@ -16,6 +16,8 @@ __all__ = ["LAYOUTS", "write_layout"]
 LAYOUTS: Mapping[str, Callable[[Path, Toy], None]] = MappingProxyType(
     {
         "egoschema": egoschema.write,
+        "livesports-cc": livesports.write_cc,
+        "livesports-qa": livesports.write_qa,
         "longvideobench": longvideobench.write,
         "mlvu": mlvu.write,
         "ovobench": ovobench.write,
