@@ -24,7 +24,7 @@ RUNS = {
     ("longvideobench", "streaming"): ("task.subtitles=true", "task.fps=0.2"),
     ("longvideobench", "official"): ("task.subtitles=true", "task.frames=vlmeval-8"),
     ("egoschema", "official"): ("task.frames=vlmeval-8",),
-    ("livesports-qa", "official"): ("task.frames=vlmeval-8"),
+    ("livesports-qa", "official"): ("task.frames=vlmeval-8",),
     ("mlvu", "streaming"): ("task.fps=0.2",),
     ("videomme", "streaming"): ("task.fps=0.2",),
     ("videomme", "official"): ("task.subtitles=true", "task.frames=vlmeval-8"),
