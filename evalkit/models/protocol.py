@@ -111,6 +111,7 @@ class StepReport:
         generated: Tokens generated.
         first_token: Seconds from the second's start of work to its first token; ``None`` without one.
         compressors: What each compressor did.
+        token_times: Seconds from the start of work to each token; empty where that is not known.
     """
 
     stages: dict[Stage, float]
@@ -121,6 +122,7 @@ class StepReport:
     generated: int = 0
     first_token: float | None = None
     compressors: tuple[CompressorReport, ...] = ()
+    token_times: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class Answer:
         stages: Seconds by stage.
         context_tokens: Tokens the question was answered from.
         call: What a server was asked for it.
+        token_times: Wall seconds to each token; empty where that is not known.
     """
 
     text: str
@@ -161,6 +164,7 @@ class Answer:
     stages: dict[Stage, float] = field(default_factory=dict)
     context_tokens: int = 0
     call: CallRecord | None = None
+    token_times: Sequence[float] = ()
 
 
 class StreamSession(Protocol):

@@ -144,12 +144,12 @@ class CachedSession:
         self._ledger.extend(spans)
         logits = self._first_logits()
         limit = self._generation.max_new_tokens
-        ids, first_token = self._generate(logits, limit, self._generation, seed=self._seed(second))
+        ids, times = self._generate(logits, limit, self._generation, seed=self._seed(second))
         self._ledger.extend(self._layout.reply(ids, second))
         if self._trace is not None:
             self._trace.replied(ids, self._cache.length)
         text = self._layout.text.decode([i for i in ids if i != self._layout.tokens.turn_close])
-        step = self._report(spans, evicted, generated=len(ids), first_token=first_token)
+        step = self._report(spans, evicted, token_times=times)
         return Spoken(text, ids, step)
 
     @torch.inference_mode()
@@ -166,16 +166,17 @@ class CachedSession:
         logits = self._first_logits()
         context = self._ledger.tokens
         if elicitation.options:
-            text, count, first = self._likeliest(logits, elicitation), 0, self._clock.elapsed()
+            text, count, times = self._likeliest(logits, elicitation), 0, [self._clock.elapsed()]
         else:
             limit = elicitation.max_tokens or self._generation.answer_tokens
-            ids, said_at = self._generate(logits, limit, self._generation.of_answers, seed=self._seed(key))
+            ids, times = self._generate(logits, limit, self._generation.of_answers, seed=self._seed(key))
             text = self._layout.text.decode([i for i in ids if i != self._layout.tokens.turn_close])
-            count, first = len(ids), said_at or 0.0
+            count = len(ids)
         self._clock.enter("cache")
         self._return_to(mark)
         stages = self._clock.stop()
-        return Answer(text, count, sum(stages.values()), first, stages, context)
+        said_at = times if count else ()
+        return Answer(text, count, sum(stages.values()), times[0], stages, context, token_times=said_at)
 
     def _seed(self, key: int | str) -> int:
         return seed_of(self._request.seed, self._request.sample, key)
@@ -308,8 +309,8 @@ class CachedSession:
 
     def _generate(
         self, logits: torch.Tensor, limit: int, settings: GenerationSettings, *, seed: int
-    ) -> tuple[list[int], float | None]:
-        """Say at most ``limit`` tokens; return them and the seconds to the first.
+    ) -> tuple[list[int], list[float]]:
+        """Say at most ``limit`` tokens; return them and the seconds to each.
 
         The ids stay a list: CPython 3.11 keeps up to 2,000 freed tuples of 20 and uses none of them again.
         """
@@ -322,11 +323,11 @@ class CachedSession:
         self._cache.expect(positions)
         placed = torch.from_numpy(positions).to(device)
         ids: list[int] = []
-        first_token: float | None = None
+        times: list[float] = []
         while True:
             token = chooser.choose(logits)
             ids.append(int(token))
-            first_token = self._clock.elapsed() if first_token is None else first_token
+            times.append(self._clock.elapsed())
             if len(ids) == limit or (ids[-1] == end and not settings.exact_tokens):
                 break
             hidden = self._backbone.forward(
@@ -335,7 +336,7 @@ class CachedSession:
             logits = self._backbone.logits(hidden)
         self._cache.rewind(fed + len(ids) - 1)
         self._next_position += len(ids) - 1
-        return ids, first_token
+        return ids, times
 
     def _likeliest(self, logits: torch.Tensor, elicitation: Elicitation) -> str:
         """Return the option whose last token has the largest logit; of equals the first."""
@@ -353,8 +354,7 @@ class CachedSession:
         added: list[Span],
         evicted: dict[str, int],
         *,
-        generated: int = 0,
-        first_token: float | None = None,
+        token_times: Sequence[float] = (),
     ) -> StepReport:
         tokens_in: dict[str, int] = {}
         for span in added:
@@ -365,8 +365,9 @@ class CachedSession:
             kept=self._ledger.counts,
             evicted=evicted,
             cache_tokens=self._cache.length,
-            generated=generated,
-            first_token=first_token,
+            generated=len(token_times),
+            first_token=token_times[0] if token_times else None,
+            token_times=token_times,
             compressors=self._vision.reports(),
         )
 

@@ -91,7 +91,10 @@ class ViewedSession:
         before = sum(stages.values())
         _add(stages, answer.stages)
         first = None if answer.first_token is None else before + answer.first_token
-        return replace(answer, seconds=before + answer.seconds, first_token=first, stages=stages)
+        times = [before + time for time in answer.token_times]
+        return replace(
+            answer, seconds=before + answer.seconds, first_token=first, stages=stages, token_times=times
+        )
 
     def _shown(self) -> Iterator[_Moment]:
         """Yield the moments with the frames that the view shows, in the places of those it chose."""

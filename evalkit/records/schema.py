@@ -89,7 +89,8 @@ class PacedTick(_Record):
 class TickRecord(_Record):
     """One second of stream (``ticks.jsonl``). Token counts are by span kind; memory in MiB.
 
-    ``pace`` is there where frames arrived on the wall clock.
+    ``token_times`` are wall seconds from the start of work on the second to each generated token, microseconds
+    kept; empty where the model does not tell. ``pace`` is there where frames arrived on the wall clock.
     """
 
     v: int = SCHEMA_VERSION
@@ -107,6 +108,8 @@ class TickRecord(_Record):
     peak_mib: float = 0.0
     rss_mib: float = 0.0
     first_token: float | None = None
+    # A list: CPython keeps thousands of freed tuples of twenty, which would look like a leak.
+    token_times: list[float] = Field(default_factory=list)
     compressors: tuple[CompressorReport, ...] = ()
     pace: PacedTick | None = None
 
@@ -142,7 +145,8 @@ class AnswerRecord(_Record):
     ``unparsed`` names the reason. ``status`` is ``failed`` where the sample broke before the reply, with
     the reason in ``error``, and ``dropped`` for a second that the overload rule of a paced run never let the model
     see; both count in every denominator. ``call`` says what a server was asked.
-    ``emitted`` is when it was out in a paced run: wall seconds since its stream began.
+    ``emitted`` is when it was out in a paced run: wall seconds since its stream began. ``token_times`` are wall
+    seconds from the question to each token of its answer; those of narrated seconds are with their ticks.
     """
 
     v: int = SCHEMA_VERSION
@@ -167,6 +171,7 @@ class AnswerRecord(_Record):
     first_token: float | None = None
     call: CallRecord | None = None
     emitted: float | None = None
+    token_times: list[float] = Field(default_factory=list)
 
 
 class VerdictRecord(_Record):

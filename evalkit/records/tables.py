@@ -73,9 +73,10 @@ class RunTables:
 
         ``at``, ``start`` and ``end`` are media seconds: when it was asked, and what of the video could be seen.
         ``seconds`` and ``first_token`` are wall seconds from the question to the last and first token. ``text`` is
-        the reply as it came, ``parsed`` what was read in it, ``unparsed`` why nothing was. ``status`` is ``ok`` or
-        ``failed``. ``call.*`` is what a server was asked: tokens, ``call.cost`` in the currency of the prices
-        given, ``call.retry_seconds`` and ``call.queue_seconds`` in wall seconds that are part of no latency.
+        the reply as it came, ``parsed`` what was read in it, ``unparsed`` why nothing was. ``status`` is ``ok``,
+        ``failed``, or ``dropped`` for a second that a paced run never showed its model. ``call.*`` is what a
+        server was asked: tokens, ``call.cost`` in the currency of the prices given, ``call.retry_seconds`` and
+        ``call.queue_seconds`` in wall seconds that are part of no latency.
         """
         return _frame(AnswerRecord, self.records.answers)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["STAGE_COLUMNS", "TickTable", "TokenCounts", "read_ticks"]
+__all__ = ["STAGE_COLUMNS", "TickTable", "TokenCounts", "TokenTimes", "read_ticks"]
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -73,6 +73,49 @@ class TokenCounts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TokenTimes:
+    """When each token of each tick came, seconds from the start of work on it.
+
+    Args:
+        first: Shape ``(ticks,)``, where the times of each tick begin.
+        size: Shape ``(ticks,)``, how many it has.
+        times: Shape ``(tokens,)``.
+    """
+
+    first: Ints
+    size: Ints
+    times: Floats
+
+    def row(self, place: int) -> list[float]:
+        """Return the times of one tick."""
+        begin = int(self.first[place])
+        found: list[float] = self.times[begin : begin + int(self.size[place])].tolist()
+        return found
+
+    def where(self, rows: NDArray[Any]) -> TokenTimes:
+        """Return the times of the ticks chosen by a mask or by places."""
+        return TokenTimes(self.first[rows], self.size[rows], self.times)
+
+    def last(self) -> Floats:
+        """Return when the last token of each tick came, NaN where it has none, shape ``(ticks,)``."""
+        found = np.full(self.size.size, np.nan)
+        some = self.size > 0
+        found[some] = self.times[self.first[some] + self.size[some] - 1]
+        return found
+
+    def gaps(self) -> Floats:
+        """Return the time between tokens that follow one another in a tick; those that came as one have none."""
+        first, size = self.first[self.size > 1], self.size[self.size > 1]
+        if not first.size:
+            return np.empty(0)
+        steps = size - 1
+        within = np.arange(int(steps.sum())) - np.repeat(np.cumsum(steps) - steps, steps)
+        places = np.repeat(first, steps) + within
+        gaps: Floats = self.times[places + 1] - self.times[places]
+        return gaps[gaps > 0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TickTable(Sequence[TickRecord]):
     """The ticks of a run; a column is an array of shape ``(ticks,)``, an item is made a record on demand.
 
@@ -83,6 +126,7 @@ class TickTable(Sequence[TickRecord]):
         real: Its float columns by name; ``first_token`` is NaN where there is none.
         stages: Shape ``(ticks, 9)``, seconds by stage in the order of ``STAGE_COLUMNS``, ``total`` last.
         counted: ``tokens_in``, ``kept`` and ``evicted``.
+        token_times: When each token came.
         compressors: Shape ``(ticks,)``, tuples of reports; equal ones are one object.
         pace: Shape ``(ticks,)``, when each second of a paced run came and was done; ``None`` in any other.
     """
@@ -93,6 +137,7 @@ class TickTable(Sequence[TickRecord]):
     real: dict[str, Floats]
     stages: Floats
     counted: dict[str, TokenCounts]
+    token_times: TokenTimes
     compressors: NDArray[np.object_]
     pace: NDArray[np.object_]
 
@@ -145,6 +190,7 @@ class TickTable(Sequence[TickRecord]):
             real={name: column[rows] for name, column in self.real.items()},
             stages=self.stages[rows],
             counted={name: counts.where(rows) for name, counts in self.counted.items()},
+            token_times=self.token_times.where(rows),
             compressors=self.compressors[rows],
             pace=self.pace[rows],
         )
@@ -177,6 +223,7 @@ class TickTable(Sequence[TickRecord]):
             compressors=self.compressors[place],
             pace=self.pace[place],
             first_token=None if np.isnan(first) else first,
+            token_times=self.token_times.row(place),
             **{name: int(column[place]) for name, column in self.whole.items()},  # type: ignore[arg-type]
             **{name: float(self.real[name][place]) for name in _REAL},  # type: ignore[arg-type]
             **{name: counts.row(place) for name, counts in self.counted.items()},  # type: ignore[arg-type]
@@ -230,6 +277,7 @@ class _Columns:
         self._real = {name: array("d") for name in (*_REAL, "first_token")}
         self._stages = array("d")
         self._counted = {name: _Counts() for name in _COUNTED}
+        self._token_times, self._token_sizes = array("d"), array("q")
         self._compressors: list[tuple[CompressorReport, ...]] = []
         self._pace: list[PacedTick | None] = []
         self._known: dict[tuple[CompressorReport, ...], tuple[CompressorReport, ...]] = {}
@@ -252,6 +300,8 @@ class _Columns:
         self._stages.extend(map(tick.stages.__dict__.__getitem__, STAGE_COLUMNS))
         for name, counts in self._counted.items():
             counts.append(values[name])
+        self._token_times.extend(tick.token_times)
+        self._token_sizes.append(len(tick.token_times))
         self._pace.append(tick.pace)
         self._compressors.append(self._known.setdefault(tick.compressors, tick.compressors))
 
@@ -260,6 +310,7 @@ class _Columns:
         reports = np.empty(len(self._compressors), dtype=object)
         for place, report in enumerate(self._compressors):
             reports[place] = report
+        sizes = _ints(self._token_sizes)
         pace = np.empty(len(self._pace), dtype=object)
         pace[:] = self._pace
         return TickTable(
@@ -269,6 +320,7 @@ class _Columns:
             real={name: _floats(values) for name, values in self._real.items()},
             stages=_floats(self._stages).reshape(-1, len(STAGE_COLUMNS)),
             counted={name: counts.finished() for name, counts in self._counted.items()},
+            token_times=TokenTimes(np.cumsum(sizes) - sizes, sizes, _floats(self._token_times)),
             compressors=reports,
             pace=pace,
         )

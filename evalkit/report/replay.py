@@ -226,10 +226,18 @@ class Replay:
         return FirstTokens(percentiles(engine), percentiles(self._joined(waited)), percentiles(self._joined(seen)))
 
     def per_output_token(self) -> Percentiles | None:
-        """Return the time per output token after the first (vLLM's TPOT) of seconds with two or more."""
-        made = self.ticks.whole["generated"]
-        after = (self.ticks.total - self.ticks.real["first_token"]) / self.settings.hardware
+        """Return the time per output token after the first (vLLM's TPOT) of seconds with two or more.
+
+        To the last token where its time is on record, else to the end of work on the second.
+        """
+        made, last = self.ticks.whole["generated"], self.ticks.token_times.last()
+        ended = np.where(np.isfinite(last), last, self.ticks.total)
+        after = (ended - self.ticks.real["first_token"]) / self.settings.hardware
         return percentiles(np.divide(after, made - 1, out=np.full(made.size, np.nan), where=made > 1))
+
+    def between_tokens(self) -> Percentiles | None:
+        """Return the time from token to token within a second (ITL); ``None`` where none is on record."""
+        return percentiles(self.ticks.token_times.gaps() / self.settings.hardware)
 
     def staleness(self) -> Percentiles | None:
         """Return how old the newest frame was when a second's words were out, of seconds that said something."""

@@ -44,7 +44,8 @@ _COLUMNS = (
         Column(f"First token {name}", "s")
         for name in ("engine p50", "request p50", "request p95", "perceptual p50")
     ),
-    Column("TPOT p50", "ms", digits=1),
+    *(Column(f"TPOT {name}", "ms", digits=1) for name in _SHARES),
+    *(Column(f"ITL {name}", "ms", digits=1) for name in _SHARES),
     Column("Staleness p50", "s"),
     Column("Peak", "GiB", digits=2),
     Column("Growth", "MiB/min", digits=2, interval=True),
@@ -132,7 +133,8 @@ def _row(run: Run, replay: Replay) -> tuple[Cell, ...]:
         _figure(first.request, "p50"),
         _figure(first.request, "p95"),
         _figure(first.perceptual, "p50"),
-        _figure(replay.per_output_token(), "p50", 1e3),
+        *(_figure(replay.per_output_token(), name, 1e3) for name in _SHARES),
+        *(_figure(replay.between_tokens(), name, 1e3) for name in _SHARES),
         _figure(replay.staleness(), "p50"),
         memory / 1024 if memory else None,
         Estimate(slope.slope, slope.low, slope.high) if slope else Estimate(None),
@@ -261,6 +263,7 @@ def replay_json(run: Run, replay: Replay) -> dict[str, Any]:
             name: _percentiles_json(getattr(first, name)) for name in ("engine", "request", "perceptual")
         },
         "per_output_token": _percentiles_json(replay.per_output_token()),
+        "between_tokens": _percentiles_json(replay.between_tokens()),
         "staleness": _percentiles_json(replay.staleness()),
         "live": live_json(live) if live else None,
         "withheld": list(replay.withheld),

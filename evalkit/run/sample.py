@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["SampleRunner", "failed_narration", "tick_record"]
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -327,6 +327,7 @@ class SampleRunner:
                 tokens=reply.tokens,
                 seconds=reply.seconds,
                 first_token=reply.first_token,
+                token_times=_microseconds(reply.token_times),
                 call=reply.call,
                 emitted=None if clock is None else clock.elapsed(),
             )
@@ -370,9 +371,15 @@ def tick_record(
         peak_mib=peak_mib,
         rss_mib=_PROCESS.memory_info().rss / 2**20,
         first_token=step.first_token,
+        token_times=_microseconds(step.token_times),
         compressors=step.compressors,
         pace=pace,
     )
+
+
+def _microseconds(times: Sequence[float]) -> list[float]:
+    """Round seconds to microseconds: finer is no measurement, and twice as long on disk."""
+    return [round(time, 6) for time in times]
 
 
 def _spoken(sample: StreamSample, narration: Narration, tick: Tick) -> AnswerRecord:

@@ -264,6 +264,9 @@ def test_stage_times_sum_to_the_total(tiny: Any, seconds: Seconds) -> None:
         assert all(step.stages[stage] > 0 for stage in ("preprocess", "vision_encode", "prefill", "generate"))
         assert step.stages["other"] < 0.5 * sum(step.stages.values())
         assert 0 < (step.first_token or 0) <= sum(step.stages.values())
+        assert len(step.token_times) == step.generated
+        assert list(step.token_times) == sorted(step.token_times)
+        assert step.token_times[0] == step.first_token
 
 
 def test_vision_stands_only_where_the_frames_are(tiny: Any, seconds: Seconds) -> None:

@@ -52,6 +52,7 @@ class Reply:
         prepared: Wall seconds of them that laying out frames and prompt took, before the engine had them.
         finish: Why it ended: ``stop`` or ``length``.
         logprobs: Of the ids asked for, at the first token.
+        token_times: Wall seconds to each token; those of one output share theirs.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -60,6 +61,7 @@ class Reply:
     prepared: float = 0.0
     finish: str | None = None
     logprobs: dict[int, float] = field(default_factory=dict)
+    token_times: list[float] = field(default_factory=list)
 
 
 class Engine:
@@ -201,6 +203,7 @@ def take(reply: Reply, out: Any, began: float) -> None:
         if completion.logprobs:
             reply.logprobs = {token: found.logprob for token, found in completion.logprobs[0].items()}
     reply.ids += new
+    reply.token_times += [reply.seconds] * len(new)
     reply.finish = completion.finish_reason or reply.finish
 
 

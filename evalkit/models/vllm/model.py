@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["VllmModel", "VllmSession"]
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,7 @@ class VllmSession:
         before = chunk.wait_seconds
         first = None if reply.first_token is None else before + reply.first_token
         step = self._report(spans, stages, generated=len(reply.ids), first_token=first)
+        step = replace(step, token_times=[before + time for time in reply.token_times])
         return Spoken(text, reply.ids, step)
 
     def ask(self, prompt: str, elicitation: Elicitation, *, key: str) -> Answer:
@@ -185,7 +187,8 @@ class VllmSession:
             text, count = self._likeliest(reply, elicitation), 0
         else:
             text, count = self._text(reply.ids), len(reply.ids)
-        return Answer(text, count, reply.seconds, reply.first_token, _stages(reply), context)
+        times = reply.token_times if count else ()
+        return Answer(text, count, reply.seconds, reply.first_token, _stages(reply), context, token_times=times)
 
     def _opening(self) -> list[Span]:
         narration = self._request.narration
