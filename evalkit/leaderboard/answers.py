@@ -10,6 +10,7 @@ __all__ = [
     "ScoredRun",
     "align",
     "common_judging",
+    "is_judged",
     "judged_windows",
     "require_finished",
     "score_run",
@@ -145,12 +146,23 @@ def score_runs(
     for records in runs.values():
         if not records.answers and not records.verdicts:
             raise DataError(f"{records.folder.path} has no answers on record: nothing to compare")
-    if any(answer.kind != NARRATION for records in runs.values() for answer in records.answers):
+    if not all(is_judged(records) for records in runs.values()):
         return [score_run(label, records, metric=metric, whole=whole) for label, records in runs.items()]
     if metric not in (None, WIN_RATE):
         return [_told_run(label, records, metric) for label, records in runs.items()]
     chosen = common_judging(runs, baseline, judge)
     return [_judged_run(label, records, *chosen) for label, records in runs.items()]
+
+
+def is_judged(records: RunRecords) -> bool:
+    """Say whether a run is narration that is judged, not scored."""
+    from evalkit.tasks import UtteranceTask
+
+    registry = Registry("evalkit.tasks", "task")
+    name = records.manifest.task
+    if name in registry.names() and isinstance(registry.get(name), UtteranceTask):
+        return False
+    return all(answer.kind == NARRATION for answer in records.answers)
 
 
 def score_run(label: str, records: RunRecords, *, metric: str | None = None, whole: bool = False) -> ScoredRun:
@@ -203,13 +215,14 @@ def _composed(
 ) -> tuple[list[_Marked], ComposedScore, list[str]]:
     """Return the marked questions of a run, what its score is made of, and what to say of it."""
     from evalkit.tasks.headline import ACCURACY, ComposedScore, composed_score
-    from evalkit.tasks.scoring import from_records, mark
+    from evalkit.tasks.scoring import mark
+    from evalkit.tasks.spoken import run_predictions
 
-    predictions = from_records(records.answers)
     path, name = records.folder.path, records.manifest.task
+    registry = Registry("evalkit.tasks", "task")
+    predictions = run_predictions(registry.get(name) if name in registry.names() else None, records.answers)
     if not predictions:
         raise DataError(f"{path} answered no question: nothing to compare", path=path)
-    registry = Registry("evalkit.tasks", "task")
     if name not in registry.names():
         rows = [_Marked(one.id, one.cluster, one.correct) for one in mark(predictions)]
         if metric not in (None, ACCURACY, "total"):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from evalkit.errors import DataError, UsageError
 from evalkit.leaderboard.answers import (
-    NARRATION,
     common_judging,
+    is_judged,
     judged_windows,
     require_finished,
     score_run,
@@ -87,8 +87,7 @@ def row_of_run(
     manifest = run.manifest
     require_finished(run)
     score_runs({manifest.model: run}, baseline=baseline, judge=judge)
-    narrated = all(answer.kind == NARRATION for answer in run.answers)
-    figures = _judged(run, baseline, judge) if narrated else _scored(run)
+    figures = _judged(run, baseline, judge) if is_judged(run) else _scored(run)
     shown = name or _default_name(run)
     digest = comparison_digest(manifest.fingerprint, judged=figures.judged or ())
     setting = Setting(

@@ -28,6 +28,7 @@ from evalkit.run.judging import judge_metrics
 from evalkit.tasks import NarrationTask, ScoreSheet, SubmissionTask
 from evalkit.tasks.catalog import task_named
 from evalkit.tasks.scoring import HIDDEN_GOLD, from_records
+from evalkit.tasks.spoken import run_predictions
 from evalkit.timing import Percentiles
 
 
@@ -78,8 +79,9 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
 
 def score_run(run: RunRecords) -> ScoreSheet | None:
     """Score a run's answers, or return ``None`` where it has none to score."""
-    predictions = from_records(run.answers, hidden_gold=True)
-    return task_named(run.manifest.task).score(predictions, "evalkit") if predictions else None
+    task = task_named(run.manifest.task)
+    predictions = run_predictions(task, run.answers, hidden_gold=True)
+    return task.score(predictions, "evalkit") if predictions else None
 
 
 def _write_submission(run: RunRecords) -> None:

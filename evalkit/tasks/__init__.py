@@ -15,6 +15,7 @@ from evalkit.tasks.contract import (
     Task,
     TaskData,
     TaskSettings,
+    UtteranceTask,
     WindowedTask,
 )
 from evalkit.tasks.made import DemoSize, folder_settings, write_folder_settings
@@ -35,6 +36,7 @@ __all__ = [
     "Task",
     "TaskData",
     "TaskSettings",
+    "UtteranceTask",
     "WindowedTask",
     "folder_settings",
     "write_folder_settings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Final
 
 from evalkit.errors import UsageError
@@ -30,12 +31,24 @@ def missing_of(task: Any) -> list[str]:
     if not (isinstance(formats, tuple) and all(isinstance(name, str) for name in formats)):
         lacking.append("formats (a tuple of names of prediction layouts, empty where there are none)")
     lacking += [f"{name}()" for name in _METHODS if not callable(_of(task, name))]
+    lacking += [f"{name} (see {base})" for name, base in _undeclared(task)]
     for what, methods in _TOGETHER:
         there = [name for name in methods if callable(_of(task, name))]
         if there and len(there) < len(methods):
             absent = [f"{name}()" for name in methods if name not in there]
             lacking.append(f"{', '.join(absent)} (a task that {what} has all of {', '.join(methods)})")
     return lacking
+
+
+def _undeclared(task: Any) -> list[tuple[str, str]]:
+    """Return what a base class leaves to its subclasses to declare and they do not, with the base's name."""
+    own = {*_METHODS, "name", "summary", "settings", "formats"}
+    return [
+        (name, base.__name__)
+        for base in type(task).__mro__
+        for name in inspect.get_annotations(base)
+        if name not in own and not hasattr(task, name)
+    ]
 
 
 def _of(task: Any, name: str) -> Any:

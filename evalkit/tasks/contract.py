@@ -34,6 +34,7 @@ __all__ = [
     "Task",
     "TaskData",
     "TaskSettings",
+    "UtteranceTask",
     "WindowedTask",
 ]
 
@@ -189,6 +190,8 @@ class ScoreSheet:
         unanswered: Ids of the questions among them without a readable answer.
         averaging: How groups are made of questions, for their intervals.
         facts: Rule names, counts by task, unparsed share and the like.
+        intervals: 95 % intervals of strict scores by name (percentages), where the benchmark computes its own;
+            ``None`` where they follow from ``correct``.
     """
 
     task: str
@@ -203,6 +206,7 @@ class ScoreSheet:
     unanswered: frozenset[str] = frozenset()
     averaging: Averaging = Averaging()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] | None = None
 
 
 class Task(Protocol):
@@ -308,6 +312,14 @@ class FactTask(Protocol):
 
     def facts(self, answers: Sequence[AnswerRecord]) -> list[Fact]:
         """Return the facts of a run whose number depends on the data alone, never on what was said."""
+
+
+@runtime_checkable
+class UtteranceTask(Protocol):
+    """A benchmark that scores when a model speaks, whether it narrates, decides by a token or is polled."""
+
+    def utterance_predictions(self, answers: Sequence[AnswerRecord]) -> list[Prediction]:
+        """Return one prediction a stream: its reply are the times at which something was said."""
 
 
 @runtime_checkable

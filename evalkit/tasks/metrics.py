@@ -109,7 +109,8 @@ def _side(
         if metric.group == "groups" and score == "strict":
             update |= _counted({"n": len(rows), "answered": sum(row.answered for row in rows)})
         if score == "strict" and metric.value is not None:
-            update |= _interval(members, metric.value)
+            own = sheet.intervals
+            update |= _interval(members, metric.value) if own is None else _given_interval(own.get(metric.name))
         yield metric.model_copy(update=update)
 
 
@@ -126,6 +127,12 @@ def _members(cells: Sequence[Cell], labelled: Rows) -> list[tuple[Cell, list[_Ro
         if rows:
             found.append((cell, list(rows.values())))
     return found
+
+
+def _given_interval(bounds: tuple[float, float] | None) -> dict[str, Any]:
+    if bounds is None:
+        return {"note": "too few videos: no interval"}
+    return {"low": bounds[0], "high": bounds[1], "method": "videos resampled"}
 
 
 def _interval(members: Sequence[tuple[Cell, Sequence[_Row]]], value: float) -> dict[str, Any]:

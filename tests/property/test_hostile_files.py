@@ -289,7 +289,7 @@ def _records(folder: Path) -> list[Loader]:
 
 
 TASKS = ("inf-streams", "ovobench", "streamingbench", "longvideobench", "videomme", "egoschema", "mlvu")
-TASKS += ("livesports-cc", "livesports-qa")
+TASKS += ("livesports-cc", "livesports-qa", "ovo-timing", "omnimmi-pa", "streamingbench-timing")
 
 
 @pytest.fixture(scope="session")

@@ -101,6 +101,19 @@ def test_what_a_task_lacks_is_said_by_name_when_it_is_asked_for(
         task_named("half")
 
 
+def test_what_a_choice_benchmark_leaves_undeclared_is_said_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Begun(ChoiceTask):
+        name = "begun"
+        summary = "A benchmark as somebody begins one"
+        places = ("questions.json",)
+
+    registered(monkeypatch, "begun", Begun())
+    with pytest.raises(
+        UsageError, match=r"lacks row \(see ChoiceTask\); how_to_get .*; prompts .*; rule .*; demo "
+    ):
+        task_named("begun")
+
+
 def test_a_task_under_another_name_is_refused(page_task: ChoiceTask, monkeypatch: pytest.MonkeyPatch) -> None:
     registered(monkeypatch, "other", page_task)
     with pytest.raises(UsageError, match="calls itself 'my-bench'"):

@@ -8,7 +8,16 @@ from types import MappingProxyType
 
 from evalkit.errors import UsageError, suggest
 from evalkit_tasks.demo import build_demo, generator_version
-from evalkit_tasks.toy_qa import egoschema, livesports, longvideobench, mlvu, ovobench, streamingbench, videomme
+from evalkit_tasks.toy_qa import (
+    egoschema,
+    livesports,
+    longvideobench,
+    mlvu,
+    omnimmi,
+    ovobench,
+    streamingbench,
+    videomme,
+)
 from evalkit_tasks.toy_qa.videos import Toy
 
 __all__ = ["LAYOUTS", "write_layout"]
@@ -20,8 +29,11 @@ LAYOUTS: Mapping[str, Callable[[Path, Toy], None]] = MappingProxyType(
         "livesports-qa": livesports.write_qa,
         "longvideobench": longvideobench.write,
         "mlvu": mlvu.write,
+        "omnimmi-pa": omnimmi.write,
+        "ovo-timing": ovobench.write,
         "ovobench": ovobench.write,
         "streamingbench": streamingbench.write,
+        "streamingbench-timing": streamingbench.write,
         "videomme": videomme.write,
     }
 )

@@ -1,0 +1,48 @@
+"""A benchmark of timing from the command line: run, score, metrics, and runs compared window by window."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def test_timing_runs_are_scored_reported_and_compared_in_one_way_of_speaking(
+    evalkit: Command, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path_factory.getbasetemp() / "timed-cache"))
+    for name, model, speaking in (
+        ("a", "full", "narrating"),
+        ("b", "sliding-chunked", "narrating"),
+        ("c", "full", "polled"),
+    ):
+        code, _, err = evalkit(
+            *("run", "--task", "omnimmi-pa", "--model", model, "--checkpoint", "tiny", "--data", "demo"),
+            *("--limit", "2", "--out", tmp_path / name, "--set", "generation.max_new_tokens=2"),
+            *("--set", f"task.speaking={speaking}", "--set", "task.fps=0.5"),
+        )
+        assert code == 0, err
+    code, out, err = evalkit("score", "--task", "omnimmi-pa", "--format", "evalkit", "--json", tmp_path / "a")
+    assert code == 0, err
+    sheet = json.loads(out)
+    assert (sheet["n"], sheet["facts"]["speaking"]) == (2, "narrating")
+    metrics = {(row["group"], row["name"]): row["value"] for row in json.loads(
+        (tmp_path / "a" / "metrics.json").read_text()
+    )["metrics"] if row["score"] != "official"}  # fmt: skip
+    assert metrics["", "total"] == sheet["strict"]["total"]
+    assert metrics["timing PA", "golds"] == 2
+    manifest = json.loads((tmp_path / "a" / "run.json").read_text())
+    assert manifest["fingerprint"]["task.speaking"] == "narrating"
+    words = ("--metric", "windows_answered", "--json")
+    code, out, err = evalkit("compare", tmp_path / "a", tmp_path / "b", *words)
+    assert code == 0, err
+    code, _, err = evalkit("compare", tmp_path / "a", tmp_path / "c", *words)
+    assert code == 2
+    assert "task.speaking" in err
+    code, _, err = evalkit("score", "--task", "omnimmi-pa", "--format", "evalkit", tmp_path / "a", tmp_path / "c")
+    assert code == 2
+    assert "never mixed" in err

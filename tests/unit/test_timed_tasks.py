@@ -1,0 +1,149 @@
+"""Benchmarks of timing: gold windows from the published fields, ways of speaking, records to scores."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_runs import NotingModel, run_all, toy_data
+
+from evalkit.errors import DataError, UsageError
+from evalkit.records import AnswerRecord
+from evalkit.tasks import FactTask, UtteranceTask
+from evalkit.tasks.catalog import task_named
+from evalkit.tasks.scoring import sheet_to_json
+from evalkit.tasks.timed import TimedSettings, TimedTask
+
+PUBLISHED = Path(
+    os.environ.get("EVALKIT_PUBLISHED_DIR", Path(__file__).parents[2] / ".." / "shared" / "published")
+)
+OVO = PUBLISHED / "ovobench"
+
+
+def timed(name: str) -> TimedTask:
+    task = task_named(name)
+    assert isinstance(task, TimedTask)
+    assert isinstance(task, UtteranceTask)
+    assert isinstance(task, FactTask)
+    return task
+
+
+@pytest.mark.skipif(not OVO.is_dir(), reason=f"{OVO} is not there")
+def test_the_published_forward_records_have_the_golds_of_the_definition() -> None:
+    found = timed("ovo-timing").questions(OVO)
+    rows = {row["id"]: row for row in json.loads((OVO / "ovo_bench_new.json").read_text())}
+    assert [sum(one.task == task for one in found.questions) for task in ("REC", "SSR", "CRR")] == [82, 42, 48]
+    assert found.version == "172 forward records"
+    assert [p for p in found.problems if p.kind == "bad-row"] == []
+    for one in found.questions:
+        row = rows[int(one.id)]
+        wanted = [row["clue_time"]] if one.task == "CRR" else [
+            start + 2 for start in row["start_times" if one.task == "REC" else "start_time"]
+        ]  # fmt: skip
+        assert [window.start for window in one.windows] == wanted == [window.end for window in one.windows]
+        assert one.end is not None
+        assert one.end >= max(wanted) + 2
+
+
+@pytest.mark.parametrize("name", ["ovo-timing", "omnimmi-pa", "streamingbench-timing"])
+@pytest.mark.parametrize("speaking", ["narrating", "decision-token", "polled"])
+def test_every_way_of_speaking_is_a_sample_of_its_own_kind(name: str, speaking: str, tmp_path: Path) -> None:
+    task = timed(name)
+    data = toy_data(name, tmp_path / "data")
+    assert task.check(data).problems == ()
+    loaded = task.load(data, TimedSettings(speaking=speaking))  # type: ignore[arg-type]
+    assert loaded.problems == ()
+    assert loaded.facts["speaking"] == speaking
+    for sample in loaded.samples:
+        assert sample.tags["speaking"] == speaking
+        assert (sample.narration is None) == (speaking == "polled") == bool(sample.queries)
+        assert all(sample.start < query.at <= sample.end for query in sample.queries)
+        assert json.loads(sample.tags["windows"])
+
+
+def test_what_is_due_is_told_to_nobody(tmp_path: Path) -> None:
+    data = toy_data("omnimmi-pa", tmp_path / "data")
+    for speaking in ("narrating", "decision-token"):
+        for sample in timed("omnimmi-pa").load(data, TimedSettings(speaking=speaking)).samples:  # type: ignore[arg-type]
+            assert sample.narration is not None
+            assert sample.narration.instruction.startswith("Signal me when the first ")
+            start, end = json.loads(sample.tags["windows"])[0]
+            assert not {f"{start:g}", f"{end:g}"} & set(sample.narration.instruction.split())
+
+
+def spoken(sample: str, at: float, text: str, **changes: Any) -> AnswerRecord:
+    tags = {"task": "PA", "speaking": "narrating", "windows": "[[10.0, 13.0]]", "seconds": "20"}
+    fields = {
+        "kind": "narration",
+        "at": at,
+        "start": at - 1,
+        "end": at,
+        "cluster": f"video-{sample}",
+        "tags": tags,
+    }
+    return AnswerRecord(sample=sample, query=f"{sample}@{at}", text=text, **{**fields, **changes})
+
+
+def test_a_hit_is_an_alert_inside_the_interval_and_alerts_before_are_shown_beside() -> None:
+    task = timed("omnimmi-pa")
+    records = [
+        *(spoken("a", at, "now" if at == 11 else "...") for at in range(1, 14)),
+        *(spoken("b", at, "now" if at in (3, 12) else "") for at in range(1, 14)),
+        *(spoken("c", at, "now" if at == 9 else "...") for at in range(1, 14)),
+        spoken("d", 20, "", status="failed"),
+    ]
+    sheet = task.score(task.utterance_predictions(records), "evalkit")
+    assert (sheet.n, sheet.answered, sheet.source.total) == (4, 3, 50.0)
+    timing = sheet.facts["timing"]["PA"]
+    assert (timing["hits"], timing["misses"], timing["false_alarms"], timing["early"]) == (2, 2, 2, 1)
+    assert timing["false_alarms_per_hour"] == 2 * 3600 / 80
+    assert sheet.source.groups["PA_precision"] == pytest.approx(100 * (1 + 0.5) / 4)
+    assert {fact.id: fact.correct for fact in task.facts(records)} == {  # type: ignore[attr-defined]
+        "a/0": True, "b/0": True, "c/0": False, "d/0": False,
+    }  # fmt: skip
+    rows = {(row.group, row.name): row.value for row in task.metrics(sheet)}
+    assert rows["timing PA", "false_alarms"] == 2
+    json.dumps(sheet_to_json(sheet))
+
+
+def test_streams_that_speak_in_different_ways_are_never_mixed() -> None:
+    task = timed("omnimmi-pa")
+    other = {"task": "PA", "speaking": "decision-token", "windows": "[[1, 2]]", "seconds": "3"}
+    mixed = task.utterance_predictions([spoken("a", 1, "x"), spoken("b", 1, "</Response>x", tags=other)])
+    with pytest.raises(UsageError, match=r"never mixed \(decision-token, narrating\)"):
+        task.score(mixed, "evalkit")
+
+
+def test_polls_answered_with_yes_are_utterances(tmp_path: Path) -> None:
+    task = timed("ovo-timing")
+    data = toy_data("ovo-timing", tmp_path / "data", seconds=20)
+    samples = task.load(data, TimedSettings(speaking="polled")).samples
+    right = {query.id: query.answer for sample in samples for query in sample.queries}
+    model = NotingModel(reply=lambda key, prompt: right[key] or "No")
+    records = run_all(samples, model, tmp_path / "run")
+    sheet = task.score(task.utterance_predictions(records), "evalkit")
+    assert (sheet.source.groups["CRR_recall"], sheet.source.groups["REC_recall"]) == (100.0, 100.0)
+    silent = NotingModel(reply=lambda key, prompt: "No")
+    records = run_all(samples[:1], silent, tmp_path / "silent")
+    assert task.score(task.utterance_predictions(records), "evalkit").source.tasks["REC"] == 0
+
+
+def test_times_made_elsewhere_are_scored_and_odd_rows_are_named(tmp_path: Path) -> None:
+    task = timed("omnimmi-pa")
+    data = toy_data("omnimmi-pa", tmp_path / "data")
+    windows = {one.id: one.windows[0] for one in task.questions(data).questions}
+    rows = [{"id": id_, "times": [window.start]} for id_, window in windows.items()]
+    path = tmp_path / "alerts.jsonl"
+    odd = [{"id": "pa_0", "times": [0]}, {"id": "nobody", "times": []}, {"id": "pa_1", "times": "soon"}]
+    path.write_text("\n".join(map(json.dumps, [*rows[:-1], *odd])))
+    predictions, problems = task.read_predictions("times", [path], data)
+    assert sorted(p.kind for p in problems) == ["bad-row", "duplicate", "missing", "unknown-id"]
+    sheet = task.score(predictions, "times")
+    assert sheet.source.total == pytest.approx(100 * (len(rows) - 2) / len(rows))
+    with pytest.raises(UsageError, match="no gold in them"):
+        task.read_predictions("times", [path], None)
+    with pytest.raises(DataError, match="has no proactive_alerting"):
+        task.questions(tmp_path)
