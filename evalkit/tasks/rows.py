@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from evalkit.errors import DataError, DecodeError
 from evalkit.records import NotJsonError, decode_json, has_lone_surrogate, read_plain, require_plain
 from evalkit.tasks.contract import Problem
+from evalkit.records.data_files import known_videos
 from evalkit.video.probe import VideoInfo, probe
 
 __all__ = [
@@ -174,7 +176,7 @@ def digest_files(paths: Iterable[Path]) -> str:
 
 
 def probe_videos(paths: Iterable[Path]) -> dict[Path, VideoInfo | DecodeError]:
-    """Open each video once and decode its first frame.
+    """Open each video once and decode its first frame; one whose data folder has it on record is not opened.
 
     Args:
         paths: Video files; repeated ones are opened once.
@@ -185,11 +187,15 @@ def probe_videos(paths: Iterable[Path]) -> dict[Path, VideoInfo | DecodeError]:
 
     def look(path: Path) -> VideoInfo | DecodeError:
         try:
+            if path in known:
+                with suppress(KeyError, ValueError, TypeError):  # a record of another version
+                    return VideoInfo.from_record(path, known[path])
             return probe(path)
         except DecodeError as error:
             return error
 
     unique = list(dict.fromkeys(paths))
+    known = known_videos(unique)
     with ThreadPoolExecutor(max_workers=4) as pool:
         return dict(zip(unique, pool.map(look, unique), strict=True))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 __all__ = ["VideoInfo", "describe", "probe", "quarter_turns"]
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from evalkit.video.opened import OpenVideo
 from evalkit.video.timeline import pictures_end
@@ -46,6 +48,27 @@ class VideoInfo:
     start_time: float
     time_base: Fraction
     has_audio: bool
+
+    def to_record(self) -> dict[str, Any]:
+        """Return everything but the path, as JSON has it."""
+        return {
+            field.name: str(value) if isinstance(value := getattr(self, field.name), Fraction) else value
+            for field in fields(self)
+            if field.name != "path"
+        }
+
+    @classmethod
+    def from_record(cls, path: Path, record: Mapping[str, Any]) -> VideoInfo:
+        """Return what `to_record` wrote.
+
+        Raises:
+            KeyError: A property is missing.
+            ValueError: One is not what it should be.
+        """
+        fps = record["fps"]
+        exact = {"fps": None if fps is None else Fraction(fps), "time_base": Fraction(record["time_base"])}
+        names = [field.name for field in fields(cls) if field.name != "path"]
+        return cls(path=path, **({name: record[name] for name in names} | exact))
 
 
 def probe(path: Path | str) -> VideoInfo:
