@@ -17,7 +17,6 @@ from evalkit.errors import DataError
 Progress = Callable[[int], None]
 """Told how many bytes came."""
 
-_BLOCK = 1 << 20
 _TRIES = 5
 _PAUSES = (0.0, 0.2, 1.0, 3.0, 8.0)
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
@@ -28,7 +27,7 @@ def download(
 ) -> None:
     """Bring a file to a path that holds either nothing or all of it.
 
-    What came stands in ``.NAME.part`` beside the target, and the server's mark of its version in ``.NAME.etag``; the
+    What came stands in ``.NAME.part`` beside the target, the server's mark of its version in ``.NAME.etag``; the
     next call goes on behind it where the version is the same.
 
     Args:
@@ -104,7 +103,7 @@ def _go_on(url: str, part: Path, progress: Progress | None) -> int | None:
                 file.truncate()
                 if progress and begins < have:
                     progress(begins - have)
-                for block in reply.iter_raw(_BLOCK):
+                for block in reply.iter_raw():
                     file.write(block)
                     if progress:
                         progress(len(block))
@@ -151,13 +150,13 @@ def digest(path: Path) -> str:
 
 
 def _session() -> Any:
-    from huggingface_hub.utils._http import get_session
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
     return get_session()
 
 
 def _headers() -> dict[str, str]:
-    from huggingface_hub.utils._headers import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     return {**build_hf_headers(), "Accept-Encoding": "identity"}
 

@@ -23,8 +23,9 @@ from evalkit.fetch.archives import PartedStream, RemoteFile, Unpacked, Wanted, u
 from evalkit.fetch.download import download
 from evalkit.fetch.hub import HubFile, HubTree, read_tree, url_of
 from evalkit.fetch.sources import Archives, Needed, PlainFiles, Source, WebFiles
+from evalkit.fetch.web import WebRequest, fetch_pages
 from evalkit.records import hold_folder, write_atomic
-from evalkit.records.data_files import MANIFEST, FileState, Manifest, read_manifest, state_of, write_manifest
+from evalkit.records.data_files import FileState, Manifest, data_files, read_manifest, state_of, write_manifest
 from evalkit.tasks import Task, folder_settings
 
 _AT_ONCE = 8
@@ -46,6 +47,7 @@ class FetchRequest:
         samples: These samples only.
         keep_archives: Whether archives stay once they are unpacked.
         dry_run: Whether to say what would be fetched, and stop.
+        web: How to ask pages for videos that the data set does not have; not at all by default.
     """
 
     task: Task
@@ -55,6 +57,7 @@ class FetchRequest:
     samples: tuple[str, ...] = ()
     keep_archives: bool = False
     dry_run: bool = False
+    web: WebRequest | None = None
 
 
 @dataclass(slots=True)
@@ -151,6 +154,7 @@ class _Fetcher:
             missing = self._missing(needed)
             self._fetch_sets([one for one in sets if one is not None], missing)
             if not self.request.dry_run:
+                self._pages(needed)
                 self._write_manifest(self._needed())
         return self.report
 
@@ -186,6 +190,23 @@ class _Fetcher:
     @property
     def _part(self) -> bool:
         return bool(self.request.samples) or self.request.limit is not None
+
+    def _pages(self, needed: Sequence[Needed]) -> None:
+        """Ask web pages for what the data set does not have."""
+        if self.request.web is None:
+            return
+        if self.source.address is None:
+            raise UsageError(f"the videos of task {self.request.task.name} have no web page: leave --web out")
+        missing = [one.video for one in needed if not (self.folder / one.video).is_file()]
+        pages = {self.folder / name: self.source.address(name) for name in missing}
+        known = {target: page for target, page in pages.items() if page}
+        gone = fetch_pages(known, self.folder, self.request.web, self.report.notes.append)
+        self.known.absent |= {path.relative_to(self.folder).as_posix(): why for path, why in gone.items()}
+        self.report.files += [
+            (target.relative_to(self.folder).as_posix(), target.stat().st_size)
+            for target in known
+            if target.is_file()
+        ]
 
     def _fetch_sets(self, sets: Sequence[PlainFiles | Archives], missing: Sequence[str]) -> None:
         keys = {self.source.key(name) for name in missing}
@@ -336,10 +357,8 @@ class _Fetcher:
             for file in self.tree.matching(kind.patterns)
         }
         files: dict[str, FileState] = {}
-        for path in sorted(self.folder.rglob("*")):
-            name = path.relative_to(self.folder).as_posix()
-            if not path.is_file() or name == MANIFEST or any(part.startswith(".") for part in name.split("/")):
-                continue
+        for name in data_files(self.folder):
+            path = self.folder / name
             before = self.known.files.get(name)
             files[name] = before if before and before.unchanged(path) else state_of(path)
             if files[name].sha256 is None:
@@ -369,9 +388,7 @@ def _everything(_: PurePosixPath) -> bool:
 
 def _place_of(file: HubFile, kind: PlainFiles | Archives) -> PurePosixPath:
     """Return where a plain file goes below the data folder."""
-    path = PurePosixPath(file.path)
-    flat = isinstance(kind, PlainFiles) and kind.flat
-    return PurePosixPath(kind.into) / (path.name if flat else path)
+    return PurePosixPath(kind.into).joinpath(*PurePosixPath(file.path).parts[kind.strip :])
 
 
 def _require_row(files: Sequence[HubFile]) -> None:

@@ -10,6 +10,7 @@ __all__ = ["HubFile", "HubTree", "read_tree", "url_of"]
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from urllib.parse import quote
 
 from evalkit.errors import DataError
 
@@ -75,9 +76,9 @@ def read_tree(repo: str, revision: str) -> HubTree:
 
 def url_of(tree: HubTree, file: HubFile) -> str:
     """Return a file's address."""
-    from huggingface_hub import hf_hub_url
+    from huggingface_hub import HfApi
 
-    return hf_hub_url(tree.repo, file.path, repo_type="dataset", revision=tree.revision)
+    return f"{HfApi().endpoint}/datasets/{tree.repo}/resolve/{tree.revision}/{quote(file.path)}"
 
 
 class hub_errors:

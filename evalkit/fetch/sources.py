@@ -16,13 +16,13 @@ class PlainFiles:
 
     Args:
         patterns: Shell patterns of paths in the data set.
-        into: Folder below the data folder; a file keeps its path below it.
-        flat: Whether a file keeps its name alone.
+        into: Folder below the data folder.
+        strip: Leading folders of a path that are left out.
     """
 
     patterns: tuple[str, ...]
     into: str = ""
-    flat: bool = False
+    strip: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Look at every file of a data folder once: digest where one is published, length and a second of every video, rows."""
+"""Look at every file of a data folder once: its digest, length and a second of every video, every row."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evalkit.errors import DataError, DecodeError
+from evalkit.errors import DecodeError
 from evalkit.fetch.download import digest
 from evalkit.records import hold_folder
-from evalkit.records.data_files import MANIFEST, FileState, Manifest, read_manifest, state_of, write_manifest
+from evalkit.records.data_files import FileState, Manifest, data_files, read_manifest, state_of, write_manifest
 from evalkit.tasks import Problem, Task
 from evalkit.video import probe, read_frames
 
@@ -62,7 +62,7 @@ def verify(task: Task, folder: Path, *, anew: bool = False) -> VerifyReport:
     """
     with hold_folder(folder):
         known = read_manifest(folder) or Manifest(task=task.name)
-        names = _files(folder)
+        names = data_files(folder)
         stale = [name for name in names if anew or not _settled(known.files.get(name), folder / name)]
         with ThreadPoolExecutor(_AT_ONCE) as pool, tqdm(total=len(stale), unit="file", disable=None) as bar:
             states = {}
@@ -71,7 +71,8 @@ def verify(task: Task, folder: Path, *, anew: bool = False) -> VerifyReport:
                 bar.update()
         problems = _problems(known, states, names, folder)
         changed = {problem.file for problem in problems if problem.kind == "changed-file"}  # until they are right
-        files = {name: known.files[name] if name not in states or name in changed else states[name] for name in names}
+        read = {name: state for name, state in states.items() if name not in changed}
+        files = {name: read.get(name) or known.files[name] for name in names}
         report = task.check(folder)
         write_manifest(folder, known.model_copy(update={"files": files}))
     return VerifyReport(
@@ -84,11 +85,6 @@ def verify(task: Task, folder: Path, *, anew: bool = False) -> VerifyReport:
         absent=known.absent,
         needed=known.videos,
     )
-
-
-def _files(folder: Path) -> list[str]:
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if name != MANIFEST and not any(p.startswith(".") for p in name.split("/")))
 
 
 def _is_video(name: str) -> bool:
@@ -121,9 +117,7 @@ def _video_facts(path: Path) -> dict[str, Any]:
     return info.to_record()
 
 
-def _problems(
-    known: Manifest, states: dict[str, FileState], names: Sequence[str], folder: Path
-) -> list[Problem]:
+def _problems(known: Manifest, states: dict[str, FileState], names: Sequence[str], folder: Path) -> list[Problem]:
     """Compare what was read now with what is on record, and name what is gone."""
     found = [
         Problem("missing-file", f"{name} was there and is gone: fetch it again", file=name)
@@ -133,7 +127,8 @@ def _problems(
     for name in names:
         before, now = known.files.get(name), states.get(name)
         if before and now and before.sha256 and now.sha256 != before.sha256:
-            text = f"{name} is not the file that was fetched ({now.size} bytes, {before.size} then): delete and fetch it"
+            sizes = f"{now.size} bytes, {before.size} then"
+            text = f"{name} is not the file that it was ({sizes}): delete it and fetch it again"
             found.append(Problem("changed-file", text, file=name))
         video = (now or before).video if (now or before) else None  # type: ignore[union-attr]
         if video and "error" in video:

@@ -6,7 +6,16 @@ whose modification time was set back has another inode time, so it is looked at 
 
 from __future__ import annotations
 
-__all__ = ["MANIFEST", "FileState", "Manifest", "known_videos", "read_manifest", "state_of", "write_manifest"]
+__all__ = [
+    "MANIFEST",
+    "FileState",
+    "Manifest",
+    "data_files",
+    "known_videos",
+    "read_manifest",
+    "state_of",
+    "write_manifest",
+]
 
 import json
 from collections.abc import Iterable, Mapping
@@ -16,8 +25,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evalkit.errors import DataError
-from evalkit.records.reading import read_plain
 from evalkit.records.folder import write_atomic
+from evalkit.records.reading import read_plain
 
 MANIFEST = "evalkit-files.json"
 
@@ -96,6 +105,13 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest.model_validate_json(read_plain(path))
     except ValidationError as error:
         raise DataError(f"{path} is no record of files: delete it, it is made anew", path=path) from error
+
+
+def data_files(folder: Path) -> list[str]:
+    """Return the paths of a data folder's files below it, but for records of ours and what begins with a dot."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    shown = (path for path in paths if not any(part.startswith((".", "evalkit-")) for part in path.parts))
+    return sorted(path.as_posix() for path in shown)
 
 
 def known_videos(paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:

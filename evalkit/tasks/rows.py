@@ -16,8 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from evalkit.errors import DataError, DecodeError
 from evalkit.records import NotJsonError, decode_json, has_lone_surrogate, read_plain, require_plain
-from evalkit.tasks.contract import Problem
 from evalkit.records.data_files import known_videos
+from evalkit.tasks.contract import Problem
 from evalkit.video.probe import VideoInfo, probe
 
 __all__ = [

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from evalkit.errors import DataError, UsageError
+from evalkit.fetch import Source
 from evalkit.parse import Parsed, parse
 from evalkit.tasks import DemoSize, Prediction, Problem, TaskSettings
 from evalkit.tasks.choice import (
@@ -29,6 +30,7 @@ from evalkit.tasks.contract import Average
 from evalkit.tasks.layouts import FileRow, RowError, lmms_reply, mapping_rows, object_rows
 from evalkit.tasks.rows import digest_files, inside, read_json
 from evalkit_tasks.egoschema.prompts import LETTERS, PROMPTS, lmms_eval_letter
+from evalkit_tasks.sources import EGOSCHEMA
 from evalkit_tasks.toy_qa import make_demo
 
 __all__ = ["SUBSET", "EgoSchema", "EgoSchemaSettings"]
@@ -130,6 +132,7 @@ class EgoSchema(ChoiceTask):
     """EgoSchema (arXiv 2308.09126)."""
 
     name: ClassVar[str] = "egoschema"
+    source: ClassVar[Source] = EGOSCHEMA
     summary: ClassVar[str] = "EgoSchema: 500 (or all 5,031) five-option questions on 3-minute egocentric clips"
     settings: ClassVar[type[TaskSettings]] = EgoSchemaSettings
     row: ClassVar[type[ChoiceRow]] = EgoSchemaRow

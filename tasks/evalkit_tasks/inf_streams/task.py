@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, NoReturn
 
 from evalkit.errors import UsageError
+from evalkit.fetch import Source
 from evalkit.records import AnswerRecord, Metric, read_run
 from evalkit.tasks import (
     CheckReport,
@@ -28,12 +29,14 @@ from evalkit_tasks.inf_streams.data import InfStreamsSettings, load_samples, loa
 from evalkit_tasks.inf_streams.demo import make_demo
 from evalkit_tasks.inf_streams.merged import merged_rows, records_from_file, spoken_from_file, write_merged
 from evalkit_tasks.inf_streams.windows import pairs, spoken_from_records
+from evalkit_tasks.sources import INF_STREAMS
 
 
 class InfStreams:
     """Inf-Streams-Eval (StreamingVLM, arXiv 2510.09608)."""
 
     name: ClassVar[str] = "inf-streams"
+    source: ClassVar[Source] = INF_STREAMS
     summary: ClassVar[str] = "Inf-Streams-Eval: commentary on full games, second by second, judged pairwise"
     settings: ClassVar[type[TaskSettings]] = InfStreamsSettings
     formats: ClassVar[tuple[str, ...]] = ()

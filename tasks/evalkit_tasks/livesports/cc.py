@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any, ClassVar
 
 from evalkit.errors import DataError, UsageError, suggest
+from evalkit.fetch import Source
 from evalkit.judge import LIVESPORTS_PROMPT, JudgePrompt, Pair, read_votes
 from evalkit.records import AnswerRecord, Metric, read_run
 from evalkit.tasks import (
@@ -35,6 +36,7 @@ from evalkit_tasks.livesports.captions import (
     write_captions,
 )
 from evalkit_tasks.livesports.events import NAME, LiveSportsCcSettings, check_events, load_events, read_events
+from evalkit_tasks.sources import LIVESPORTS
 from evalkit_tasks.toy_qa import make_demo
 
 __all__ = ["LiveSportsCc"]
@@ -49,6 +51,7 @@ class LiveSportsCc:
     """LiveSports-3K CC (LiveCC, arXiv 2504.16030): 1,702 events of 416 videos."""
 
     name: ClassVar[str] = NAME
+    source: ClassVar[Source] = LIVESPORTS
     summary: ClassVar[str] = "LiveSports-3K CC: 1,702 sports events commented, judged pairwise against GPT-4o"
     settings: ClassVar[type[TaskSettings]] = LiveSportsCcSettings
     formats: ClassVar[tuple[str, ...]] = ("livecc", "captions")

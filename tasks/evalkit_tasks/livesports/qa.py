@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
+from evalkit.fetch import Source
 from evalkit.parse.official import first_letter
 from evalkit.tasks import CheckReport, DemoSize, Prediction, Problem
 from evalkit.tasks.choice import (
@@ -25,6 +26,7 @@ from evalkit.tasks.contract import Average
 from evalkit.tasks.layouts import FileRow, RowError, object_rows
 from evalkit.tasks.replies import read_reply
 from evalkit.tasks.rows import inside
+from evalkit_tasks.sources import LIVESPORTS
 from evalkit_tasks.toy_qa import make_demo
 
 __all__ = ["LiveSportsQa"]
@@ -129,6 +131,7 @@ class LiveSportsQa(ChoiceTask):
     """LiveSports-3K QA (LiveCC, arXiv 2504.16030): 1,174 four-option questions."""
 
     name: ClassVar[str] = "livesports-qa"
+    source: ClassVar[Source] = LIVESPORTS
     summary: ClassVar[str] = "LiveSports-3K QA: 1,174 four-option questions on spans of sports videos"
     row: ClassVar[type[ChoiceRow]] = LiveSportsQaRow
     places: ClassVar[tuple[str, ...]] = (

@@ -6,11 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import ClassVar
 
+from evalkit.fetch import Source
 from evalkit.tasks.benchmark import BenchmarkFunctions, QuestionBenchmark
 from evalkit.tasks.contract import Prediction, TaskSettings
 from evalkit_tasks.longvideobench.data import LongVideoBenchSettings, check_data, load_samples
 from evalkit_tasks.longvideobench.predictions import FORMATS, read_predictions
 from evalkit_tasks.longvideobench.scoring import score_predictions, submission
+from evalkit_tasks.sources import LONGVIDEOBENCH
 from evalkit_tasks.toy_qa import make_demo
 
 __all__ = ["LongVideoBench"]
@@ -20,6 +22,7 @@ class LongVideoBench(QuestionBenchmark):
     """LongVideoBench (arXiv 2407.15754)."""
 
     name: ClassVar[str] = "longvideobench"
+    source: ClassVar[Source] = LONGVIDEOBENCH
     summary: ClassVar[str] = "LongVideoBench: referring questions on clips of 8 s to an hour, subtitles if wanted"
     settings: ClassVar[type[TaskSettings]] = LongVideoBenchSettings
     formats: ClassVar[tuple[str, ...]] = FORMATS

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from evalkit.errors import DataError, UsageError
+from evalkit.fetch import Source
 from evalkit.parse import Parsed, parse
 from evalkit.tasks import DemoSize, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
 from evalkit.tasks.choice import (
@@ -29,6 +30,7 @@ from evalkit.tasks.contract import Average
 from evalkit.tasks.layouts import FileRow, RowError, lmms_reply, object_rows
 from evalkit_tasks.mlvu.prompts import PROMPTS, lmms_letter, official_letter, row_text
 from evalkit_tasks.mlvu.rows import MlvuRow, task_name
+from evalkit_tasks.sources import MLVU
 from evalkit_tasks.toy_qa import make_demo
 
 __all__ = ["DEV", "Mlvu", "MlvuSettings"]
@@ -128,6 +130,7 @@ class Mlvu(ChoiceTask):
     """MLVU (arXiv 2406.04264)."""
 
     name: ClassVar[str] = "mlvu"
+    source: ClassVar[Source] = MLVU
     summary: ClassVar[str] = "MLVU: 2,175 four-option questions in 7 tasks on videos of 3 minutes to 9 hours"
     settings: ClassVar[type[TaskSettings]] = MlvuSettings
     row: ClassVar[type[ChoiceRow]] = MlvuRow

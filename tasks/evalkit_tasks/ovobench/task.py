@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from evalkit.fetch import Source
 from evalkit.tasks.benchmark import BenchmarkFunctions, QuestionBenchmark
 from evalkit.tasks.contract import TaskSettings
 from evalkit_tasks.ovobench.data import OvoSettings, check_data, load_data
 from evalkit_tasks.ovobench.predictions import FORMATS, read_predictions
 from evalkit_tasks.ovobench.scoring import score_predictions
+from evalkit_tasks.sources import OVOBENCH
 from evalkit_tasks.toy_qa import make_demo
 
 __all__ = ["OvoBench", "task"]
@@ -18,6 +20,7 @@ class OvoBench(QuestionBenchmark):
     """The OVO-Bench benchmark (CVPR 2025): 1,640 records, 644 videos, 3,035 scored queries."""
 
     name: ClassVar[str] = "ovobench"
+    source: ClassVar[Source] = OVOBENCH
     summary: ClassVar[str] = "OVO-Bench: backward tracing, real-time perception, forward responding (12 sub-tasks)"
     settings: ClassVar[type[TaskSettings]] = OvoSettings
     formats: ClassVar[tuple[str, ...]] = FORMATS

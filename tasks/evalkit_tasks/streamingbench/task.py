@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from evalkit.fetch import Source
 from evalkit.tasks.benchmark import BenchmarkFunctions, QuestionBenchmark
 from evalkit.tasks.contract import TaskSettings
+from evalkit_tasks.sources import STREAMINGBENCH
 from evalkit_tasks.streamingbench.data import SbSettings, check_data, load_data
 from evalkit_tasks.streamingbench.predictions import FORMATS, read_predictions
 from evalkit_tasks.streamingbench.scoring import score_predictions
@@ -18,6 +20,7 @@ class StreamingBench(QuestionBenchmark):
     """The StreamingBench benchmark (2024): 900 videos, 4,500 questions, 4,301 of them in its tables."""
 
     name: ClassVar[str] = "streamingbench"
+    source: ClassVar[Source] = STREAMINGBENCH
     summary: ClassVar[str] = "StreamingBench: real-time, omni-source and contextual understanding (18 sub-tasks)"
     settings: ClassVar[type[TaskSettings]] = SbSettings
     formats: ClassVar[tuple[str, ...]] = FORMATS

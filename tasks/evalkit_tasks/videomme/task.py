@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from evalkit.fetch import Source
 from evalkit.tasks.benchmark import BenchmarkFunctions, QuestionBenchmark
 from evalkit.tasks.contract import TaskSettings
+from evalkit_tasks.sources import VIDEOMME
 from evalkit_tasks.toy_qa import make_demo
 from evalkit_tasks.videomme.data import VideoMmeSettings, check_data, load_samples
 from evalkit_tasks.videomme.predictions import FORMATS, read_predictions
@@ -18,6 +20,7 @@ class VideoMme(QuestionBenchmark):
     """Video-MME (arXiv 2405.21075)."""
 
     name: ClassVar[str] = "videomme"
+    source: ClassVar[Source] = VIDEOMME
     summary: ClassVar[str] = "Video-MME: 2,700 questions on 900 videos of 11 s to an hour, subtitles if wanted"
     settings: ClassVar[type[TaskSettings]] = VideoMmeSettings
     formats: ClassVar[tuple[str, ...]] = FORMATS
