@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["count_records", "missing_samples", "missing_text", "refuse_doubled", "short_of"]
+__all__ = [
+    "count_records",
+    "count_verdicts",
+    "missing_samples",
+    "missing_text",
+    "missing_verdicts",
+    "refuse_doubled",
+    "short_of",
+]
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from evalkit.errors import DataError
-from evalkit.records.schema import AnswerRecord, RecordCounts, RunManifest
+from evalkit.records.schema import AnswerRecord, RecordCounts, RunManifest, VerdictRecord
 from evalkit.records.ticks import TickTable
 
 _NAMED = 3
@@ -54,18 +62,41 @@ def missing_samples(
 ) -> tuple[str, ...]:
     """Return the samples a run says it has finished whose records are not all there.
 
+    Of a run that did not count its records this alone is known: every sample it planned left an answer.
+
     Args:
-        manifest: Its ``run.json``; one that is not done, or of an evalkit that did not count, says nothing.
+        manifest: Its ``run.json``; one that is not done says nothing.
         found: How many records each sample has.
         ticks: Whether ``found`` knows of ticks.
     """
     if manifest.status != "done":
         return ()
+    if not manifest.recorded:
+        return tuple(sample for sample in manifest.planned if not found.get(sample, RecordCounts()).answers)
     return tuple(
         sample
         for sample, wanted in manifest.recorded.items()
         if short_of(wanted, found.get(sample, RecordCounts()), ticks=ticks)
     )
+
+
+def count_verdicts(verdicts: Iterable[VerdictRecord]) -> dict[str, int]:
+    """Return how many verdicts there are of each judging: a judge, and the side that the run was held against."""
+    return dict(Counter(f"{one.baseline_name} {one.baseline_id}, judge {one.judge}" for one in verdicts))
+
+
+def missing_verdicts(manifest: RunManifest, verdicts: Iterable[VerdictRecord]) -> list[str]:
+    """Name every judging that rests on more verdicts than are on record, one line each."""
+    if not manifest.judged:
+        return []
+    found = count_verdicts(verdicts)
+    gone = {judging: wanted - found.get(judging, 0) for judging, wanted in manifest.judged.items()}
+    again = "evalkit judge asks for them again"
+    return [
+        f"{count} of {manifest.judged[judging]} verdicts against {judging} are gone: {again}"
+        for judging, count in gone.items()
+        if count > 0
+    ]
 
 
 def short_of(wanted: RecordCounts, found: RecordCounts, *, ticks: bool = True) -> bool:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from evalkit.errors import DataError
-from evalkit.records.completeness import count_records, missing_samples, refuse_doubled
+from evalkit.records.completeness import count_records, missing_samples, missing_verdicts, refuse_doubled
 from evalkit.records.jsonl import count_lines, read_jsonl
 from evalkit.records.reading import NotJsonError, decode_json, read_plain
 from evalkit.records.schema import (
@@ -212,7 +212,7 @@ def read_run(path: Path, *, ticks: bool = True, damaged_ticks: bool = False) -> 
         ticks=tick_table,
         verdicts=verdicts,
         metrics=folder.read_metrics(),
-        warnings=torn_answers + torn_ticks + torn_verdicts,
+        warnings=torn_answers + torn_ticks + torn_verdicts + missing_verdicts(manifest, verdicts),
         missing=missing,
         damaged=damaged,
     )

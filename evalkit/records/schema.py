@@ -252,7 +252,8 @@ class RunManifest(BaseModel):
     ``latency`` is ``loaded`` where other samples were under way at the same time: its seconds are those of a model
     under load, and no table shows them beside those of one that ran ``alone``.
 
-    ``recorded`` says how many records each sample left when the run was done, so that one that is gone is missed.
+    ``recorded`` says how many records each sample left when the run was done, so that one that is gone is missed;
+    ``judged`` how many verdicts each judging rests on, by its judge and other side.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -275,6 +276,7 @@ class RunManifest(BaseModel):
     media_digests: dict[str, str] = Field(default_factory=dict)
     planned: list[str] = Field(default_factory=list)
     recorded: dict[str, RecordCounts] = Field(default_factory=dict)
+    judged: dict[str, int] = Field(default_factory=dict)
     failed: list[FailedSample] = Field(default_factory=list)
     warnings: list[str] = Field(default_factory=list)
     error: str | None = None

@@ -14,7 +14,7 @@ __all__ = [
     "judging_group",
 ]
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ from evalkit.judge import (
 )
 from evalkit.leaderboard.answers import require_finished
 from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches
-from evalkit.records import Metric, RunFolder, hold_folder, read_run
+from evalkit.records import Metric, RunFolder, VerdictRecord, hold_folder, read_run
+from evalkit.records.completeness import count_verdicts
 from evalkit.tasks import NarrationTask
 from evalkit.tasks.catalog import task_named
 
@@ -189,12 +190,22 @@ def judge_run(request: JudgeRequest, notify: Callable[[str], None]) -> JudgeSumm
         raise
     finally:
         store.close()
+    _note_verdicts(folder, verdicts)
     summary = summarise_verdicts(verdicts, uncovered=paired.uncovered)
     if not mismatches:
         return summary
     mark = _NOT_COMPARABLE + describe_mismatches(mismatches)
     _warn_in_manifest(folder, f"against {baseline}: {mark}")
     return replace(summary, notes=(mark, *summary.notes))
+
+
+def _note_verdicts(folder: RunFolder, verdicts: Sequence[VerdictRecord]) -> None:
+    """Write down how many verdicts a judging rests on, so that one that is gone is missed."""
+    with hold_folder(folder.path, patience=PATIENCE):
+        manifest = folder.read_manifest()
+        judged = manifest.judged | count_verdicts(verdicts)
+        if judged != manifest.judged:
+            folder.write_manifest(manifest.model_copy(update={"judged": judged}))
 
 
 def _warn_in_manifest(folder: RunFolder, warning: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from evalkit.cli.main import EXIT_USAGE, main
 from evalkit.errors import DataError
 from evalkit.leaderboard.answers import require_finished
 from evalkit.records import RecordCounts, RunFolder, read_run
-from evalkit.records.completeness import count_records
+from evalkit.records.completeness import count_records, count_verdicts
 from evalkit.report.runs import load_runs
 from evalkit.run.recorder import Recorder
+
+Capture = pytest.CaptureFixture[str]
 
 
 def counted(path: Path) -> RunFolder:
@@ -83,10 +86,58 @@ def test_a_report_names_what_is_gone_withholds_the_scores_and_ends_with_bad_inpu
     assert "records are gone" in capsys.readouterr().err
 
 
-def test_a_run_that_is_not_done_or_was_not_counted_misses_nothing(tmp_path: Path) -> None:
+def test_of_a_run_that_was_not_counted_samples_without_any_answer_are_missed(tmp_path: Path) -> None:
     path = question_run(tmp_path / "old", questions=20)
-    keep(RunFolder(path).answers_path, slice(10))
-    assert read_run(path).missing == ()
+    run = read_run(path)
+    gone = run.answers[0].sample
+    keep(RunFolder(path).answers_path, [k for k, answer in enumerate(run.answers) if answer.sample != gone])
+    assert read_run(path).missing == (gone,)
+    with pytest.raises(DataError, match=r"records of 1 of 5 samples are gone .* --resume"):
+        require_finished(read_run(path))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("compare", "asked", "other"),
+        ("compare", "other", "asked"),
+        ("gate", "--base", "other", "--head", "asked", "--max-drop", "5"),
+        ("gate", "--base", "asked", "--head", "other", "--max-drop", "5"),
+        ("power", "asked", "--effect", "2"),
+        ("leaderboard", "add", "asked"),
+        ("score", "asked"),
+        ("report", "asked"),
+    ],
+)
+def test_no_command_takes_a_run_whose_records_are_gone_for_a_whole_one(
+    words: tuple[str, ...], asked: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    counted(question_run(tmp_path / "other", questions=20, task="ovobench", seed=1))
+    keep(asked.answers_path, slice(10))
+    monkeypatch.chdir(tmp_path)
+    assert main(list(words)) == EXIT_USAGE
+    assert re.search(r"samples? .*gone|records are gone", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("command", [("rank", "judged"), ("report", "judged")])
+def test_verdicts_that_are_gone_are_named(
+    command: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = counted(narration_run(tmp_path / "judged", videos=2, seconds=60, window=10))
+    judged = count_verdicts(read_run(folder.path).verdicts)
+    folder.write_manifest(folder.read_manifest().model_copy(update={"judged": judged}))
+    assert read_run(folder.path).warnings == []
+    keep(folder.verdicts_path, slice(4, None))
+    (warning,) = read_run(folder.path).warnings
+    assert warning.startswith(f"4 of {sum(judged.values())} verdicts against ")
+    main(list(command))
+    said = capsys.readouterr()
+    page = (folder.path / "report.html").read_text() if command[0] == "report" else ""
+    assert "are gone: evalkit judge asks for them again" in said.out + said.err + page
+
+
+def test_a_run_that_is_not_done_misses_nothing(tmp_path: Path) -> None:
     folder = counted(narration_run(tmp_path / "going", videos=1, seconds=8, window=4))
     folder.write_manifest(folder.read_manifest().model_copy(update={"status": "running"}))
     keep(folder.answers_path, slice(4))
