@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -39,6 +40,13 @@ def wait_for_folder(parent: Path, run: Started) -> Path:
         time.sleep(0.005)
     (folder,) = parent.iterdir()
     return folder
+
+
+def listens(run: Started) -> bool:
+    """Whether a process has a handler for SIGTERM, as it has while samples run."""
+    status = Path(f"/proc/{run.process.pid}/status").read_text()
+    caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)  # type: ignore[index]
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +92,34 @@ def test_ctrl_c_ends_the_second_in_hand_and_says_how_to_resume(
     assert evalkit(*words, "--resume")[0] == 0
     assert answers.read_text().splitlines()[: len(said)] == said
     assert len(answers.read_text().splitlines()) == 20
+
+
+def test_two_sigterms_end_the_prefill_of_a_transcript_that_would_take_minutes(
+    small_data: Path, tmp_path: Path, start: Callable[..., Started]
+) -> None:
+    """A previous text of a megabyte: 600,000 tokens stand before the first second."""
+    data = tmp_path / "long"
+    shutil.copytree(small_data, data)
+    (metadata,) = data.glob("eval_all_metadata.jsonl")
+    row = json.loads(metadata.read_text())
+    row["content"][0] = [0.0, 1.0, "word " * 200_000]
+    metadata.write_text(json.dumps(row) + "\n")
+    run = start(*command(data, "run"))
+    while run.process.is_alive() and not listens(run):
+        time.sleep(0.005)
+    for _ in range(2):  # the first may be enough: it is heard between two blocks of the prefill
+        if run.process.is_alive():
+            os.kill(run.process.pid or 0, signal.SIGTERM)
+            run.process.join(0.5)
+    code, out, err = run.wait()
+    assert (code, out) == (130, "")
+    assert "the previous text is 600,006 tokens before match" in err
+    assert "again to stop at once" in err
+    assert "interrupted" in err.splitlines()[-1]
+    assert (
+        not (tmp_path / "run" / "answers.jsonl").exists() or not (tmp_path / "run" / "answers.jsonl").read_text()
+    )
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] in ("running", "interrupted")
 
 
 def test_of_two_runs_into_one_folder_the_second_is_refused_and_the_first_goes_on(
