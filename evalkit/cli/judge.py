@@ -14,7 +14,7 @@ from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.judge import JudgeSettings, JudgeSummary
+    from evalkit.judge import GradeSummary, JudgeSettings, JudgeSummary
     from evalkit.run.judging import JudgeRequest
 
 
@@ -31,6 +31,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-mismatch", action="store_true", help="judge what should not be compared, and mark the result"
     )
+    parser.add_argument(
+        "--rubric",
+        action="store_true",
+        help="grade the run's replies on its benchmark's scales, without another side",
+    )
+    parser.add_argument("--draws", type=int, metavar="N", help="grades each reply gets with --rubric (default 1)")
+    parser.add_argument("--labels", metavar="FILE", help="human grades to hold those of --rubric against (JSONL)")
     parser.add_argument("--from-votes", metavar="FILE", help="analyse recorded votes instead of judging")
     parser.add_argument("--format", choices=("livecc", "evalkit"), help="layout of --from-votes")
     parser.add_argument("--model", metavar="NAME", help="model under test of --from-votes")
@@ -78,6 +85,11 @@ def run(args: argparse.Namespace) -> int:
         DataError: A run or a file of votes cannot be read, or the sides differ in more than the model under test.
         JudgeError: The judge cannot go on.
     """
+    if args.rubric:
+        return _grade(args)
+    for name, value in (("--draws", args.draws), ("--labels", args.labels)):
+        if value is not None:
+            raise UsageError(f"{name} belongs to --rubric, which grades a run's replies")
     summary = _from_votes(args) if args.from_votes is not None else _judge(args)
     if args.json:
         emit_json(summary.to_json() | _mismatches(args))
@@ -86,6 +98,63 @@ def run(args: argparse.Namespace) -> int:
     if summary.alarm:
         note(f"NOTICE: {summary.alarm}")
     return EXIT_DONE
+
+
+def _grade(args: argparse.Namespace) -> int:
+    from evalkit.records import hold_folder
+    from evalkit.run.finish import finish_run
+    from evalkit.run.grading import GradeRequest, grade_run
+    from evalkit.run.judging import PATIENCE, judge_endpoint
+
+    for name, value in (("--against", args.against), ("--from-votes", args.from_votes), ("--format", args.format)):
+        if value is not None:
+            raise UsageError(f"--rubric grades one run by itself: leave {name} out")
+    if args.model is not None:
+        raise UsageError("--rubric grades one run by itself: leave --model out")
+    for name, value in (("RUN", args.run), ("--judge", args.judge)):
+        if not value:
+            raise UsageError(f"evalkit judge --rubric needs {name}; see evalkit judge --help")
+    request = GradeRequest(
+        Path(args.run),
+        args.judge,
+        judge_endpoint(args.base_url),
+        chat_settings(args),
+        draws=1 if args.draws is None else args.draws,
+        labels=None if args.labels is None else Path(args.labels),
+        allow_mismatch=args.allow_mismatch,
+    )
+    summary = grade_run(request, note)
+    with hold_folder(request.run, patience=PATIENCE):  # metrics.json is read, changed and replaced
+        finish_run(request.run, graded=[summary])
+    if args.json:
+        emit_json(summary.to_json())
+    else:
+        say(grades_text(summary))
+    return EXIT_DONE
+
+
+def grades_text(summary: GradeSummary) -> str:
+    """Return the figures of a grading as lines for people."""
+    values = summary.to_json()
+    lines = [f"graded by {values['judge']}, {values['draws']} draws a reply"]
+    for name, task in values["tasks"].items():
+        total = "–" if task["total"] is None else f"{task['total']:.2f}"
+        lines.append(f"{name:<20} {total}   ({task['items']} replies, {task['invalid']} without grades)")
+        for scale, found in task["scales"].items():
+            spread = "" if found["low"] is None else f" [{found['low']:.2f}, {found['high']:.2f}]"
+            lines.append(f"  {scale:<18} {found['mean']:.2f}{spread}")
+    lines.append(f"{'total':<20} {'–' if values['total'] is None else format(values['total'], '.2f')}")
+    for name, found in values["human"].items():
+        alpha = found["alpha"]["coefficient"]
+        agreed = "–" if alpha is None else f"{alpha:.2f}"
+        lines.append(
+            f"people, {name}: {found['items']} replies, difference {found['mean_difference']:+.2f}, alpha {agreed}"
+        )
+    usage = values["usage"]
+    cost = "" if usage["cost"] is None else f", cost {usage['cost']:.4f}"
+    tokens = f"{usage['prompt_tokens']} + {usage['completion_tokens']} tokens"
+    lines.append(f"usage                {usage['calls']} calls, {tokens}{cost}; {usage['reused']} grades reused")
+    return "\n".join(lines + [f"note: {text}" for text in values["notes"]])
 
 
 def _from_votes(args: argparse.Namespace) -> JudgeSummary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FallbackStore", "RecordStore", "VerdictStore"]
+__all__ = ["FallbackStore", "GradeStore", "RecordStore", "VerdictStore"]
 
 import contextlib
 import fcntl
@@ -15,9 +15,9 @@ from typing import Generic, NamedTuple, Self, TypeVar
 
 from evalkit.errors import UsageError
 from evalkit.records.jsonl import JsonlWriter, read_jsonl
-from evalkit.records.schema import FallbackRecord, VerdictRecord
+from evalkit.records.schema import FallbackRecord, GradeRecord, VerdictRecord
 
-R = TypeVar("R", VerdictRecord, FallbackRecord)
+R = TypeVar("R", VerdictRecord, FallbackRecord, GradeRecord)
 P = TypeVar("P", bound=Hashable)
 
 
@@ -163,3 +163,17 @@ class FallbackStore(RecordStore[FallbackRecord, str]):
 
     def _place(self, record: FallbackRecord) -> str:
         return record.key
+
+
+class GradeStore(RecordStore[GradeRecord, tuple[str, int, str]]):
+    """A ``grades.jsonl``; the same reply may stand there under several items.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, GradeRecord, "grades")
+
+    def _place(self, record: GradeRecord) -> tuple[str, int, str]:
+        return record.item, record.draw, record.key

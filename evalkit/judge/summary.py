@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.errors import NothingCountedError, UsageError
 from evalkit.judge.pairs import EMPTY_RULES
 from evalkit.judge.votes import RecordedPair, RecordedVotes
-from evalkit.records.schema import FallbackRecord, VerdictRecord
+from evalkit.records.schema import FallbackRecord, GradeRecord, VerdictRecord
 
 if TYPE_CHECKING:
     from evalkit.stats import PairwiseSummary
@@ -37,7 +37,7 @@ class Usage:
     reused: int = 0
 
     @classmethod
-    def of(cls, records: Sequence[VerdictRecord] | Sequence[FallbackRecord]) -> Usage:
+    def of(cls, records: Sequence[VerdictRecord] | Sequence[FallbackRecord] | Sequence[GradeRecord]) -> Usage:
         """Add up what these decisions have cost."""
         fresh = [record for record in records if not record.cached]
         asked = [record for record in fresh if record.attempts]

@@ -77,6 +77,11 @@ class RunFolder:
         return self.path / "verdicts.jsonl"
 
     @property
+    def grades_path(self) -> Path:
+        """``grades.jsonl``."""
+        return self.path / "grades.jsonl"
+
+    @property
     def fallback_path(self) -> Path:
         """``fallback.jsonl``, where a chat model read replies that the strict parser could not."""
         return self.path / "fallback.jsonl"

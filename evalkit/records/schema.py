@@ -13,6 +13,7 @@ __all__ = [
     "CompressorReport",
     "FailedSample",
     "FallbackRecord",
+    "GradeRecord",
     "Metric",
     "MetricsFile",
     "PacedTick",
@@ -223,6 +224,35 @@ class FallbackRecord(_Record):
     unparsed: str | None = None
     judge: str
     attempts: int
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+    seconds: float = 0.0
+    cached: bool = False
+    error: str | None = None
+
+
+class GradeRecord(_Record):
+    """What a judge gave one reply on a rubric, in one draw (``grades.jsonl``).
+
+    ``grades`` holds every scale of the rubric, or nothing where the reply could not be read; ``invalid`` then
+    names the reason. ``rule`` names what graded it without a judge. ``key`` identifies judge, rubric, fields
+    and draw.
+    """
+
+    v: int = SCHEMA_VERSION
+    key: str
+    item: str
+    task: str
+    cluster: str
+    draw: Whole = 0
+    rubric: str
+    grades: dict[str, float] = Field(default_factory=dict)
+    invalid: str | None = None
+    rule: str = ""
+    reply: str = ""
+    judge: str
+    attempts: int = 1
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from evalkit.errors import NothingCountedError
-from evalkit.judge import JudgeSummary
+from evalkit.judge import GradeSummary, JudgeSummary
 from evalkit.records import (
     AnswerRecord,
     Metric,
@@ -24,6 +24,7 @@ from evalkit.records import (
 from evalkit.report import build_report, markdown_report, plot_runs, summarize_ticks, write_captions
 from evalkit.report.speech import count_words
 from evalkit.report.usage import usage_metrics
+from evalkit.run.grading import grade_metrics, grading_group
 from evalkit.run.judging import judge_metrics
 from evalkit.tasks import NarrationTask, ScoreSheet, SubmissionTask
 from evalkit.tasks.catalog import task_named
@@ -32,12 +33,13 @@ from evalkit.tasks.spoken import run_predictions
 from evalkit.timing import Percentiles
 
 
-def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
+def finish_run(path: Path, judged: Sequence[JudgeSummary] = (), graded: Sequence[GradeSummary] = ()) -> RunRecords:
     """Compute a run's figures from its records and write them beside them.
 
     Args:
         path: The run folder.
         judged: Judgements of this run.
+        graded: Gradings of its replies on a rubric.
 
     Returns:
         The run with these figures.
@@ -47,8 +49,10 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = ()) -> RunRecords:
     metrics = [*score_metrics(run), *coverage_metrics(run.answers), *latency_metrics(run.ticks)]
     metrics += narration_metrics(run)
     metrics += usage_metrics(run.answers)
-    before = [] if run.metrics is None else [m for m in run.metrics.metrics if m.group.startswith("vs ")]
+    kept = ("vs ", grading_group(""))
+    before = [] if run.metrics is None else [m for m in run.metrics.metrics if m.group.startswith(kept)]
     fresh = [metric for summary in judged for metric in judge_metrics(summary)]
+    fresh += [metric for summary in graded for metric in grade_metrics(summary)]
     renewed = {metric.group for metric in fresh}
     metrics += [metric for metric in before if metric.group not in renewed] + fresh
     figures = MetricsFile(

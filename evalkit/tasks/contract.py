@@ -15,7 +15,9 @@ from evalkit.stream import QueryKind, StreamSample
 from evalkit.tasks.made import DemoSize
 
 if TYPE_CHECKING:  # the judge room loads an HTTP client
+    from evalkit.judge.grading import GradeItem
     from evalkit.judge.pairs import Pair
+    from evalkit.judge.rubric import Rubric
 
 __all__ = [
     "WINDOW_FRAMES",
@@ -28,6 +30,7 @@ __all__ = [
     "Pairing",
     "Prediction",
     "Problem",
+    "RubricTask",
     "ScoreSheet",
     "Scores",
     "SubmissionTask",
@@ -320,6 +323,20 @@ class UtteranceTask(Protocol):
 
     def utterance_predictions(self, answers: Sequence[AnswerRecord]) -> list[Prediction]:
         """Return one prediction a stream: its reply are the times at which something was said."""
+
+
+@runtime_checkable
+class RubricTask(Protocol):
+    """A benchmark with replies that a judge puts on named scales (``evalkit judge --rubric``).
+
+    Attributes:
+        rubrics: What is asked, by sub-task.
+    """
+
+    rubrics: ClassVar[Mapping[str, Rubric]]
+
+    def rubric_items(self, answers: Sequence[AnswerRecord]) -> list[GradeItem]:
+        """Return what a judge grades of a run; nothing where it has no such replies."""
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evalkit.records import AnswerRecord
-from evalkit.tasks.contract import Prediction, Task, UtteranceTask
+from evalkit.tasks.contract import Prediction, RubricTask, Task, UtteranceTask
 from evalkit.tasks.scoring import from_records
 
 __all__ = ["run_predictions"]
@@ -14,7 +14,7 @@ __all__ = ["run_predictions"]
 def run_predictions(
     task: Task | None, answers: Sequence[AnswerRecord], *, hidden_gold: bool = False
 ) -> list[Prediction]:
-    """Return what a benchmark scores of a run; nothing where it only narrates and is judged.
+    """Return what a benchmark scores of a run; nothing where a judge has to.
 
     Args:
         task: The benchmark, ``None`` where it is not installed.
@@ -23,4 +23,7 @@ def run_predictions(
     """
     if isinstance(task, UtteranceTask):
         return task.utterance_predictions(answers)
-    return from_records(answers, hidden_gold=hidden_gold)
+    found = from_records(answers, hidden_gold=hidden_gold)
+    if isinstance(task, RubricTask):
+        return [one for one in found if not (one.kind == "open" and one.task in task.rubrics)]
+    return found

@@ -57,6 +57,8 @@ class MlvuRow(ChoiceRow):
         # The row's question of lmms-eval lists the options already.
         text = self.asked.split("\n(A) ", 1)[0] if self.lettered_gold else self.asked
         tags = {"scoring_points": "\n".join(self.scoring_points)} if self.scoring_points else {}
+        if not self.candidates:
+            tags["question"] = text  # which the judge of the generation tasks is shown
         return ChoiceQuestion(
             id=self.question_id or f"{task}_{index}",
             video=inside(self.video),

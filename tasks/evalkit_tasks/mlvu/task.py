@@ -12,7 +12,9 @@ from pydantic import Field
 
 from evalkit.errors import DataError, UsageError
 from evalkit.fetch import Source
+from evalkit.judge import GradeItem, Rubric
 from evalkit.parse import Parsed, parse
+from evalkit.records import AnswerRecord
 from evalkit.tasks import DemoSize, Prediction, Problem, ScoreSheet, TaskData, TaskSettings
 from evalkit.tasks.choice import (
     NO_OPTION,
@@ -28,6 +30,7 @@ from evalkit.tasks.choice import (
 )
 from evalkit.tasks.contract import Average
 from evalkit.tasks.layouts import FileRow, RowError, lmms_reply, object_rows
+from evalkit_tasks.mlvu.generation import RUBRICS, generation_items
 from evalkit_tasks.mlvu.prompts import PROMPTS, lmms_letter, official_letter, row_text
 from evalkit_tasks.mlvu.rows import MlvuRow, task_name
 from evalkit_tasks.sources import MLVU
@@ -159,6 +162,7 @@ class Mlvu(ChoiceTask):
         "dev_debug_mc.json of ReKV": {**_LMMS, "ego": 350},
     }
 
+    rubrics: ClassVar[Mapping[str, Rubric]] = RUBRICS
     demo: ClassVar[Callable[[Path, DemoSize | None], None]] = staticmethod(
         lambda data, size: make_demo("mlvu", data, size)
     )
@@ -227,6 +231,10 @@ class Mlvu(ChoiceTask):
             raise UsageError("mlvu's generation tasks are judged, not scored: evalkit judge RUN --rubric")
         rule = _TEST_RULE if sets == {"test"} else self.rule
         return score_choices(self.name, predictions, format, rule)
+
+    def rubric_items(self, answers: Sequence[AnswerRecord]) -> list[GradeItem]:
+        """Return the open replies of a run; see `generation_items`."""
+        return generation_items(answers)
 
     def submissions(self, predictions: Sequence[Prediction]) -> dict[str, str]:
         """Return the test set's file, a list of ids, sub-tasks and options; unread replies are left out."""

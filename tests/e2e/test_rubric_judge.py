@@ -1,0 +1,118 @@
+"""MLVU's generation tasks end to end: a real judge server, grades kept, resumed and in the metrics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from judge_server import Call, JudgeServer, Reply
+
+from evalkit.records import AnswerRecord, RunFolder, read_jsonl
+
+Command = Callable[..., tuple[int, str, str]]
+
+SSC = "{'score_accuracy': 3.5, 'score_relevance': 4, 'total_score': 7.5}"
+VS = "Reasoning first.\n{'score_completeness': 2, 'score_reliability': 3, 'total_score': 5}"
+
+
+def judges(call: Call) -> Reply:
+    return Reply(VS if "Standard Answer:" in call.user else SSC)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run(evalkit: Command, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of the generation tasks whose replies have been put into words."""
+    monkeypatch.setenv("EVALKIT_CACHE", str(cache))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    code, _, err = evalkit(
+        *(
+            "run",
+            "--task",
+            "mlvu",
+            "--model",
+            "full",
+            "--checkpoint",
+            "tiny",
+            "--data",
+            "demo",
+            "--protocol",
+            "official",
+        ),
+        *("--set", "task.set=generation", "--set", "task.frames=vlmeval-8", "--set", "generation.answer_tokens=2"),
+        *("--out", tmp_path / "run"),
+    )
+    assert code == 0, err
+    answers = RunFolder(tmp_path / "run").answers_path
+    said = read_jsonl(answers, AnswerRecord)[0]
+    rows = [one.model_copy(update={"text": f"reply {n}" if n else " "}) for n, one in enumerate(said)]
+    answers.write_text("".join(row.model_dump_json() + "\n" for row in rows))
+    return tmp_path / "run"
+
+
+def grade(evalkit: Command, run: Path, server: JudgeServer, *more: str | Path) -> dict[str, object]:
+    words = ("--rubric", "--judge", "openai:m", "--base-url", server.base_url, "--json")
+    code, out, err = evalkit("judge", run, *words, *more)
+    assert code == 0, err
+    found: dict[str, object] = json.loads(out)
+    return found
+
+
+def test_replies_are_graded_once_kept_and_put_into_the_metrics(evalkit: Command, run: Path) -> None:
+    with JudgeServer(judges) as server:
+        found = grade(evalkit, run, server)
+        assert len(server.calls) == 3
+        again = grade(evalkit, run, server)
+        assert len(server.calls) == 3
+    # Two of each task; the first reply has no text and gets 1 and 1 without a question.
+    assert found["decided_by_rule"] == {"empty-reply": 1}
+    tasks = found["tasks"]
+    assert tasks["subPlot"]["scales"]["score_accuracy"]["mean"] == pytest.approx((1 + 3.5) / 2)  # type: ignore[index]
+    assert tasks["summary"]["total"] == 5  # type: ignore[index]
+    assert found["total"] == pytest.approx(((1 + 3.5 + 1 + 4) / 2 + 5) / 2)
+    assert again["usage"]["reused"] == 3  # type: ignore[index]
+    assert {key: again[key] for key in ("total", "tasks")} == {key: found[key] for key in ("total", "tasks")}
+    asked = [call.body["messages"] for call in server.calls]
+    assert [messages[0]["role"] for messages in asked] == ["system"] * 3
+    assert any("Scoring Points: ['" in messages[1]["content"] for messages in asked)
+    rows = {
+        (row["group"], row["name"]): row["value"]
+        for row in json.loads((run / "metrics.json").read_text())["metrics"]
+    }
+    assert rows["graded by openai:m", "total"] == found["total"]
+    assert rows["graded by openai:m", "summary score_reliability"] == 3
+    code, _, err = evalkit("score", "--task", "mlvu", "--format", "evalkit", run)
+    assert code == 2
+    assert "evalkit judge RUN --rubric" in err
+
+
+def test_a_judge_that_gives_no_grades_is_asked_again_and_then_counted(evalkit: Command, run: Path) -> None:
+    with JudgeServer(
+        lambda call: Reply("I would say four.") if "Standard Answer:" in call.user else Reply(SSC)
+    ) as server:
+        found = grade(evalkit, run, server)
+        assert len(server.calls) == 1 + 2 * 3
+    assert found["invalid_reasons"] == {"no-dict": 2}
+    assert (found["total"], found["tasks"]["summary"]["invalid"]) == (None, 2)  # type: ignore[index]
+    with JudgeServer(lambda call: Reply(status=500) if call.number == 0 else judges(call)) as server:
+        mended = grade(evalkit, run, server, "--draws", "2")
+    assert mended["draws"] == 2
+    assert len(RunFolder(run).grades_path.read_text().splitlines()) == 8
+
+
+def test_what_does_not_go_together_is_refused(evalkit: Command, run: Path) -> None:
+    for words, said in (
+        (("--rubric", "--judge", "overlap"), "only a chat model can grade"),
+        (("--rubric", "--judge", "openai:m", "--against", "x"), "leave --against out"),
+        (("--rubric",), "needs --judge"),
+        (("--draws", "2", "--judge", "openai:m", "--against", "x"), "--draws belongs to --rubric"),
+        (("--rubric", "--judge", "openai:m", "--draws", "0"), "once or more often"),
+    ):
+        code, _, err = evalkit("judge", run, *words)
+        assert (code, said in err) == (2, True), err
