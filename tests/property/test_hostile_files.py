@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -139,9 +140,63 @@ def spoil(path: Path, choice: random.Random) -> None:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return
     if path.suffix == ".parquet":
-        path.write_bytes(spoil_text("PAR1 not parquet PAR1", choice))
+        spoil_table(path, choice)
+        return
+    if path.suffix in VIDEOS:
+        whole = path.read_bytes()
+        path.unlink()  # it is a link to the good one
+        at, end = choice.randrange(len(whole)), choice.randrange(len(whole))
+        path.write_bytes(
+            choice.choice((whole[:at], whole[:at] + choice.randbytes(64) + whole[end:], b"", DEEP.encode()))
+        )
         return
     path.write_bytes(spoil_text(path.read_text(encoding="utf-8"), choice))
+
+
+VIDEOS = (".mp4", ".mkv")
+CELLS: tuple[Any, ...] = (
+    None,
+    "",
+    " ",
+    "A",
+    "a\0b",
+    "\ud800",
+    "x" * 100_000,
+    "../../etc/passwd",
+    "NaN",
+    "[1, 2",
+    DEEP,
+)
+
+
+def spoil_table(path: Path, choice: random.Random) -> None:
+    """Write a parquet file whose bytes, columns, types or cells are not what its layout says."""
+    if choice.random() < 0.2:
+        path.write_bytes(spoil_text("PAR1 not parquet PAR1", choice))
+        return
+    table = pd.read_parquet(path)
+    column = choice.choice(list(table.columns))
+    row = choice.randrange(len(table))
+    cells = [str(value) for value in table[column]]
+    cells[row] = choice.choice(CELLS)
+    changed = choice.choice(
+        (
+            lambda: table.drop(columns=column),
+            lambda: table.rename(columns={column: f"{column} "}),
+            lambda: table.assign(**{column: [choice.choice((-1, 0, 2**63 - 1)) for _ in cells]}),
+            lambda: table.assign(**{column: [float(choice.choice(("nan", "inf", "1e308"))) for _ in cells]}),
+            lambda: table.assign(**{column: [[["deep"]]] * len(cells)}),
+            lambda: table.assign(**{column: [{"a": None}] * len(cells)}),
+            lambda: table.assign(**{column: [b"\xff\x00"] * len(cells)}),
+            lambda: table.assign(**{column: pd.Timestamp("2026-01-01")}),
+            lambda: table.iloc[:0],
+            lambda: pd.concat([table, table]),
+            lambda: table.assign(
+                **{column: [None if c is None else c.encode("utf-8", "replace").decode() for c in cells]}
+            ),
+        )
+    )()
+    changed.to_parquet(path, index=choice.random() < 0.5)
 
 
 @dataclass(frozen=True)
@@ -164,6 +219,15 @@ def _task_loader(name: str) -> Loader:
         if path.suffix in (".json", ".jsonl", ".csv", ".parquet", ".srt") and not path.name.startswith(".")
     )
     return Loader(name, folder, files, lambda data: (folder_settings(data), task.load(data, chosen)))
+
+
+def _check_loader(name: str) -> Loader:
+    """Return a task's own look at every row and video, of which any may be damaged."""
+    read = _task_loader(name)
+    videos = tuple(
+        str(path.relative_to(read.files)) for suffix in VIDEOS for path in sorted(read.files.rglob(f"*{suffix}"))
+    )
+    return Loader(f"{name} check", read.files, (*read.spoiled, *videos), task_named(name).check)
 
 
 def _predictions(folder: Path, cache: Path) -> list[Loader]:
@@ -296,7 +360,8 @@ TASKS += ("livesports-cc", "livesports-qa", "ovo-timing", "omnimmi-pa", "streami
 def loaders(tmp_path_factory: pytest.TempPathFactory) -> list[Loader]:
     base = tmp_path_factory.mktemp("hostile")
     tasks = [_task_loader(name) for name in TASKS]
-    return [*tasks, *_predictions(base / "said", tasks[0].files.parent), *_records(base / "kept")]
+    checks = [_check_loader(name) for name in TASKS]
+    return [*tasks, *checks, *_predictions(base / "said", tasks[0].files.parent), *_records(base / "kept")]
 
 
 def _spoiled_copy(loader: Loader, to: Path, choice: random.Random) -> Path:
@@ -307,7 +372,7 @@ def _spoiled_copy(loader: Loader, to: Path, choice: random.Random) -> Path:
 
 
 def _copy(source: str, target: str) -> None:
-    if source.endswith((".mp4", ".mkv")):
+    if source.endswith(VIDEOS):
         os.symlink(source, target)
     else:
         shutil.copyfile(source, target)

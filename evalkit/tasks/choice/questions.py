@@ -159,7 +159,11 @@ def read_questions(files: Sequence[Path], row: type[ChoiceRow]) -> ChoiceData:
         good, bad = check_rows(rows, row, file.name)
         problems += bad
         for line, checked in good:
-            found = checked.question(line - 1)
+            try:
+                found = checked.question(line - 1)
+            except ValueError as error:  # what a schema's fields cannot see, such as a path that leaves the folder
+                problems.append(Problem("bad-row", str(error), file.name, line))
+                continue
             if found.id in questions:
                 message = f"question {found.id} stands in the files already; this row is left out"
                 problems.append(Problem("duplicate", message, file.name, line, item=found.id))
