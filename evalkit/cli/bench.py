@@ -4,6 +4,10 @@ The paper's efficiency figure: every model narrates the same frames and speaks t
 second. Latency per token is (vision encode + prefill + generate) / tokens of that second. With --compress, one
 model sees a drifting picture (or --video) with each specification and without any, second by second in turn, and
 answers a question after every second: stage times, error of the features, agreement of answers.
+
+With --sustain, the largest frame rate that each model keeps up with: doubled or halved from --fps, then bisected
+to 0.25 fps, each rate accepted or refused over ten minutes of stream after the memory stopped growing.
+With --horizon, the stream time at which each model first falls behind, runs out of memory or degenerates.
 """
 
 from __future__ import annotations
@@ -14,12 +18,18 @@ import argparse
 import datetime
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from evalkit.cli.main import EXIT_DONE, EXIT_FAILED_SAMPLES
 from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import UsageError
 
+if TYPE_CHECKING:
+    from evalkit.bench.measure import BenchRequest
+    from evalkit.report.tables import Table
+
 _MODELS = "full,sliding,sliding-chunked,streamingvlm"
+_SECONDS, _HORIZON = 120, 7200
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +38,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--models", help=f"models, separated by commas (default {_MODELS}; with --compress one, default full)"
     )
     parser.add_argument("--checkpoint", help="weights for all of them, such as tiny (default: each model's own)")
-    parser.add_argument("--seconds", type=int, default=120, help="length of the stream (default 120)")
+    parser.add_argument(
+        "--seconds",
+        type=int,
+        help="length of the stream (default 120; with --sustain 1800, with --horizon 7200: the longest)",
+    )
     parser.add_argument("--size", default="504x280", help="WIDTHxHEIGHT of the frames (default 504x280)")
     parser.add_argument("--fps", type=float, default=2.0, help="frames per second (default 2)")
     parser.add_argument("--tokens", type=int, default=20, help="tokens spoken per second (default 20)")
+    parser.add_argument(
+        "--free-length",
+        action="store_true",
+        help="let each second end where the model ends it, after at most --tokens (not with --compress)",
+    )
     parser.add_argument("--previous-words", type=int, default=1100, help="words of previous text at the start")
+    found = parser.add_mutually_exclusive_group()
+    found.add_argument(
+        "--sustain", action="store_true", help="find the largest frame rate kept up with; --fps is tried first"
+    )
+    found.add_argument("--horizon", action="store_true", help="find the stream time at which each model fails")
     parser.add_argument(
         "--compress", metavar="SPEC[;SPEC...]", help="compare compression with none; specs as for evalkit run"
     )
@@ -50,13 +74,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print and draw."""
+    args.seconds = _length(args)
     _check_numbers(args)
     out = _folder(args.out)
+    if args.compress is not None and (args.sustain or args.horizon or args.free_length):
+        raise UsageError("--compress measures by itself: leave --sustain, --horizon and --free-length out")
     if args.compress is not None:
         return _bench_compression(args, out)
     if args.video is not None:
         raise UsageError("--video goes with --compress; models are measured on synthetic frames")
+    if args.sustain:
+        return _bench_sustain(args, out)
+    if args.horizon:
+        return _bench_horizon(args, out)
     return _bench_models(args, out)
+
+
+def _length(args: argparse.Namespace) -> int:
+    """Return the length of the stream; one that no rate could be accepted in is refused.
+
+    Raises:
+        UsageError: It is too short for ``--sustain``.
+    """
+    if not args.sustain:
+        return int((_HORIZON if args.horizon else _SECONDS) if args.seconds is None else args.seconds)
+    from evalkit.bench.sustain import SustainRule
+
+    rule = SustainRule()
+    shortest = round(rule.least + rule.settle)
+    if args.seconds is not None and args.seconds < shortest:
+        raise UsageError(
+            f"--sustain needs --seconds of at least {shortest}: {rule.least:g} s are measured after the memory "
+            f"has not grown for {rule.settle:g} s"
+        )
+    return round(rule.most) if args.seconds is None else int(args.seconds)
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
@@ -126,12 +177,10 @@ def _bench_compression(args: argparse.Namespace, out: Path) -> int:
     return EXIT_DONE
 
 
-def _bench_models(args: argparse.Namespace, out: Path) -> int:
-    from evalkit.bench.policies import BenchRequest, bench_json, bench_models
-    from evalkit.cli.run import latency_report
-    from evalkit.report import plot_runs
+def _request(args: argparse.Namespace) -> BenchRequest:
+    from evalkit.bench.measure import BenchRequest
 
-    request = BenchRequest(
+    return BenchRequest(
         models=_names(args.models or _MODELS),
         checkpoint=args.checkpoint,
         seconds=args.seconds,
@@ -143,8 +192,16 @@ def _bench_models(args: argparse.Namespace, out: Path) -> int:
         dtype=args.dtype,
         attention=args.attention,
         seed=args.seed,
+        exact=not args.free_length,
     )
-    folders = bench_models(request, out)
+
+
+def _bench_models(args: argparse.Namespace, out: Path) -> int:
+    from evalkit.bench.policies import bench_json, bench_models
+    from evalkit.cli.run import latency_report
+    from evalkit.report import plot_runs
+
+    folders = bench_models(_request(args), out)
     figures = bench_json(folders)
     drawn = plot_runs(folders, "latency", out)
     if args.json:
@@ -158,6 +215,40 @@ def _bench_models(args: argparse.Namespace, out: Path) -> int:
             f"{name} stopped after {figures['models'][name]['seconds']} s: {figures['models'][name]['failed'][0]}"
         )
     return EXIT_FAILED_SAMPLES if failed else EXIT_DONE
+
+
+def _bench_sustain(args: argparse.Namespace, out: Path) -> int:
+    from evalkit.bench.rates import measure_rates
+    from evalkit.bench.sustain import SustainRule, sustain_json, sustain_table
+
+    rule = SustainRule(most=float(args.seconds))
+    found = measure_rates(_request(args), rule, out)
+    _tell(sustain_table(found, rule, "fps"), sustain_json(found, rule), out, as_json=args.json)
+    return EXIT_DONE
+
+
+def _bench_horizon(args: argparse.Namespace, out: Path) -> int:
+    from evalkit.bench.horizon import horizon_json, horizon_table, measure_horizon
+
+    request = _request(args)
+    found = measure_horizon(request, out)
+    _tell(horizon_table(found, request), horizon_json(found), out, as_json=args.json)
+    return EXIT_DONE
+
+
+def _tell(table: Table, figures: dict[str, Any], out: Path, *, as_json: bool) -> None:
+    """Print a table or its figures, and write both beside the records."""
+    from evalkit.records import write_atomic
+    from evalkit.report.table_files import write_table
+    from evalkit.report.tables import to_text
+
+    write_table(table, out)
+    write_atomic(out / f"{table.label}.json", json.dumps(figures, indent=1) + "\n")
+    if as_json:
+        emit_json(figures)
+    else:
+        say(to_text(table))
+        say(f"table and records: {out}")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from evalkit.timing import OVERLOAD_RULES
 
 if TYPE_CHECKING:
     from evalkit.report.replay import Replay
-    from evalkit.report.runs import Run
+    from evalkit.report.tables import Table
 
 
 def _number(low: float, high: float, unit: str) -> Callable[[str], float]:
@@ -107,11 +107,12 @@ def run(args: argparse.Namespace) -> int:
         clock = {"overload": args.overload, "hardware": args.hardware, "fps": args.fps, "warm_up": args.warm_up}
         emit_json({"task": runs[0].records.manifest.task, "clock": clock, "models": figures})
     else:
-        say(to_text(replay_table(runs, replays)))
+        table = replay_table(runs, replays)
+        say(to_text(table))
     if args.out or not args.json:
         out = args.out or args.runs[0] / "replay"
         try:
-            _write(runs, replays, out)
+            _write(replay_table(runs, replays) if args.json else table, replays, out)
         except OSError as error:
             raise UsageError(
                 f"{out} cannot be written ({error.strerror}): name another folder with --out"
@@ -120,18 +121,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write(runs: Sequence[Run], replays: Sequence[Replay], out: Path) -> None:
+def _write(table: Table, replays: Sequence[Replay], out: Path) -> None:
     """Write the table as Markdown, LaTeX and CSV, and every plot there is something to draw for."""
-    from evalkit.records import write_atomic
-    from evalkit.report import to_csv, to_latex, to_markdown
     from evalkit.report.plots import write_plot
     from evalkit.report.replay_plots import REPLAY_PLOTS
-    from evalkit.report.replay_table import replay_table
+    from evalkit.report.table_files import write_table
 
-    table = replay_table(runs, replays)
-    out.mkdir(parents=True, exist_ok=True)
-    for suffix, render in (("md", to_markdown), ("tex", to_latex), ("csv", to_csv)):
-        write_atomic(out / f"replay.{suffix}", render(table))
+    write_table(table, out)
     for name, draw in REPLAY_PLOTS.items():
         plot = draw(replays)
         if plot is not None:

@@ -10,9 +10,10 @@ from evalkit.stream.feed import (
     SeenFrames,
 )
 from evalkit.stream.samples import Elicitation, FollowUp, Narration, Query, QueryKind, StreamSample
-from evalkit.stream.schedule import FrameSchedule, Seconds, Tick, exact_seconds
+from evalkit.stream.schedule import MAX_FPS, FrameSchedule, Seconds, Tick, exact_seconds
 
 __all__ = [
+    "MAX_FPS",
     "CausalityViolation",
     "Chunk",
     "Elicitation",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FrameSchedule", "Seconds", "Tick", "exact_seconds"]
+__all__ = ["MAX_FPS", "FrameSchedule", "Seconds", "Tick", "exact_seconds"]
 
 import math
 from collections.abc import Sequence
