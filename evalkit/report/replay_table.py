@@ -6,8 +6,12 @@ __all__ = ["live_run", "replay_json", "replay_notes", "replay_table"]
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
+from evalkit.report.alignment import Alignment, narration_lag
+from evalkit.report.emission import Accuracies, accuracies
 from evalkit.report.latency import LatencySummary, summarize_ticks
 from evalkit.report.live import LiveClock, live_clock, live_json, live_note
 from evalkit.report.replay import MissRate, Replay
@@ -31,6 +35,8 @@ _STAGE_NAMES = {
 _COLUMNS = (
     Column("Policy", text=True),
     Column("Accuracy offline", digits=2, interval=True),
+    Column("Accuracy at emission", text=True),
+    Column("Accuracy by deadline", digits=2, interval=True),
     Column("Coverage", "%", digits=1),
     Column("Seconds", digits=0),
     *(Column(f"RTF {name}") for name in _SHARES),
@@ -47,6 +53,7 @@ _COLUMNS = (
     *(Column(f"TPOT {name}", "ms", digits=1) for name in _SHARES),
     *(Column(f"ITL {name}", "ms", digits=1) for name in _SHARES),
     Column("Staleness p50", "s"),
+    Column("Alignment lag", "s", text=True),
     Column("Peak", "GiB", digits=2),
     Column("Growth", "MiB/min", digits=2, interval=True),
     Column("Vision", "tokens/s", digits=0),
@@ -106,9 +113,49 @@ def _quality(run: Run) -> tuple[Cell, Cell]:
     return scaled(main)[0] if main else Estimate(None), 100 * counts["answered"] / total if total else None
 
 
-def _row(run: Run, replay: Replay) -> tuple[Cell, ...]:
+@dataclass(frozen=True)
+class _Told:
+    """A run behind the clock with what its records tell beside its ticks, each computed once."""
+
+    run: Run
+    replay: Replay
+
+    @cached_property
+    def accuracies(self) -> Accuracies | None:
+        return accuracies(self.run, self.replay)
+
+    @cached_property
+    def alignment(self) -> Alignment | None:
+        return narration_lag(self.run, self.replay)
+
+    @cached_property
+    def live(self) -> LiveClock | None:
+        return live_clock(self.replay, str(self.run.records.manifest.options.get("overload")))
+
+
+def _at_emission(told: _Told) -> str:
+    found = told.accuracies
+    if found is None:
+        return "–"
+    if found.emission is None:
+        return "not told"
+    share = f"{100 * found.emission.right / found.emission.known:.2f}"
+    known, asked = found.emission.known, found.emission.asked
+    return share if known == asked else f"{share} ({known} of {asked})"
+
+
+def _lag_cell(alignment: Alignment | None) -> str:
+    if alignment is None:
+        return "–"
+    return "none stands out" if alignment.lag is None else f"{alignment.lag}"
+
+
+def _row(told: _Told) -> tuple[Cell, ...]:
     from evalkit.timing import percentiles
 
+    run, replay = told.run, told.replay
+    quality, coverage = _quality(run)
+    capped = told.accuracies.capped if told.accuracies else None
     summary = summarize_ticks(run.label, replay.ticks)
     spent = float(replay.ticks.total.sum()) / replay.settings.hardware
     vision = replay.ticks.counted["tokens_in"].columns().get("vision")
@@ -118,7 +165,10 @@ def _row(run: Run, replay: Replay) -> tuple[Cell, ...]:
     queued = bool(replay.streams)
     return (
         run.label,
-        *_quality(run),
+        quality,
+        _at_emission(told),
+        scaled(capped)[0] if capped else Estimate(None),
+        coverage,
         len(replay.ticks),
         *(_figure(factors, name) for name in _SHARES),
         _missed(replay.miss_rate(warm_up=False)),
@@ -136,6 +186,7 @@ def _row(run: Run, replay: Replay) -> tuple[Cell, ...]:
         *(_figure(replay.per_output_token(), name, 1e3) for name in _SHARES),
         *(_figure(replay.between_tokens(), name, 1e3) for name in _SHARES),
         _figure(replay.staleness(), "p50"),
+        _lag_cell(told.alignment),
         memory / 1024 if memory else None,
         Estimate(slope.slope, slope.low, slope.high) if slope else Estimate(None),
         float(vision.sum()) / spent if vision is not None and spent else None,
@@ -149,22 +200,20 @@ def _machine(run: Run) -> str:
     return ", ".join(str(host[key]) for key in ("gpu", "processor", "cpu", "cores", "device") if host.get(key))
 
 
-def _live(run: Run, replay: Replay) -> LiveClock | None:
-    return live_clock(replay, str(run.records.manifest.options.get("overload")))
-
-
 def replay_notes(run: Run, replay: Replay) -> list[str]:
     """Return what a reader must know of one row, one line each."""
+    return _notes(_Told(run, replay))
+
+
+def _notes(told: _Told) -> list[str]:
+    run, replay = told.run, told.replay
     lines = [f"{run.label}: lag, misses and backlog are withheld: {reason}." for reason in replay.withheld]
     lines += [f"{run.label}: {note}." for note in replay.notes]
-    live = _live(run, replay)
-    lines += [f"{run.label}: {live_note(live)}."] if live else []
+    lines += [f"{run.label}: {live_note(told.live)}."] if told.live else []
     lines += [f"{run.label}: {one}." for one in run.records.manifest.warnings if "the clock jumped" in one]
     command = live_run(run, replay)
     lines += [f"{run.label}: a live run would settle it: {command}"] if command else []
-    answering = sum(a.seconds for a in run.records.answers if a.kind != "narration" and a.status == "ok")
-    if answering and replay.streams:
-        lines.append(f"{run.label}: answering took {answering:.1f} s in all, which the clock does not count.")
+    lines += [f"{run.label}: {line}" for line in _accuracy_notes(told)]
     rate = replay.miss_rate(warm_up=False)
     if rate.seconds:
         how = f"minutes of stream resampled, {rate.blocks} of them" if rate.method == "block bootstrap" else (
@@ -184,6 +233,26 @@ def replay_notes(run: Run, replay: Replay) -> list[str]:
     return lines
 
 
+def _accuracy_notes(told: _Told) -> list[str]:
+    found, answers = told.accuracies, told.run.records.answers
+    if found is None:
+        return []
+    answering = sum(one.seconds for one in answers if one.kind != "narration" and one.status == "ok")
+    lines = [
+        f"answering took {answering:.1f} s in all: it holds answers up (median {found.delay:.2f} s after the "
+        f"question, {found.late} later than {told.replay.deadline:g} s), and is not part of lag and misses."
+    ]
+    if found.emission is None:
+        lines.append(f"no accuracy at emission: {found.why}.")
+    elif found.emission.known < found.emission.asked:
+        share = 100 * found.emission.offline / found.emission.known
+        lines.append(
+            f"accuracy at emission is of the {found.emission.known} of {found.emission.asked} questions whose "
+            f"gold at that moment the data tell; offline these score {share:.2f}."
+        )
+    return lines
+
+
 def replay_table(runs: Sequence[Run], replays: Sequence[Replay]) -> Table:
     """Return what a viewer would have seen, one row per run.
 
@@ -195,13 +264,13 @@ def replay_table(runs: Sequence[Run], replays: Sequence[Replay]) -> Table:
     machine = "as recorded" if settings.hardware == 1 else f"{settings.hardware:g} times as fast"
     rate = "" if settings.fps is None else f", {settings.fps:g} fps"
     caption = f"Behind the clock: overload rule {settings.overload}, machine {machine}{rate}"
-    notes = [line for run, replay in zip(runs, replays, strict=True) for line in replay_notes(run, replay)]
+    rows = [_Told(run, replay) for run, replay in zip(runs, replays, strict=True)]
+    notes = [line for told in rows for line in _notes(told)]
     notes.append(
         f"Missed: late or dropped, after the first {settings.warm_up:g} s of each stream. Falls behind at: first "
         "stream time with a 60-s RTF over 1. n<N: too few seconds to claim the percentile at 99 %."
     )
-    rows = tuple(_row(run, replay) for run, replay in zip(runs, replays, strict=True))
-    return Table(caption, _COLUMNS, rows, tuple(notes), "replay")
+    return Table(caption, _COLUMNS, tuple(map(_row, rows)), tuple(notes), "replay")
 
 
 def _percentiles_json(found: Percentiles | None) -> dict[str, Any] | None:
@@ -224,6 +293,20 @@ def _rate_json(rate: MissRate) -> dict[str, Any]:
     }
 
 
+def _accuracy_json(told: _Told) -> dict[str, Any] | None:
+    found, offline = told.accuracies, headline(told.run)
+    if found is None:
+        return None
+    return {
+        "offline": None if offline is None else offline.value,
+        "at_emission": None if found.emission is None else asdict(found.emission),
+        "by_deadline": None if found.capped is None else found.capped.value,
+        "late": found.late,
+        "delay": found.delay,
+        "why": found.why or None,
+    }
+
+
 def replay_json(run: Run, replay: Replay) -> dict[str, Any]:
     """Return one run's figures for ``--json``; those of the queue are null where they are withheld.
 
@@ -235,7 +318,7 @@ def replay_json(run: Run, replay: Replay) -> dict[str, Any]:
     queued = bool(replay.streams)
     misses = int(replay.missed.sum()) if queued else None
     lag = _percentiles_json(percentiles(replay.lag))
-    first, live = replay.first_tokens(), _live(run, replay)
+    told, first = _Told(run, replay), replay.first_tokens()
     windows = [
         {"from": low, "to": None if high == float("inf") else high, **(_percentiles_json(found) or {})}
         for low, high, found in replay.by_window()
@@ -265,7 +348,9 @@ def replay_json(run: Run, replay: Replay) -> dict[str, Any]:
         "per_output_token": _percentiles_json(replay.per_output_token()),
         "between_tokens": _percentiles_json(replay.between_tokens()),
         "staleness": _percentiles_json(replay.staleness()),
-        "live": live_json(live) if live else None,
+        "accuracy": _accuracy_json(told),
+        "alignment": None if told.alignment is None else asdict(told.alignment),
+        "live": live_json(told.live) if told.live else None,
         "withheld": list(replay.withheld),
         "notes": list(replay.notes),
         "live_run": live_run(run, replay),

@@ -26,6 +26,7 @@ __all__ = [
     "CheckReport",
     "Fact",
     "FactTask",
+    "MomentTask",
     "NarrationTask",
     "Pairing",
     "Prediction",
@@ -251,6 +252,21 @@ class SubmissionTask(Protocol):
 
     def submissions(self, predictions: Sequence[Prediction]) -> dict[str, str]:
         """Return the files to hand in: their content by name."""
+
+
+@runtime_checkable
+class MomentTask(Protocol):
+    """A benchmark whose data tell the gold of some questions at other moments than the one they are asked at."""
+
+    def gold_at(
+        self, answers: Sequence[AnswerRecord], moments: Mapping[tuple[str, str], float]
+    ) -> dict[tuple[str, str], str]:
+        """Return the gold of questions at other moments; those of which the data do not tell it are left out.
+
+        Args:
+            answers: All answers of the run.
+            moments: Media second by sample and query.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,19 +5,21 @@ from evalkit.timing.deadlines import accepts_tail, binomial_interval, needed_for
 from evalkit.timing.horizon import MINUTE, first_behind, minute_factors
 from evalkit.timing.memory import process_peak_mib
 from evalkit.timing.percentiles import Percentiles, finite, percentiles
-from evalkit.timing.queue import EXACT, OVERLOAD_RULES, Overload, QueueTimes, run_queue
+from evalkit.timing.queue import EXACT, OVERLOAD_RULES, Asked, Overload, QueueTimes, answer_times, run_queue
 
 __all__ = [
     "EXACT",
     "MINUTE",
     "OVERLOAD_RULES",
     "STAGES",
+    "Asked",
     "Overload",
     "Percentiles",
     "QueueTimes",
     "Stage",
     "StageClock",
     "accepts_tail",
+    "answer_times",
     "binomial_interval",
     "finite",
     "first_behind",

@@ -6,9 +6,9 @@ here is a pure recursion over recorded service times, so any recorded run can be
 
 from __future__ import annotations
 
-__all__ = ["EXACT", "OVERLOAD_RULES", "Overload", "QueueTimes", "run_queue"]
+__all__ = ["EXACT", "OVERLOAD_RULES", "Asked", "Overload", "QueueTimes", "answer_times", "run_queue"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -141,3 +141,55 @@ _RULES: dict[Overload, Callable[[list[float], list[float]], tuple[list[float], l
     "drop-new": _drop_new,
     "skip-to-latest": _skip_to_latest,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question among the chunks of a stream.
+
+    Args:
+        at: When it is asked, seconds since the stream's start.
+        takes: Seconds that answering it takes.
+        after: How many chunks it comes behind: those that have arrived when it is asked.
+    """
+
+    at: float
+    takes: float
+    after: int
+
+
+def answer_times(
+    arrival: Floats, service: Floats, questions: Sequence[Asked], overload: Overload = "queue"
+) -> list[float]:
+    """Return when each answer is out, where answering holds the session up as seconds do.
+
+    A question waits for the chunks before it, under ``drop-new`` and ``skip-to-latest`` for those of them that are
+    not dropped, and is itself never dropped.
+
+    Args:
+        arrival: As in `run_queue`.
+        service: As there.
+        questions: In the order in which they are asked.
+        overload: The rule.
+
+    Returns:
+        Seconds since the stream's start, one a question.
+    """
+    came, takes = arrival.tolist(), service.tolist()
+    free, place = 0.0, 0
+    out: list[float] = []
+    for question in questions:
+        stop = min(question.after, len(came))
+        while place < stop:
+            if overload == "drop-new" and free > came[place] + EXACT:
+                place += 1
+                continue
+            if overload == "skip-to-latest":
+                began = max(free, came[place])
+                while place + 1 < stop and came[place + 1] <= began + EXACT:
+                    place += 1
+            free = max(free, came[place]) + takes[place]
+            place += 1
+        free = max(free, question.at) + question.takes
+        out.append(free)
+    return out

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from evalkit.fetch import Source
+from evalkit.records import AnswerRecord
 from evalkit.tasks.benchmark import BenchmarkFunctions, QuestionBenchmark
 from evalkit.tasks.contract import TaskSettings
 from evalkit_tasks.ovobench.data import OvoSettings, check_data, load_data
+from evalkit_tasks.ovobench.moments import gold_at
 from evalkit_tasks.ovobench.predictions import FORMATS, read_predictions
 from evalkit_tasks.ovobench.scoring import score_predictions
 from evalkit_tasks.sources import OVOBENCH
@@ -27,6 +30,12 @@ class OvoBench(QuestionBenchmark):
     functions: ClassVar[BenchmarkFunctions] = BenchmarkFunctions(
         load=load_data, make_demo=make_demo, check=check_data, read=read_predictions, score=score_predictions
     )
+
+    def gold_at(
+        self, answers: Sequence[AnswerRecord], moments: Mapping[tuple[str, str], float]
+    ) -> dict[tuple[str, str], str]:
+        """Return the gold of REC and CRR probes at other moments, as far as the probes around them tell it."""
+        return gold_at(answers, moments)
 
 
 task = OvoBench()
