@@ -54,7 +54,13 @@ def main() -> None:
         run = write_run(Path(folder) / "run", manifest("inf-streams", "m"), ticks=ticks(args.tokens, args.paced))
         size = (run / "ticks.jsonl").stat().st_size
         began = time.perf_counter()
-        command = [sys.executable, "-c", "import sys; from evalkit.cli.main import main; sys.exit(main())", "replay", str(run)]
+        command = [
+            sys.executable,
+            "-c",
+            "import sys; from evalkit.cli.main import main; sys.exit(main())",
+            "replay",
+            str(run),
+        ]
         shown = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout  # noqa: S603
         wall = time.perf_counter() - began
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)

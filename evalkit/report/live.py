@@ -28,11 +28,11 @@ class LiveClock:
         dropped: Of them dropped.
         lag: Lag of those worked on, seconds.
         backlog_max: Most seconds of one stream waiting or in work at a time.
-        between: Wall seconds after one second was done and before work on one that waited began: writing records
-            and handing over, which no service time holds.
+        between: Wall seconds that no service time holds, though the session was not waiting for its stream:
+            writing records and handing over between seconds, and what of a second no stage has.
         twin_misses: Misses of the virtual twin; ``None`` where it is withheld or set to another clock.
-        explained_misses: Misses of the twin when each second also takes what lay between it and the second before:
-            what of the difference the time between seconds explains.
+        explained_misses: Misses of the twin when each second also takes the time that no service time holds: where
+            they are those of the wall clock, that time is the whole of the difference.
     """
 
     seconds: int
@@ -65,25 +65,26 @@ def live_clock(replay: Replay, overload: str) -> LiveClock | None:
     settings = replay.settings
     same = settings.hardware == 1 and settings.fps is None and settings.overload == overload
     twin = same and bool(replay.streams)
-    streams = [list(replay.ticks.pace[rows]) for rows in replay.ticks.by_sample().values()]
+    ticks = replay.ticks
+    streams = [(list(ticks.pace[rows]), ticks.total[rows]) for rows in ticks.by_sample().values()]
     return LiveClock(
         seconds=len(paced),
         misses=int((dropped | (lags > replay.deadline + EXACT)).sum()),
         dropped=int(dropped.sum()),
         lag=percentiles(lags),
         backlog_max=max(pace.backlog for pace in paced),
-        between=sum(float(_between(rows).sum()) for rows in streams),
+        between=sum(float(_between(*stream).sum()) for stream in streams),
         twin_misses=int(replay.missed.sum()) if twin else None,
         explained_misses=_explained(replay) if twin else None,
     )
 
 
-def _between(paced: Sequence[PacedTick]) -> Floats:
-    """Return the time before each worked second of a stream that is neither waiting for it nor work, seconds."""
+def _between(paced: Sequence[PacedTick], service: Floats) -> Floats:
+    """Return the time of each worked second of a stream that is neither waiting nor service time, seconds."""
     spent, free = [], 0.0
-    for pace in paced:
+    for pace, took in zip(paced, service.tolist(), strict=True):
         if pace.start is not None and pace.end is not None:
-            spent.append(max(0.0, pace.start - max(free, pace.arrival)) if free else 0.0)
+            spent.append(max(0.0, pace.end - max(free, pace.arrival) - took))
             free = pace.end
     return np.array(spent, dtype=np.float64)
 
@@ -92,7 +93,7 @@ def _explained(replay: Replay) -> int:
     """Count the misses of the virtual clock when the time between seconds is on it too; no second was dropped."""
     misses = 0
     for stream in replay.streams:
-        service: Floats = stream.service + _between(list(stream.ticks.pace))
+        service: Floats = stream.service + _between(list(stream.ticks.pace), stream.service)
         times = run_queue(stream.times.arrival, service, replay.settings.overload)
         misses += int(times.missed(replay.deadline).sum())
     return misses
@@ -109,8 +110,8 @@ def live_note(live: LiveClock) -> str:
     twin = 100 * live.twin_misses / live.seconds
     return (
         f"{said}, by the virtual clock {live.twin_misses} ({twin:.1f} %): {100 * live.difference:+.1f} points, "
-        f"with {live.between:.2f} s between seconds that no service time holds; with these on it the virtual "
-        f"clock says {live.explained_misses}"
+        f"with {live.between:.2f} s beside service times, between seconds; with these on it the virtual clock "
+        f"says {live.explained_misses}"
     )
 
 
