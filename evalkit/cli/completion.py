@@ -9,6 +9,7 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from evalkit.cli.listing import protocols_of
 from evalkit.cli.main import COMMANDS, EXIT_DONE, add_arguments, with_actions
 from evalkit.cli.output import say
 
@@ -111,8 +112,7 @@ def _protocols(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
 
     if not parsed_args.task:
         return []
-    field = task_named(parsed_args.task).settings.model_fields.get("protocol")
-    return [] if field is None else [str(word) for word in typing.get_args(field.annotation)]
+    return protocols_of(task_named(parsed_args.task).settings)
 
 
 def _formats(parsed_args: argparse.Namespace, **_: Any) -> list[str]:

@@ -1,31 +1,38 @@
-"""List tasks, models, judges or compressors; of one model, what it can and every setting."""
+"""List tasks, models, judges or compressors; of one task or model, what it can and every setting."""
 
 from __future__ import annotations
 
-__all__ = ["configure", "run"]
+__all__ = ["configure", "protocols_of", "run"]
 
 import argparse
 import dataclasses
-from typing import TYPE_CHECKING
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from evalkit.cli.main import EXIT_DONE
 from evalkit.cli.output import emit_json, say
 
 if TYPE_CHECKING:
     from evalkit.models.protocol import Capabilities
+    from evalkit.settings import SettingLine
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("what", choices=("tasks", "models", "judges", "compressors"))
-    parser.add_argument("name", nargs="?", metavar="NAME", help="of models: show this one with its settings")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of tasks or models: show this one")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what there is."""
     if args.name is not None:
-        return _show_model(args)
+        from evalkit.errors import UsageError
+
+        if args.what not in ("models", "tasks"):
+            raise UsageError(f"evalkit list {args.what} takes no name: it shows all there are")
+        return _show_model(args) if args.what == "models" else _show_task(args)
     rows = {"tasks": _tasks, "models": _models, "judges": _judges, "compressors": _compressors}[args.what]()
     if args.json:
         emit_json({args.what: [{"name": name, "summary": text} for name, text in rows.items()]})
@@ -36,13 +43,36 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _show_task(args: argparse.Namespace) -> int:
+    """Print what a task asks, its protocols, its settings and the layouts of predictions it reads."""
+    from evalkit.settings import describe_settings
+    from evalkit.tasks.catalog import task_named
+
+    task = task_named(args.name)
+    lines = describe_settings({"task": task.settings}, {})
+    protocols = protocols_of(task.settings)
+    if args.json:
+        emit_json(
+            {
+                "name": task.name,
+                "summary": task.summary,
+                "protocols": protocols,
+                "formats": list(task.formats),
+                "settings": [dataclasses.asdict(line) for line in lines],
+            }
+        )
+        return EXIT_DONE
+    say(f"{task.name}: {task.summary}")
+    say(f"--protocol: {', '.join(protocols) if protocols else 'it has one'}")
+    say(f"evalkit score --format: {', '.join(task.formats) if task.formats else 'judged, not scored'}")
+    _say_settings(lines)
+    return EXIT_DONE
+
+
 def _show_model(args: argparse.Namespace) -> int:
-    from evalkit.errors import UsageError
     from evalkit.models.catalog import catalog
     from evalkit.settings import describe_settings
 
-    if args.what != "models":
-        raise UsageError(f"evalkit list {args.what} takes no name: it shows all there are")
     entry = catalog(args.name)
     lines = describe_settings(entry.groups, entry.defaults)
     can = _capabilities(entry.capabilities)
@@ -60,15 +90,19 @@ def _show_model(args: argparse.Namespace) -> int:
     say(f"{args.name}: {entry.summary}")
     say(f"checkpoint: {entry.default_checkpoint or 'none of its own'}")
     say(f"can: {can}")
+    _say_settings(lines)
+    return EXIT_DONE
+
+
+def _say_settings(lines: Sequence[SettingLine]) -> None:
     if not lines:
         say("settings: none")
-        return EXIT_DONE
+        return
     say("\nsettings (--set KEY=VALUE):")
     rows = [(line.key, line.kind, line.default, line.meaning) for line in lines]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for key, kind, default, meaning in rows:
         say(f"  {key:<{widths[0]}}  {kind:<{widths[1]}}  {default:<{widths[2]}}  {meaning}".rstrip())
-    return EXIT_DONE
 
 
 def _capabilities(can: Capabilities) -> str:
@@ -85,23 +119,38 @@ def _capabilities(can: Capabilities) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def protocols_of(settings: type[Any]) -> list[str]:
+    """Return the words that ``--protocol`` takes for a task's settings; none where it has one protocol."""
+    field = settings.model_fields.get("protocol")
+    return [] if field is None else [str(word) for word in typing.get_args(field.annotation)]
+
+
 def _tasks() -> dict[str, str]:
-    from evalkit.errors import UsageError
     from evalkit.tasks.catalog import TASKS, task_named
 
-    def summary(name: str) -> str:
-        try:
-            return task_named(name).summary
-        except UsageError as error:  # somebody else's package: the others are listed all the same
-            return f"cannot be used: {error}"
-
-    return {name: summary(name) for name in TASKS.names()}
+    return _summaries(TASKS.names(), lambda name: task_named(name).summary)
 
 
 def _models() -> dict[str, str]:
     from evalkit.models.catalog import MODELS, catalog
 
-    return {name: catalog(name).summary for name in MODELS.names()}
+    return _summaries(MODELS.names(), lambda name: catalog(name).summary)
+
+
+def _summaries(names: Iterable[str], summary: Callable[[str], str]) -> dict[str, str]:
+    """Return a line for each name; one that cannot be loaded is listed with the reason, and hides no other."""
+    from evalkit.cli.faults import describe_fault
+    from evalkit.errors import EvalkitError
+
+    found = {}
+    for name in names:
+        try:
+            found[name] = summary(name)
+        except EvalkitError as error:
+            found[name] = f"BROKEN: {error}"
+        except Exception as error:
+            found[name] = f"BROKEN: {describe_fault(error)}"
+    return found
 
 
 def _judges() -> dict[str, str]:
@@ -112,7 +161,8 @@ def _judges() -> dict[str, str]:
 
 
 def _compressors() -> dict[str, str]:
-    from evalkit.compress import PRESETS, compressor_kinds
+    from evalkit.compress import PRESETS, broken_compressors, compressor_kinds
 
     kinds = {name: kind.summary for name, kind in compressor_kinds().items()}
+    kinds |= {name: f"BROKEN: {why}" for name, why in broken_compressors().items() if name not in kinds}
     return kinds | {name: f"preset: {spec}" for name, spec in PRESETS.items()}

@@ -15,6 +15,7 @@ from evalkit.compress.spec import (
     CompressionSpec,
     CompressorKind,
     CompressorSpec,
+    broken_compressors,
     compressor_kinds,
     parse_compression,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "QwenVisionCacher",
     "ShareProblem",
     "SiglipCacher",
+    "broken_compressors",
     "check_shares",
     "compare_encoding",
     "compressor_kinds",

@@ -8,6 +8,7 @@ __all__ = [
     "CompressionSpec",
     "CompressorKind",
     "CompressorSpec",
+    "broken_compressors",
     "compressor_kinds",
     "parse_compression",
 ]
@@ -143,21 +144,32 @@ PRESETS: Mapping[str, str] = MappingProxyType(
 
 
 def compressor_kinds() -> dict[str, CompressorKind]:
-    """Return every compressor by name: the built-in ones and those of installed packages.
+    """Return every compressor by name: the built-in ones and those of installed packages that can be loaded."""
+    return _kinds()[0]
 
-    Raises:
-        UsageError: An entry point cannot be loaded, gives no `CompressorKind`, or takes a name in use.
-    """
+
+def broken_compressors() -> dict[str, str]:
+    """Return what is wrong with each entry point that gives no compressor: it hides no other."""
+    return _kinds()[1]
+
+
+def _kinds() -> tuple[dict[str, CompressorKind], dict[str, str]]:
     kinds = {kind.name: kind for kind in _BUILT_IN}
+    broken: dict[str, str] = {}
     registry = Registry(COMPRESSOR_GROUP, "compressor")
     for name in registry.names():
-        kind = registry.get(name)
+        try:
+            kind = registry.get(name)
+        except UsageError as error:
+            broken[name] = str(error)
+            continue
         if not isinstance(kind, CompressorKind):
-            raise UsageError(f"entry point {name!r} of {COMPRESSOR_GROUP} gives no CompressorKind")
-        if kind.name in kinds and kinds[kind.name] is not kind:
-            raise UsageError(f"entry point {name!r} gives a second compressor named {kind.name!r}; uninstall one")
-        kinds[kind.name] = kind
-    return kinds
+            broken[name] = f"entry point {name!r} of {COMPRESSOR_GROUP} gives no CompressorKind"
+        elif kind.name in kinds and kinds[kind.name] is not kind:
+            broken[name] = f"entry point {name!r} gives a second compressor named {kind.name!r}; uninstall one"
+        else:
+            kinds[kind.name] = kind
+    return kinds, broken
 
 
 def parse_compression(text: str) -> CompressionSpec:
@@ -210,6 +222,8 @@ def _read(name: str, written: str, kinds: Mapping[str, CompressorKind]) -> Compr
             raise UsageError("none stands alone: it means no compression at all")
         if name in PRESETS:
             raise UsageError(f"preset {name!r} takes no settings; write out {PRESETS[name]}")
+        if name in (broken := broken_compressors()):
+            raise UsageError(broken[name])
         known = [*kinds, *PRESETS, NO_COMPRESSION]
         raise UsageError(f"no compressor or preset {name!r}{suggest(name, known)} (known: {', '.join(known)})")
     kind = kinds[name]

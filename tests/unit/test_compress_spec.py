@@ -17,6 +17,7 @@ from evalkit.compress import (
     CompressorKind,
     Pruner,
     PrunerSettings,
+    broken_compressors,
     compressor_kinds,
     parse_compression,
 )
@@ -148,12 +149,14 @@ def test_packages_add_compressors_by_entry_point(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("gives", ["no kind", CompressorKind("pruner", "tokens", _Other, _Other, "a thief")])
-def test_entry_points_that_give_no_kind_or_take_a_name_are_errors(
+def test_an_entry_point_that_gives_no_kind_or_takes_a_name_is_an_error_where_it_is_named_and_hides_no_other(
     monkeypatch: pytest.MonkeyPatch, gives: Any
 ) -> None:
     monkeypatch.setattr(evalkit.registry, "entry_points", lambda group: [_Point(gives)])
     with pytest.raises(UsageError, match="entry point 'other'"):
-        compressor_kinds()
+        parse_compression("other")
+    assert "entry point 'other'" in broken_compressors()["other"]
+    assert [part.kind.name for part in parse_compression("stc").parts] == ["cacher", "pruner"]
 
 
 def test_reading_a_specification_loads_no_torch() -> None:
