@@ -144,6 +144,7 @@ def grades_text(summary: GradeSummary) -> str:
             spread = "" if found["low"] is None else f" [{found['low']:.2f}, {found['high']:.2f}]"
             lines.append(f"  {scale:<18} {found['mean']:.2f}{spread}")
     lines.append(f"{'total':<20} {'–' if values['total'] is None else format(values['total'], '.2f')}")
+    lines += [f"{name:<20} {100 * value:.2f} %" for name, value in values["figures"].items() if value is not None]
     for name, found in values["human"].items():
         alpha = found["alpha"]["coefficient"]
         agreed = "–" if alpha is None else f"{alpha:.2f}"

@@ -72,6 +72,7 @@ class GradeSummary:
         usage: What it has cost.
         human: Agreement with human grades by scale, where there are some.
         notes: What a reader must know.
+        figures: What the benchmark makes of the grades besides, shares between 0 and 1.
     """
 
     judge: str
@@ -83,6 +84,7 @@ class GradeSummary:
     usage: Usage
     human: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    figures: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -94,6 +96,7 @@ class GradeSummary:
         return {
             "judge": self.judge,
             "total": self.total,
+            "figures": dict(self.figures),
             "tasks": {name: asdict(figures) for name, figures in self.tasks.items()},
             "items": sum(figures.items for figures in self.tasks.values()),
             "draws": self.draws,

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["GradeRequest", "grade_metrics", "grade_run", "grading_group"]
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evalkit.errors import UsageError
@@ -21,7 +21,7 @@ from evalkit.judge import (
 )
 from evalkit.leaderboard.answers import require_finished
 from evalkit.records import Metric, RunFolder, read_run
-from evalkit.tasks import RubricTask
+from evalkit.tasks import GradedTask, RubricTask
 from evalkit.tasks.catalog import task_named
 
 
@@ -81,7 +81,9 @@ def grade_run(request: GradeRequest, notify: Callable[[str], None]) -> GradeSumm
         except KeyboardInterrupt:
             notify(f"grades so far are kept in {path}: the same evalkit judge goes on from there")
             raise
-    return summarise_grades(records, task.rubrics, human=human)
+    summary = summarise_grades(records, task.rubrics, human=human)
+    figures = task.graded_figures(records, run.answers) if isinstance(task, GradedTask) else {}
+    return replace(summary, figures=figures)
 
 
 def grading_group(judge: str) -> str:
@@ -109,5 +111,9 @@ def grade_metrics(summary: GradeSummary) -> list[Metric]:
         for name, scale in figures.scales.items():
             update = {"name": f"{task} {name}", "value": scale.mean, "low": scale.low, "high": scale.high}
             rows.append(whole.model_copy(update=update))
+    rows += [
+        Metric(name=name, value=value, unit="share", group=group, note=note)
+        for name, value in summary.figures.items()
+    ]
     rows.append(Metric(name="invalid", value=float(sum(summary.invalid.values())), unit="count", group=group))
     return rows

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, runti
 from pydantic import BaseModel, ConfigDict
 
 from evalkit.parse import Parsed
-from evalkit.records import AnswerRecord, Metric
+from evalkit.records import AnswerRecord, GradeRecord, Metric
 from evalkit.stream import QueryKind, StreamSample
 from evalkit.tasks.made import DemoSize
 
@@ -26,6 +26,7 @@ __all__ = [
     "CheckReport",
     "Fact",
     "FactTask",
+    "GradedTask",
     "MomentTask",
     "NarrationTask",
     "Pairing",
@@ -353,6 +354,16 @@ class RubricTask(Protocol):
 
     def rubric_items(self, answers: Sequence[AnswerRecord]) -> list[GradeItem]:
         """Return what a judge grades of a run; nothing where it has no such replies."""
+
+
+@runtime_checkable
+class GradedTask(Protocol):
+    """A benchmark that makes figures of its own of the grades."""
+
+    def graded_figures(
+        self, records: Sequence[GradeRecord], answers: Sequence[AnswerRecord]
+    ) -> dict[str, float | None]:
+        """Return them by name, shares between 0 and 1."""
 
 
 @runtime_checkable

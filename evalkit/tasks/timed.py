@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
-
 from evalkit.errors import DataError, DecodeError, UsageError, suggest
 from evalkit.records import AnswerRecord, Metric, missing_text, read_run, real_number
-from evalkit.stream import Elicitation, Narration, Query, StreamSample
 from evalkit.tasks.benchmark import read_with_data
 from evalkit.tasks.contract import (
     Average,
@@ -31,6 +28,7 @@ from evalkit.tasks.made import DemoSize
 from evalkit.tasks.metrics import sheet_metrics
 from evalkit.tasks.replies import GONE
 from evalkit.tasks.rows import probe_videos, video_problems
+from evalkit.tasks.timed_questions import TimedData, TimedQuestion, TimedSettings, Turn, end_of, timed_sample
 from evalkit.utterances import (
     Speaking,
     Utterance,
@@ -43,64 +41,7 @@ from evalkit.utterances import (
 )
 from evalkit.utterances.score import TimedRecord, TimingScore
 
-__all__ = ["TimedData", "TimedQuestion", "TimedSettings", "TimedTask"]
-
-_NARRATE = (
-    '{asked} Until then, and whenever there is nothing to say, answer with "..." alone. When it happens, say so '
-    "in one short sentence."
-)
-_DECIDE = (
-    "{asked} At each second decide whether to speak: begin with </Silence> and say nothing more where it is not "
-    "yet time, or with </Response> and one short sentence when it happens."
-)
-_POLL = "{asked} Is it happening right now? Answer only with yes or no."
-_POLL_TOKENS = 8
-
-
-class TimedSettings(TaskSettings):
-    """How a benchmark of timing is put to a model."""
-
-    speaking: Literal["narrating", "decision-token", "polled"] = Field(
-        "narrating",
-        description="how the model speaks: narrating (words, or ... for silence), decision-token (</Silence> or "
-        "</Response> first), polled (asked yes or no at each second)",
-    )
-    fps: float = Field(1.0, gt=0, le=30, description="frames per second")
-
-
-@dataclass(frozen=True, slots=True)
-class TimedQuestion:
-    """One stream that is asked something at its start.
-
-    Args:
-        id: Unique within the benchmark.
-        task: Sub-task.
-        video: Where the video lies.
-        cluster: Video id.
-        asked: What the model is to wait for: one or two sentences.
-        start: First media second shown.
-        end: Last one; ``None`` for the end of the video.
-        windows: When something should be said.
-    """
-
-    id: str
-    task: str
-    video: Path
-    cluster: str
-    asked: str
-    start: float
-    end: float | None
-    windows: tuple[Window, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TimedData:
-    """A benchmark's questions read and checked, what was wrong, the digest of the files, and which version."""
-
-    questions: tuple[TimedQuestion, ...]
-    problems: tuple[Problem, ...]
-    revision: str
-    version: str = ""
+__all__ = ["TimedData", "TimedQuestion", "TimedSettings", "TimedTask", "Turn"]
 
 
 class TimedTask:
@@ -149,7 +90,9 @@ class TimedTask:
             raise UsageError(f"{self.name} wants TimedSettings, not {type(settings).__name__}")
         found = self.questions(data)
         opened = probe_videos(one.video for one in found.questions if one.end is None)
-        samples = tuple(self._sample(one, settings, _end_of(one, opened)) for one in found.questions)
+        samples = tuple(
+            timed_sample(one, settings, end_of(one, opened), self.tolerance) for one in found.questions
+        )
         files = dict.fromkeys(one.video for one in found.questions)
         missing = [
             Problem("missing-video", f"{path} is not there", path.name)
@@ -165,45 +108,6 @@ class TimedTask:
         }
         problems = (*found.problems, *missing, *video_problems(opened))
         return TaskData(samples, found.revision, problems, facts)
-
-    def _sample(self, one: TimedQuestion, settings: TimedSettings, end: float) -> StreamSample:
-        windows = [[window.start, window.end] for window in one.windows]
-        tags = {
-            "task": one.task,
-            "speaking": settings.speaking,
-            "windows": json.dumps(windows),
-            "seconds": f"{end - one.start:g}",
-        }
-        polled = settings.speaking == "polled"
-        wording = _NARRATE if settings.speaking == "narrating" else _DECIDE
-        return StreamSample(
-            id=one.id,
-            video=one.video,
-            start=one.start,
-            end=end,
-            fps=settings.fps,
-            queries=tuple(self._polls(one, end, tags)) if polled else (),
-            narration=None if polled else Narration(instruction=wording.format(asked=one.asked)),
-            cluster=one.cluster,
-            tags=tags,
-        )
-
-    def _polls(self, one: TimedQuestion, end: float, tags: Mapping[str, str]) -> Iterable[Query]:
-        prompt = _POLL.format(asked=one.asked)
-        at = one.start + 1.0
-        number = 0
-        while at <= end:
-            due = any(abs(window.distance(at)) <= self.tolerance for window in one.windows)
-            yield Query(
-                id=f"{one.id}#{number}",
-                at=at,
-                prompt=prompt,
-                kind="proactive",
-                answer="Yes" if due else "No",
-                tags={**tags, "poll": str(number)},
-                elicitation=Elicitation(max_tokens=_POLL_TOKENS),
-            )
-            at, number = at + 1.0, number + 1
 
     def check(self, data: Path) -> CheckReport:
         """Look at every row and every video below ``data``."""
@@ -279,7 +183,7 @@ class TimedTask:
                 json.dumps([[window.start, window.end] for window in one.windows]),
                 "open",
                 cluster=one.cluster,
-                tags={"seconds": f"{_end_of(one, opened) - one.start:g}", "speaking": "unknown"},
+                tags={"seconds": f"{end_of(one, opened) - one.start:g}", "speaking": "unknown"},
             )
             for one in found
         }
@@ -436,15 +340,6 @@ class TimedTask:
                 rows.append(Metric(name=name, value=float(value), unit=unit, group=f"timing {task}"))
         rows.append(Metric(name="utility", value=sheet.facts["utility"], unit="share", group="timing"))
         return rows
-
-
-def _end_of(one: TimedQuestion, opened: Mapping[Path, Any]) -> float:
-    """Return where a stream ends; without a file that opens, just after what is due last."""
-    if one.end is not None:
-        return one.end
-    info = opened[one.video]
-    length = None if isinstance(info, DecodeError) else info.duration
-    return length or max((window.end for window in one.windows), default=one.start) + 1.0
 
 
 def _windows(one: Prediction) -> list[Window]:

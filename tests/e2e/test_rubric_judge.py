@@ -92,6 +92,30 @@ def test_replies_are_graded_once_kept_and_put_into_the_metrics(evalkit: Command,
     assert "evalkit judge RUN --rubric" in err
 
 
+def test_what_is_said_over_time_is_graded_and_its_area_taken(
+    evalkit: Command, cache: Path, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch, JudgeServer(lambda call: Reply("{'score': 2}")) as server:
+        patch.setenv("EVALKIT_CACHE", str(cache))
+        patch.setenv("OPENAI_API_KEY", "sk-x")
+        code, _, err = evalkit(
+            *("run", "--task", "ovo-timing", "--model", "full", "--checkpoint", "tiny", "--data", "demo"),
+            *("--sample", "10", "--set", "generation.max_new_tokens=2", "--set", "task.fps=0.5"),
+            *("--out", tmp_path / "timed"),
+        )
+        assert code == 0, err
+        found = grade(evalkit, tmp_path / "timed", server)
+    assert set(found["tasks"]) == {"SSR"}  # type: ignore[call-overload]
+    figures = found["figures"]
+    assert figures["pauc_0"] == 0.5 >= figures["pauc_1"] > 0.25  # type: ignore[index]
+    rows = json.loads((tmp_path / "timed" / "metrics.json").read_text())["metrics"]
+    assert {row["name"] for row in rows if row["group"] == "graded by openai:m"} >= {
+        "pauc_0",
+        "pauc_0.5",
+        "pauc_1",
+    }
+
+
 def test_a_judge_that_gives_no_grades_is_asked_again_and_then_counted(evalkit: Command, run: Path) -> None:
     with JudgeServer(
         lambda call: Reply("I would say four.") if "Standard Answer:" in call.user else Reply(SSC)

@@ -11,7 +11,7 @@ import pytest
 from toy_runs import NotingModel, run_all, toy_data
 
 from evalkit.errors import DataError, UsageError
-from evalkit.records import AnswerRecord
+from evalkit.records import AnswerRecord, GradeRecord
 from evalkit.tasks import FactTask, UtteranceTask
 from evalkit.tasks.catalog import task_named
 from evalkit.tasks.scoring import sheet_to_json
@@ -107,6 +107,38 @@ def test_a_hit_is_an_alert_inside_the_interval_and_alerts_before_are_shown_besid
     rows = {(row.group, row.name): row.value for row in task.metrics(sheet)}
     assert rows["timing PA", "false_alarms"] == 2
     json.dumps(sheet_to_json(sheet))
+
+
+def test_gold_turns_are_graded_utterance_by_utterance_and_the_area_is_taken(tmp_path: Path) -> None:
+    task = timed("ovo-timing")
+    turns = json.dumps([[10.0, 20.0, "a cat"], [30.0, 40.0, "a dog"]])
+    tags = {
+        "task": "SSR",
+        "speaking": "narrating",
+        "windows": "[]",
+        "seconds": "50",
+        "turns": turns,
+        "asked": "What?",
+    }
+    said = {12: "a pet", 15: "a cat", 25: "hm", 41: "a dog"}
+    records = [spoken("s", at, said.get(at, "..."), tags=tags) for at in range(1, 50)]
+    items = task.rubric_items(records)
+    assert [item.id for item in items] == ["s/0/0", "s/0/1"]
+    assert items[1].values == {"asked": "What?", "answer": "a cat", "replies": "12 s: a pet\n15 s: a cat"}
+    grades = [
+        GradeRecord(
+            key=item.id, item=item.id, task="SSR", cluster="v", rubric="r", grades={"score": grade}, judge="j"
+        )
+        for item, grade in zip(items, (2.0, 3.0), strict=True)
+    ]
+    found = task.graded_figures(grades, records)
+    # First turn: 2 s at 0.5, 3 s at 1, 5 s at 2, and 2 at the end; the second stays at 0.5, where it begins.
+    assert found["pauc_1"] == pytest.approx((1.4 + 0.5) / 2 / 2)
+    assert found["pauc_0"] == pytest.approx((2 + 0.5) / 2 / 2)
+    assert task.graded_figures([], records)["pauc_0.5"] == pytest.approx(0.25)
+    data = toy_data("ovo-timing", tmp_path / "data")
+    known = {one.id: one for one in task.questions(data).questions}
+    assert all(bool(one.turns) == (one.task != "REC") for one in known.values())
 
 
 def test_streams_that_speak_in_different_ways_are_never_mixed() -> None:

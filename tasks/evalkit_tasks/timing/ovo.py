@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from evalkit.errors import DataError
+from evalkit.judge import Rubric
 from evalkit.tasks import DemoSize
 from evalkit.tasks.contract import Problem
 from evalkit.tasks.rows import check_rows, digest_files, read_rows
-from evalkit.tasks.timed import TimedData, TimedQuestion, TimedTask
+from evalkit.tasks.timed import TimedData, TimedQuestion, TimedTask, Turn
 from evalkit.utterances import Window
 from evalkit_tasks.ovobench.annotations import find_annotations
 from evalkit_tasks.ovobench.published import FORWARD
 from evalkit_tasks.ovobench.videos import find_videos
+from evalkit_tasks.timing.turns import TURN_RUBRIC, GradedTurns
 from evalkit_tasks.toy_qa import make_demo
 
 __all__ = ["OvoTiming"]
@@ -50,6 +52,8 @@ class ForwardRow(BaseModel):
     tutorial: str = ""
     start_times: Seconds = []
     start_time: Seconds = []
+    end_time: Seconds = []
+    answer: str = ""
     clue_time: float | None = Field(default=None, ge=0)
     test_info: list[_Moment] = []
 
@@ -71,6 +75,17 @@ class ForwardRow(BaseModel):
         return [start + _AFTER_START for start in (self.start_times if self.task == "REC" else self.start_time)]
 
     @property
+    def turns(self) -> tuple[Turn, ...]:
+        """What should be said over which span: SSR each step while it lasts, CRR the answer from the clue on."""
+        if self.task == "SSR" and len(self.start_time) == len(self.end_time) == len(self.all_steps):
+            spans = zip(self.start_time, self.end_time, self.all_steps, strict=True)
+            return tuple(Turn(Window(start, end), step) for start, end, step in spans if start <= end)
+        if self.task == "CRR" and self.clue_time is not None and self.answer:
+            last = max([self.clue_time, *(probe.realtime for probe in self.test_info)])
+            return (Turn(Window(self.clue_time, last), self.answer),)
+        return ()
+
+    @property
     def asked(self) -> str:
         """What the model is to wait for, in evalkit's own words: no published wording exists."""
         if self.task == "REC":
@@ -83,13 +98,14 @@ class ForwardRow(BaseModel):
         return f"As soon as the video shows enough to answer this question, answer it: {self.question}"
 
 
-class OvoTiming(TimedTask):
+class OvoTiming(GradedTurns, TimedTask):
     """OVO-Bench's 82 REC, 42 SSR and 48 CRR records, streamed; ``ovobench`` polls them."""
 
     name: ClassVar[str] = "ovo-timing"
     summary: ClassVar[str] = "OVO-Timing: OVO-Bench's 172 forward records, asked once; when the model speaks"
     tasks: ClassVar[tuple[str, ...]] = FORWARD
     tolerance: ClassVar[float] = _TOLERANCE
+    rubrics: ClassVar[Mapping[str, Rubric]] = {"SSR": TURN_RUBRIC, "CRR": TURN_RUBRIC}
     headline: ClassVar[Literal["f1", "recall"]] = "f1"
     source: ClassVar[str] = (
         "a response within 2 s of an unused gold time is right; recall and precision per record, averaged per "
@@ -126,6 +142,7 @@ class OvoTiming(TimedTask):
                 start=0.0,
                 end=float(math.ceil(last)),
                 windows=tuple(Window(gold, gold) for gold in golds),
+                turns=row.turns,
             )
         n = len(questions)
         version = "172 forward records" if n == _RECORDS else f"{n} forward records, published are {_RECORDS}"
