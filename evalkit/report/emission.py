@@ -149,7 +149,7 @@ def capped_score(run: Run, late: set[Key]) -> Metric | None:
         late: The answers that do not count, by sample and query.
     """
     from evalkit.tasks.catalog import task_named
-    from evalkit.tasks.scoring import from_records
+    from evalkit.tasks.spoken import run_predictions
 
     kept = [
         one.model_copy(update={"status": "failed", "error": "late"}) if (one.sample, one.query) in late else one
@@ -157,7 +157,7 @@ def capped_score(run: Run, late: set[Key]) -> Metric | None:
     ]
     try:
         task = task_named(run.records.manifest.task)
-        predictions = from_records(kept, hidden_gold=True)
+        predictions = run_predictions(task, kept, hidden_gold=True)
         metrics = task.metrics(task.score(predictions, "evalkit"))
     except EvalkitError:  # another benchmark's records, or gold that is hidden: nothing to score by
         return None
