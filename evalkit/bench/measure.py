@@ -23,10 +23,12 @@ from evalkit.models.local import PolicyRecipe
 from evalkit.models.protocol import SessionRequest, StreamingModel
 from evalkit.records import AnswerRecord, FailedSample, JsonlWriter, RunFolder, RunManifest, TickRecord
 from evalkit.run.fingerprint import fingerprint_digest
+from evalkit.run.memory import memory_readers
 from evalkit.run.provenance import git_revision, host_facts, versions
 from evalkit.run.sample import tick_record
 from evalkit.shown import shown_on_one_line
 from evalkit.stream import FrameFeed, FrameSchedule, Narration
+from evalkit.timing import MemorySampler
 
 _INSTRUCTION = "Describe what happens."
 _PREVIOUS_WORD = " and"
@@ -144,10 +146,12 @@ def measure_stream(
         bar: tqdm[Never] = held.enter_context(
             tqdm(total=len(schedule), desc=shown_on_one_line(name), unit="s", disable=not sys.stderr.isatty())
         )
+        memory = held.enter_context(MemorySampler(memory_readers(model.placement.device)))
         try:
             for chunk in feed:
                 spoken = session.speak(chunk)
-                second = BenchSecond(tick_record(_SAMPLE, chunk, spoken.step, model.peak_mib()), spoken.text)
+                record = tick_record(_SAMPLE, chunk, spoken.step, model.peak_mib(), memory=memory)
+                second = BenchSecond(record, spoken.text)
                 ticks.append(second.tick)
                 answers.append(_answer(second))
                 bar.update()

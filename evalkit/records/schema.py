@@ -91,7 +91,9 @@ class TickRecord(_Record):
     """One second of stream (``ticks.jsonl``). Token counts are by span kind; memory in MiB.
 
     ``token_times`` are wall seconds from the start of work on the second to each generated token, microseconds
-    kept; empty where the model does not tell. ``pace`` is there where frames arrived on the wall clock.
+    kept; empty where the model does not tell. ``memory`` has the highest reading within the
+    second, MiB: ``rss`` of the process, on CUDA ``allocated``, ``reserved`` and ``device`` (all in use on it).
+    ``pace`` is there where frames arrived on the wall clock.
     """
 
     v: int = SCHEMA_VERSION
@@ -112,6 +114,7 @@ class TickRecord(_Record):
     # A list: CPython keeps thousands of freed tuples of twenty, which would look like a leak.
     token_times: list[float] = Field(default_factory=list)
     compressors: tuple[CompressorReport, ...] = ()
+    memory: dict[str, float] = Field(default_factory=dict)
     pace: PacedTick | None = None
 
 

@@ -128,6 +128,7 @@ class TickTable(Sequence[TickRecord]):
         counted: ``tokens_in``, ``kept`` and ``evicted``.
         token_times: When each token came.
         compressors: Shape ``(ticks,)``, tuples of reports; equal ones are one object.
+        memory: Sampled memory by what was read, MiB, NaN where it was not, each of shape ``(ticks,)``.
         pace: Shape ``(ticks,)``, when each second of a paced run came and was done; ``None`` in any other.
     """
 
@@ -139,6 +140,7 @@ class TickTable(Sequence[TickRecord]):
     counted: dict[str, TokenCounts]
     token_times: TokenTimes
     compressors: NDArray[np.object_]
+    memory: dict[str, Floats]
     pace: NDArray[np.object_]
 
     @classmethod
@@ -192,6 +194,7 @@ class TickTable(Sequence[TickRecord]):
             counted={name: counts.where(rows) for name, counts in self.counted.items()},
             token_times=self.token_times.where(rows),
             compressors=self.compressors[rows],
+            memory={name: column[rows] for name, column in self.memory.items()},
             pace=self.pace[rows],
         )
 
@@ -221,6 +224,9 @@ class TickTable(Sequence[TickRecord]):
             sample=self.samples[self.sample[place]],
             stages=StageTimes(**dict(zip(STAGE_COLUMNS, self.stages[place].tolist(), strict=True))),
             compressors=self.compressors[place],
+            memory={
+                name: float(column[place]) for name, column in self.memory.items() if not np.isnan(column[place])
+            },
             pace=self.pace[place],
             first_token=None if np.isnan(first) else first,
             token_times=self.token_times.row(place),
@@ -280,6 +286,7 @@ class _Columns:
         self._token_times, self._token_sizes = array("d"), array("q")
         self._compressors: list[tuple[CompressorReport, ...]] = []
         self._pace: list[PacedTick | None] = []
+        self._memory: dict[str, array[float]] = {}
         self._known: dict[tuple[CompressorReport, ...], tuple[CompressorReport, ...]] = {}
 
     def append(self, tick: TickRecord) -> None:
@@ -302,8 +309,17 @@ class _Columns:
             counts.append(values[name])
         self._token_times.extend(tick.token_times)
         self._token_sizes.append(len(tick.token_times))
+        if tick.memory or self._memory:
+            self._remember(tick.memory)
         self._pace.append(tick.pace)
         self._compressors.append(self._known.setdefault(tick.compressors, tick.compressors))
+
+    def _remember(self, memory: dict[str, float]) -> None:
+        before = len(self._pace)
+        for name in memory.keys() - self._memory.keys():
+            self._memory[name] = array("d", [np.nan]) * before
+        for name, column in self._memory.items():
+            column.append(memory.get(name, np.nan))
 
     def table(self) -> TickTable:
         """Return what was collected."""
@@ -322,6 +338,7 @@ class _Columns:
             counted={name: counts.finished() for name, counts in self._counted.items()},
             token_times=TokenTimes(np.cumsum(sizes) - sizes, sizes, _floats(self._token_times)),
             compressors=reports,
+            memory={name: _floats(values) for name, values in self._memory.items()},
             pace=pace,
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from evalkit.report.alignment import Alignment, narration_lag
 from evalkit.report.emission import Accuracies, accuracies
+from evalkit.report.growth import growth_json
 from evalkit.report.latency import LatencySummary, summarize_ticks
 from evalkit.report.live import LiveClock, live_clock, live_json, live_note
 from evalkit.report.replay import MissRate, Replay
@@ -348,6 +349,7 @@ def replay_json(run: Run, replay: Replay) -> dict[str, Any]:
         "per_output_token": _percentiles_json(replay.per_output_token()),
         "between_tokens": _percentiles_json(replay.between_tokens()),
         "staleness": _percentiles_json(replay.staleness()),
+        "memory": growth_json(replay.ticks, run.records.manifest.host),
         "accuracy": _accuracy_json(told),
         "alignment": None if told.alignment is None else asdict(told.alignment),
         "live": live_json(told.live) if told.live else None,

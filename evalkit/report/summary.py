@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.records import AnswerRecord, Metric, RunRecords
+from evalkit.report.growth import growth_table
 from evalkit.report.latency import latency_table, memory_table, stage_table, summarize_ticks, window_table
 from evalkit.report.payload import outcome
 from evalkit.report.runs import Run, differing_fields, load_runs, mismatch_notice
@@ -254,6 +255,8 @@ def latency_tables(runs: Sequence[Run], *, windows: bool = True) -> list[Table]:
         summaries = [summarize_ticks(run.label, run.records.ticks) for run in measured]
         makers = [latency_table, stage_table, memory_table, *([window_table] if windows else [])]
         made = [make(summaries) for make in makers] if summaries else []
+        growth = growth_table(measured)
+        made += [growth] if growth is not None else []
         tables += [replace(table, caption=table.caption + mark) for table in made]
     return tables
 

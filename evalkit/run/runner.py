@@ -33,6 +33,7 @@ from evalkit.run.check import check_out
 from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.fingerprint import fingerprint_digest, full_fingerprint
 from evalkit.run.media import media_digests
+from evalkit.run.memory import memory_readers
 from evalkit.run.pace import Pace
 from evalkit.run.plan import RunPlan
 from evalkit.run.pool import run_all
@@ -43,6 +44,7 @@ from evalkit.run.sample import SampleRunner, failed_narration
 from evalkit.run.stop import Interrupted, listening
 from evalkit.shown import shown_on_one_line
 from evalkit.stream import StreamSample
+from evalkit.timing import MemorySampler
 
 Watch = Callable[[AnswerRecord, TickRecord], None]
 """Somebody who is told each spoken second as it is put on record."""
@@ -134,7 +136,8 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
             journal.warn(warning)
         for sample in recorder.gone:
             journal.warn(f"{sample}: was finished, but records of it are gone: run again")
-        with listening() as stop, _progress(plan) as advanced:
+        sampler = MemorySampler(memory_readers(model.placement.device))
+        with listening() as stop, _progress(plan) as advanced, sampler as memory:
             runner = SampleRunner(
                 model=model,
                 recorder=recorder,
@@ -147,6 +150,7 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
                 watch=watch,
                 warn=journal.warn,
                 pace=Pace.of(plan.options),
+                memory=memory,
             )
             try:
                 run_all(plan.samples, lambda sample: _run_sample(sample, runner, journal), plan.concurrency, stop)

@@ -23,6 +23,7 @@ from evalkit.run.stop import Interrupted
 from evalkit.run.windows import read_window
 from evalkit.stream import Chunk, FrameFeed, FrameSchedule, Narration, Query, StreamSample, Tick, exact_seconds
 from evalkit.tasks import WINDOW_FRAMES
+from evalkit.timing import MemorySampler
 from evalkit.video import VideoFrames
 
 _PROCESS = psutil.Process()
@@ -43,6 +44,7 @@ class SampleRunner:
         heartbeat: Called between the parts of long work; it raises to give it up.
         watch: Told each spoken second as it is put on record.
         warn: Told what of a video was lost and which look ahead was refused, as it happens.
+        memory: What samples memory, ``None`` where nothing does.
         pace: How seconds arrive; ``None`` where each comes as soon as the one before is done.
     """
 
@@ -57,6 +59,7 @@ class SampleRunner:
     heartbeat: Callable[[], None] | None = None
     watch: Callable[[AnswerRecord, TickRecord], None] | None = None
     pace: Pace | None = None
+    memory: MemorySampler | None = None
 
     def run(self, sample: StreamSample) -> None:
         """Run one sample and put everything on record.
@@ -338,13 +341,18 @@ class SampleRunner:
         self, sample: StreamSample, chunk: Chunk, step: StepReport, clock: PacedStream | None = None
     ) -> TickRecord:
         pace = None if clock is None else clock.record(chunk.tick, step.first_token)
-        record = tick_record(sample.id, chunk, step, self.model.peak_mib(), pace)
+        record = tick_record(sample.id, chunk, step, self.model.peak_mib(), pace, self.memory)
         self.recorder.tick(record)
         return record
 
 
 def tick_record(
-    sample: str, chunk: Chunk, step: StepReport, peak_mib: float, pace: PacedTick | None = None
+    sample: str,
+    chunk: Chunk,
+    step: StepReport,
+    peak_mib: float,
+    pace: PacedTick | None = None,
+    memory: MemorySampler | None = None,
 ) -> TickRecord:
     """Return the record of a second.
 
@@ -354,15 +362,18 @@ def tick_record(
         step: What it cost and left.
         peak_mib: Peak memory of the second.
         pace: When it came and was done, in a paced run.
+        memory: What sampled memory meanwhile.
     """
     stages = dict(step.stages)
+    total = sum(stages.values())
+    sampled = {} if memory is None else memory.highest(total)
     return TickRecord(
         sample=sample,
         second=chunk.tick.index,
         start=chunk.tick.start_seconds,
         end=chunk.tick.end_seconds,
         frames=len(chunk.frames),
-        stages=StageTimes(**stages, total=sum(stages.values())),
+        stages=StageTimes(**stages, total=total),
         tokens_in=step.tokens_in,
         kept=step.kept,
         evicted=step.evicted,
@@ -373,6 +384,7 @@ def tick_record(
         first_token=step.first_token,
         token_times=_microseconds(step.token_times),
         compressors=step.compressors,
+        memory={name: round(mib, 3) for name, mib in sampled.items()},
         pace=pace,
     )
 

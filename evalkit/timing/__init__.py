@@ -3,7 +3,7 @@
 from evalkit.timing.clock import STAGES, Stage, StageClock
 from evalkit.timing.deadlines import accepts_tail, binomial_interval, needed_for_percentile
 from evalkit.timing.horizon import MINUTE, first_behind, minute_factors
-from evalkit.timing.memory import process_peak_mib
+from evalkit.timing.memory import MemorySampler, process_peak_mib
 from evalkit.timing.percentiles import Percentiles, finite, percentiles
 from evalkit.timing.queue import EXACT, OVERLOAD_RULES, Asked, Overload, QueueTimes, answer_times, run_queue
 
@@ -13,6 +13,7 @@ __all__ = [
     "OVERLOAD_RULES",
     "STAGES",
     "Asked",
+    "MemorySampler",
     "Overload",
     "Percentiles",
     "QueueTimes",

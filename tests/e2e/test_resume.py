@@ -16,7 +16,7 @@ from conftest import Started
 
 SAMPLED: list[str] = []
 GREEDY = ["--set", "generation.temperature=0"]
-_CLOCKS = ("seconds", "first_token", "token_times", "stages", "peak_mib", "rss_mib")
+_CLOCKS = ("seconds", "first_token", "token_times", "stages", "peak_mib", "rss_mib", "memory")
 
 
 def command(data: Path, out: Path | str, *more: str) -> list[str | Path]:

@@ -27,7 +27,7 @@ POLICIES = {
     "sliding": SlidingWindow(3, 3),
     "streamingvlm": StreamingVLM(3, 3, text_sink=4, text_window=6),
 }
-_CLOCKS = ("seconds", "first_token", "token_times", "stages", "peak_mib", "rss_mib")
+_CLOCKS = ("seconds", "first_token", "token_times", "stages", "peak_mib", "rss_mib", "memory")
 
 
 def question(number: int, at: float) -> Query:
