@@ -21,6 +21,7 @@ VoteFormat = Literal["livecc", "evalkit"]
 
 _FORMATS: Final[tuple[VoteFormat, ...]] = ("livecc", "evalkit")
 _NAMED_PROBLEMS: Final = 3
+_LONGEST_NAME: Final = 300
 _CONFLICT_MARKS: Final = ("<<<<<<<", "=======", ">>>>>>>")
 _OTHER_SIDE: Final[Mapping[Winner, Winner]] = {
     "test": "baseline",
@@ -170,6 +171,8 @@ def _livecc_row(number: int, line: bytes) -> _Row | str:
     for name, content in zip(("video_event_id", "ab_winner", "ba_winner"), fields, strict=True):
         if not isinstance(content, str) or not content:
             return f"no text in {name!r}"
+        if len(content) > _LONGEST_NAME:
+            return f"{len(content):,} characters in {name!r}, which is no name"
     event, ab, ba = (str(content) for content in fields)
     return _Row(number, event, ab, ba)
 

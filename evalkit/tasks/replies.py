@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import DataError
+from evalkit.errors import DataError, UsageError, suggest
 from evalkit.parse.text import MAX_CHARACTERS, spoken
 from evalkit.records import NotJsonError, missing_text, read_plain, read_run
 from evalkit.records import decode_json as decode
@@ -27,6 +27,7 @@ __all__ = [
     "read_reply",
     "read_runs",
     "read_text",
+    "require_format",
 ]
 
 GONE = "records-gone"
@@ -34,6 +35,19 @@ GONE = "records-gone"
 
 Known = Mapping[str, Prediction]
 """Questions of the data by id, as predictions without a response."""
+
+
+def require_format(task: str, format: str, formats: Sequence[str], paths: Sequence[Path]) -> None:
+    """Refuse a layout that a benchmark does not have, and a call without files.
+
+    Raises:
+        UsageError: The text suggests a layout and lists all.
+    """
+    if format not in formats:
+        hint = f"{suggest(format, formats)} (known: {', '.join(formats)})"
+        raise UsageError(f"{task} has no format {format!r}{hint}")
+    if not paths:
+        raise UsageError("name at least one prediction file")
 
 
 def read_text(path: Path) -> str:

@@ -6,7 +6,7 @@ What a row means is the benchmark's own affair.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -28,6 +28,7 @@ __all__ = [
     "read_json",
     "read_rows",
     "require_name",
+    "single_rows",
     "video_problems",
 ]
 
@@ -124,6 +125,38 @@ def check_rows(rows: Sequence[Any], model: type[Row], file: str) -> tuple[list[t
         except ValidationError as error:
             problems.extend(_complaints(error, row, file, index))
     return good, problems
+
+
+def single_rows(
+    good: Sequence[tuple[int, Row]], file: str, *, field: str, called: str, same: Callable[[Row], Hashable]
+) -> tuple[list[tuple[int, Row]], list[Problem]]:
+    """Leave out rows whose id stands in an earlier one, and name rows that ask the same; those stay.
+
+    Args:
+        good: ``(index from 1, row)``, as from `check_rows`.
+        file: Name of the file, for problems.
+        field: Field of the id.
+        called: What an id is called in messages.
+        same: What rows that ask the same agree in.
+    """
+    rows: list[tuple[int, Row]] = []
+    problems: list[Problem] = []
+    seen: dict[str, int] = {}
+    asked: dict[Hashable, str] = {}
+    for index, row in good:
+        id_ = str(getattr(row, field))
+        if id_ in seen:
+            message = f"{called} {id_} stands in row {seen[id_]} already; this row is left out"
+            problems.append(Problem("duplicate", message, file, index, field, id_))
+            continue
+        seen[id_] = index
+        key = same(row)
+        if key in asked:
+            message = f"the same question and options as {asked[key]}; both are kept"
+            problems.append(Problem("duplicate-question", message, file, index, "question", id_))
+        asked.setdefault(key, id_)
+        rows.append((index, row))
+    return rows, problems
 
 
 def _complaints(error: ValidationError, row: Any, file: str, index: int) -> list[Problem]:

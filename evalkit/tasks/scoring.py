@@ -7,13 +7,14 @@ where both say the same. Where a judge was asked about an unparsed reply, what i
 
 from __future__ import annotations
 
+import string
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from evalkit.errors import DataError, suggest
-from evalkit.parse import Parsed, Unparsed, parse
+from evalkit.parse import Parsed, Unparsed, letters_for, parse, parse_choice
 from evalkit.records import AnswerRecord
 from evalkit.tasks.contract import Average, Averaging, Prediction, Problem, Scores, ScoreSheet
 
@@ -27,6 +28,7 @@ __all__ = [
     "Tally",
     "absent",
     "average",
+    "beyond_problems",
     "blank_problems",
     "duplicate_problems",
     "expected_counts",
@@ -227,6 +229,24 @@ def blank_problems(counts: Mapping[str, Tally]) -> list[Problem]:
         for task, entry in counts.items()
         if entry.answered < entry.n
     ]
+
+
+def beyond_problems(predictions: Iterable[Prediction]) -> list[Problem]:
+    """Name replies to multiple-choice questions that state a letter beyond the options."""
+    problems = []
+    for found in predictions:
+        letters = letters_for(found.choices)
+        if found.kind != "choice" or found.response is None:
+            continue
+        if isinstance(parse(found.kind, found.response, found.choices), Parsed):
+            continue
+        wider = parse_choice(found.response, string.ascii_uppercase)
+        if isinstance(wider, Parsed) and wider.value not in letters:
+            message = (
+                f"the reply is {wider.value}, the options are {letters[0]} to {letters[-1]}: it counts as wrong"
+            )
+            problems.append(Problem("beyond-options", message, item=found.id))
+    return problems
 
 
 def make_sheet(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from evalkit.errors import DataError, DecodeError, UsageError, suggest
+from evalkit.errors import DataError, DecodeError, UsageError
 from evalkit.records import AnswerRecord, Metric, missing_text, read_run, real_number
 from evalkit.tasks.benchmark import read_with_data
 from evalkit.tasks.contract import (
@@ -26,7 +26,7 @@ from evalkit.tasks.contract import (
 from evalkit.tasks.layouts import FileRow, RowError, object_rows, take_rows
 from evalkit.tasks.made import DemoSize
 from evalkit.tasks.metrics import sheet_metrics
-from evalkit.tasks.replies import GONE
+from evalkit.tasks.replies import GONE, require_format
 from evalkit.tasks.rows import probe_videos, video_problems
 from evalkit.tasks.timed_questions import TimedData, TimedQuestion, TimedSettings, Turn, end_of, timed_sample
 from evalkit.utterances import (
@@ -134,13 +134,7 @@ class TimedTask:
             DataError: A file cannot be used.
             UsageError: Unknown format, no path, or no data where they are needed.
         """
-        if format not in self.formats:
-            known = ", ".join(self.formats)
-            raise UsageError(
-                f"{self.name} has no format {format!r}{suggest(format, self.formats)} (known: {known})"
-            )
-        if not paths:
-            raise UsageError("name at least one prediction file")
+        require_format(self.name, format, self.formats, paths)
         if format == "evalkit":
             return read_with_data(self._read_runs, format, paths, data)
         if data is None:

@@ -209,7 +209,7 @@ def test_with_the_data_its_counts_gold_and_options_are_used(tmp_path: Path) -> N
     # Question 1 was right by the file's gold and is wrong by the data's; C is no option of two.
     assert sheet.facts["counts"]["EPM"] == {"n": 4, "answered": 2, "correct": 1}
     assert sheet.facts["source_counts"]["EPM"] == {"n": 4, "answered": 4, "correct": 3}
-    assert problems == ["unknown-id", "other-version"]
+    assert problems == ["unknown-id", "other-version", "beyond-options"]
 
 
 def test_predictions_of_another_version_are_refused_where_nothing_fits(tmp_path: Path) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evalkit.parse import Parsed, Unparsed, letters_for, parse_choice
 from evalkit.tasks.choice.questions import LABELS
-from evalkit.tasks.contract import Average, Averaging, Prediction, Problem, ScoreSheet
+from evalkit.tasks.contract import Average, Averaging, Prediction, ScoreSheet
 from evalkit.tasks.scoring import (
     HIDDEN_GOLD,
     Scored,
     Tally,
     absent,
+    beyond_problems,
     duplicate_problems,
     expected_counts,
     make_scores,
@@ -24,8 +24,6 @@ from evalkit.tasks.scoring import (
 )
 
 __all__ = ["ChoiceRule", "score_choices"]
-
-_ALL_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 ReadLetter = Callable[[str, Prediction], str]
 """From a reply and its question to the letter read, empty where none is."""
@@ -90,7 +88,7 @@ def score_choices(task: str, predictions: Sequence[Prediction], format: str, rul
         source=_scored(source, rule),
         strict=_scored(strict, rule),
         marks=marks,
-        problems=[*duplicate_problems(here), *_beyond(here)],
+        problems=[*duplicate_problems(here), *beyond_problems(here)],
         averaging=Averaging(tuple(rule.averages), {id_: found for id_, found in labels.items() if found}),
         facts=facts,
     )
@@ -143,19 +141,3 @@ def _other(
     own = [one for found in rows.values() if (one := _own(found, read, rule.count_missing)) is not None]
     scores = _scored(_tallies(own, {}), rule).scores
     return {"total": scores.total, "over_questions": percent(sum(right for *_, right in own), len(own))}
-
-
-def _beyond(predictions: Iterable[Prediction]) -> list[Problem]:
-    """Name replies that state a letter beyond the question's options."""
-    problems = []
-    for found in predictions:
-        letters = letters_for(found.choices)
-        if found.response is None or isinstance(parse_choice(found.response, letters), Parsed):
-            continue
-        wider = parse_choice(found.response, _ALL_LETTERS)
-        if not isinstance(wider, Unparsed) and wider.value not in letters:
-            message = (
-                f"the reply is {wider.value}, the options are {letters[0]} to {letters[-1]}; it counts as wrong"
-            )
-            problems.append(Problem("beyond-options", message, item=found.id))
-    return problems

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from evalkit.errors import DataError, DecodeError, UsageError, suggest
+from evalkit.errors import DataError, DecodeError, UsageError
 from evalkit.records import Metric, collector_paused
 from evalkit.tasks.benchmark import read_with_data
 from evalkit.tasks.choice.questions import ChoiceData, ChoiceRow, find_files, read_questions
@@ -17,7 +17,7 @@ from evalkit.tasks.contract import CheckReport, Prediction, Problem, ScoreSheet,
 from evalkit.tasks.layouts import FileRow, take_rows
 from evalkit.tasks.made import DemoSize
 from evalkit.tasks.metrics import sheet_metrics
-from evalkit.tasks.replies import matched, read_runs
+from evalkit.tasks.replies import matched, read_runs, require_format
 from evalkit.tasks.rows import probe_videos, video_problems
 from evalkit.tasks.scoring import EXPECTED
 from evalkit.tasks.sniff import refuse_other
@@ -177,13 +177,7 @@ class ChoiceTask:
             DataError: A file cannot be used, or is of another layout or other data.
             UsageError: Unknown format, no path, or no data where the layout has no gold.
         """
-        if format not in self.formats:
-            known = ", ".join(self.formats)
-            raise UsageError(
-                f"{self.name} has no format {format!r}{suggest(format, self.formats)} (known: {known})"
-            )
-        if not paths:
-            raise UsageError("name at least one prediction file")
+        require_format(self.name, format, self.formats, paths)
         with collector_paused():
             if format == "evalkit":
                 return read_with_data(self._read_runs, format, paths, data)

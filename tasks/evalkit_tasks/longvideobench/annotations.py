@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from evalkit.errors import DataError
 from evalkit.tasks.contract import Problem
-from evalkit.tasks.rows import check_rows, digest_files, inside, read_rows
+from evalkit.tasks.rows import check_rows, digest_files, inside, read_rows, single_rows
 from evalkit.tasks.sniff import refuse_other, sniff
 from evalkit_tasks.longvideobench.prompts import LETTERS
 
@@ -163,33 +164,24 @@ def read_annotations(data: Path, split: Split) -> Annotations:
         )
     raw = read_rows(file)
     good, problems = check_rows(raw, LvbRow, file.name)
-    rows, more = _single(good, file.name, split)
+    if split == "val":
+        problems += _without_gold(good, file.name)
+        good = [(index, row) for index, row in good if row.correct_choice is not None]
+    rows, more = single_rows(good, file.name, field="id", called="id", same=_asked)
     return Annotations(file, split, len(raw), tuple(rows), (*problems, *more), digest_files([file]))
 
 
-def _single(
-    good: list[tuple[int, LvbRow]], file: str, split: Split
-) -> tuple[list[tuple[int, LvbRow]], list[Problem]]:
-    rows: list[tuple[int, LvbRow]] = []
-    problems: list[Problem] = []
-    seen: dict[str, int] = {}
-    asked: dict[tuple[str, str, tuple[str, ...]], str] = {}
-    for index, row in good:
-        if row.id in seen:
-            message = f"id {row.id} stands in row {seen[row.id]} already; this row is left out"
-            problems.append(Problem("duplicate", message, file, index, "id", row.id))
-            continue
-        if split == "val" and row.correct_choice is None:
-            problems.append(Problem("bad-row", "the gold is missing", file, index, "correct_choice", row.id))
-            continue
-        seen[row.id] = index
-        key = (row.video_path, row.question, tuple(row.candidates))
-        if key in asked:
-            message = f"the same question and options as {asked[key]}; both are kept"
-            problems.append(Problem("duplicate-question", message, file, index, "question", row.id))
-        asked.setdefault(key, row.id)
-        rows.append((index, row))
-    return rows, problems
+def _asked(row: LvbRow) -> tuple[str, str, tuple[str, ...]]:
+    return row.video_path, row.question, tuple(row.candidates)
+
+
+def _without_gold(good: Sequence[tuple[int, LvbRow]], file: str) -> list[Problem]:
+    """Name the rows of a split with gold that have none."""
+    return [
+        Problem("bad-row", "the gold is missing", file, index, "correct_choice", row.id)
+        for index, row in good
+        if row.correct_choice is None
+    ]
 
 
 @dataclass(frozen=True, slots=True)

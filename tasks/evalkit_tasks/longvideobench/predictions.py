@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from evalkit.errors import DataError, UsageError, suggest
+from evalkit.errors import DataError, UsageError
 from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.layouts import FileRow, RowError, object_rows, take_rows
 from evalkit.tasks.replies import (
@@ -14,6 +14,7 @@ from evalkit.tasks.replies import (
     read_reply,
     read_runs,
     read_text,
+    require_format,
 )
 from evalkit.tasks.scoring import HIDDEN_GOLD
 from evalkit_tasks.longvideobench.annotations import (
@@ -68,11 +69,7 @@ def read_predictions(
         DataError: A file cannot be read or is of another layout or other data.
         UsageError: Unknown format, no path, or no data where they are needed.
     """
-    if format not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise UsageError(f"longvideobench has no format {format!r}{suggest(format, FORMATS)} (known: {known})")
-    if not paths:
-        raise UsageError("name at least one prediction file")
+    require_format("longvideobench", format, FORMATS, paths)
     if format == "submission" and data is None:
         raise UsageError("a longvideobench submission has no gold in it; name the data folder too (--data)")
     runs = read_runs("longvideobench", paths) if format == "evalkit" else None

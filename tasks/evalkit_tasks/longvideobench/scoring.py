@@ -18,6 +18,7 @@ from evalkit.tasks.scoring import (
     HIDDEN_GOLD,
     Scored,
     absent,
+    beyond_problems,
     duplicate_problems,
     make_sheet,
     mark,
@@ -96,7 +97,7 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
         source=_scored(by_source, _rule(True)),
         strict=_scored(by_strict, _rule(False)),
         marks=list(marks.values()),
-        problems=duplicate_problems(predictions),
+        problems=[*duplicate_problems(predictions), *beyond_problems(predictions)],
         averaging=Averaging(_rule(False).averages, {entry.id: _groups(entry) for entry in predictions}),
         facts={"total_is": _OVERALL, "source_rule": "lmms-eval, without its random choice", **facts},
     )

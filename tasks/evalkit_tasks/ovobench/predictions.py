@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from evalkit.errors import DataError, UsageError, suggest
+from evalkit.errors import DataError
 from evalkit.records import real_number
 from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.layouts import object_rows
-from evalkit.tasks.replies import read_runs
+from evalkit.tasks.replies import read_runs, require_format
 from evalkit.tasks.rows import read_json
 from evalkit.tasks.scoring import ABSENT, EXPECTED
 from evalkit.tasks.sniff import sniff
@@ -339,13 +339,12 @@ def read_predictions(
         UsageError: No such format.
         DataError: No file could be read.
     """
+    require_format("ovobench", format, FORMATS, paths)
     if format == "official":
         return read_official(paths, data)
     if format in ("logit", "livecc"):
         return read_logit(paths, data)
     if format == "lmms-eval":
         return read_lmms(paths, data)
-    if format == "evalkit":
-        runs = read_runs("ovobench", paths)
-        return runs.predictions, runs.problems
-    raise UsageError(f"ovobench has no format {format!r}{suggest(format, FORMATS)}")
+    runs = read_runs("ovobench", paths)
+    return runs.predictions, runs.problems

@@ -11,6 +11,7 @@ from evalkit.tasks.scoring import (
     Scored,
     Tally,
     absent,
+    beyond_problems,
     duplicate_problems,
     expected_counts,
     make_scores,
@@ -54,7 +55,7 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
     marks = mark(known)
     strict_counts = tally(marks, expected_counts(known, NOMINAL))
     source_counts, stopped = _source(given, format)
-    problems = [*duplicate_problems(given), *stopped]
+    problems = [*duplicate_problems(given), *beyond_problems(given), *stopped]
     return make_sheet(
         task="ovobench",
         format=format,

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import DataError, UsageError, suggest
+from evalkit.errors import DataError
 from evalkit.records import real_number
 from evalkit.tasks.contract import Prediction, Problem
-from evalkit.tasks.replies import read_runs
+from evalkit.tasks.replies import read_runs, require_format
 from evalkit.tasks.rows import read_json
 from evalkit.tasks.scoring import ABSENT, EXPECTED, absent
 from evalkit.tasks.sniff import sniff
@@ -311,9 +311,8 @@ def read_predictions(
         UsageError: No such format.
         DataError: No file could be read.
     """
+    require_format("streamingbench", format, FORMATS, paths)
     if format in ("official", "stc"):
         return read_answers(paths, data)
-    if format == "evalkit":
-        runs = read_runs("streamingbench", paths)
-        return runs.predictions, runs.problems
-    raise UsageError(f"streamingbench has no format {format!r}{suggest(format, FORMATS)}")
+    runs = read_runs("streamingbench", paths)
+    return runs.predictions, runs.problems

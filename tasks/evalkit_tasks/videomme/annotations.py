@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from evalkit.errors import DataError
 from evalkit.tasks.contract import Problem
-from evalkit.tasks.rows import check_rows, digest_files, inside, read_rows
+from evalkit.tasks.rows import check_rows, digest_files, inside, read_rows, single_rows
 from evalkit.tasks.sniff import refuse_other, sniff
 from evalkit_tasks.videomme.prompts import LETTERS
 from evalkit_tasks.videomme.published import (
@@ -121,7 +121,7 @@ def read_annotations(data: Path) -> Annotations:
         )
     raw = read_rows(file)
     good, problems = check_rows(raw, VideoMmeRow, file.name)
-    rows, more = _single(good, file.name)
+    rows, more = single_rows(good, file.name, field="question_id", called="question", same=_asked)
     problems += more + _videos_agree(rows, file.name)
     if len(raw) != QUESTIONS and any(published_duration(row.question_id) for _, row in rows):
         message = f"{len(raw):,} rows, the published set has {QUESTIONS:,} (older versions have 2,541)"
@@ -129,27 +129,8 @@ def read_annotations(data: Path) -> Annotations:
     return Annotations(file, len(raw), tuple(row for _, row in rows), tuple(problems), digest_files([file]))
 
 
-def _single(
-    good: Sequence[tuple[int, VideoMmeRow]], file: str
-) -> tuple[list[tuple[int, VideoMmeRow]], list[Problem]]:
-    rows: list[tuple[int, VideoMmeRow]] = []
-    problems: list[Problem] = []
-    seen: dict[str, int] = {}
-    asked: dict[tuple[str, str, tuple[str, ...]], str] = {}
-    for index, row in good:
-        id_ = row.question_id
-        if id_ in seen:
-            message = f"question {id_} stands in row {seen[id_]} already; this row is left out"
-            problems.append(Problem("duplicate", message, file, index, "question_id", id_))
-            continue
-        seen[id_] = index
-        key = (row.videoID, row.question, tuple(row.options))
-        if key in asked:
-            message = f"the same question and options as {asked[key]}; both are kept"
-            problems.append(Problem("duplicate-question", message, file, index, "question", id_))
-        asked.setdefault(key, id_)
-        rows.append((index, row))
-    return rows, problems
+def _asked(row: VideoMmeRow) -> tuple[str, str, tuple[str, ...]]:
+    return row.videoID, row.question, tuple(row.options)
 
 
 def _videos_agree(rows: Sequence[tuple[int, VideoMmeRow]], file: str) -> list[Problem]:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import DataError, UsageError, suggest
+from evalkit.errors import DataError
 from evalkit.records import NotJsonError, decode_json
 from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.layouts import FileRow, RowError, lmms_reply, object_rows, take_rows
-from evalkit.tasks.replies import matched, read_reply, read_runs, read_text
+from evalkit.tasks.replies import matched, read_reply, read_runs, read_text, require_format
 from evalkit.tasks.scoring import ABSENT
 from evalkit.tasks.sniff import sniff
 from evalkit_tasks.videomme.annotations import VideoMmeRow, read_annotations
@@ -71,11 +71,7 @@ def read_predictions(
         DataError: A file cannot be read or is of another layout or other data.
         UsageError: Unknown format, or no path.
     """
-    if format not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise UsageError(f"videomme has no format {format!r}{suggest(format, FORMATS)} (known: {known})")
-    if not paths:
-        raise UsageError("name at least one prediction file")
+    require_format("videomme", format, FORMATS, paths)
     if format == "evalkit":
         runs = read_runs("videomme", paths)
         if data is None:

@@ -17,7 +17,16 @@ from evalkit.tasks.grouping import (
     drop_missing_parts,
     group_scores,
 )
-from evalkit.tasks.scoring import ABSENT, Mark, Scored, absent, duplicate_problems, make_sheet, mark
+from evalkit.tasks.scoring import (
+    ABSENT,
+    Mark,
+    Scored,
+    absent,
+    beyond_problems,
+    duplicate_problems,
+    make_sheet,
+    mark,
+)
 from evalkit_tasks.videomme.extract import EXTRACTORS, official_letter
 from evalkit_tasks.videomme.predictions import UNKNOWN_LABELS, against_published
 from evalkit_tasks.videomme.published import DOMAINS, DURATIONS, SUB_CATEGORIES, TASK_COUNTS, TASK_TYPES
@@ -150,7 +159,7 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
         source=_scored(by_source, _rule(True)),
         strict=_scored(by_strict, _rule(False)),
         marks=[marks[p.id] for p, outcome in zip(scored, strict, strict=True) if outcome.task],
-        problems=duplicate_problems(predictions),
+        problems=[*duplicate_problems(predictions), *beyond_problems(rows)],
         averaging=Averaging(_rule(False).averages, {id_: groups for id_, (_, groups) in labelled.items()}),
         facts={
             "total_is": _OVERALL,
