@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from evalkit.compress.novelty import calm_channels, kernel_sum
 from evalkit.compress.settings import PrunerSettings
 from evalkit.errors import UsageError
 from evalkit.records import CompressorReport
-
-# Bandwidths of the released kernel sum, 2^-3 .. 2^1 (model/prune.py, gaussian_similarity).
-_BANDWIDTHS = tuple(2.0**power for power in range(-3, 2))
 
 
 @dataclass(slots=True)
@@ -143,9 +141,9 @@ class Pruner:
         state.remember(features.mean(dim=(0, 1)), self.settings.history)
         memory = state.mean()
         unit = F.normalize(features, dim=-1)
-        nearness = _kernel_sum(unit, unit.mean(dim=1, keepdim=True))
+        nearness = kernel_sum(unit, unit.mean(dim=1, keepdim=True))
         if memory is not None:
-            nearness = nearness.add_(_kernel_sum(unit, F.normalize(memory, dim=-1)))
+            nearness = nearness.add_(kernel_sum(unit, F.normalize(memory, dim=-1)))
         return nearness.neg_()
 
     def _dual_anchor(self, features: Tensor, state: PrunerState) -> Tensor:
@@ -172,8 +170,7 @@ class Pruner:
 
     def _calm_channels(self, rows: Tensor) -> Tensor:
         """Return the channels of ``rows (tokens, dim)`` that vary least, calmest first."""
-        variance = rows.var(dim=0, unbiased=False)
-        return variance.topk(self.settings.channels(rows.shape[-1]), largest=False).indices
+        return calm_channels(rows, self.settings.channels(rows.shape[-1]))
 
     def _report(self, frames: int, tokens: int, keep: int) -> CompressorReport:
         settings, note = self.settings, ""
@@ -194,8 +191,3 @@ class Pruner:
             claimed_share=claimed,
             note=note,
         )
-
-
-def _kernel_sum(unit: Tensor, anchor: Tensor) -> Tensor:
-    squared = (unit - anchor).square_().sum(dim=-1)
-    return torch.stack([torch.exp(-squared / (2.0 * width)) for width in _BANDWIDTHS]).sum(dim=0)
