@@ -98,6 +98,12 @@ def plain_environment() -> dict[str, str]:
     return kept | {"GIT_DIR": "/nonexistent", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 
+@pytest.fixture(scope="session")
+def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where demo data lie; their videos are made once for all tests of a process."""
+    return tmp_path_factory.mktemp("demo-cache")
+
+
 @dataclass(frozen=True)
 class Started:
     """An `evalkit` process and where its output goes."""

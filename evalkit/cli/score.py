@@ -168,9 +168,22 @@ def sheet_text(sheet: ScoreSheet, intervals: Mapping[tuple[str, str], Metric]) -
         "Official: the benchmark's own rule and denominator. Strict: unparsed, failed and missing are wrong.",
         "Intervals: 95 %, questions of one video taken together; none where the data cannot carry one.",
         *([f"Total: {total.note}."] if total is not None and total.note else []),
+        *_timing_notes(sheet),
         *_fallback_notes(sheet),
     ]
     return to_text(Table(f"{sheet.task}, format {sheet.format}", columns, tuple(rows), tuple(notes), "scores"))
+
+
+def _timing_notes(sheet: ScoreSheet) -> list[str]:
+    """Say of a benchmark of timing what its utterances amount to, by sub-task."""
+    lines = []
+    for task, found in sheet.facts.get("timing", {}).items():
+        lines.append(
+            f"{task}: {found['hits']} of {found['golds']} gold times answered, {found['utterances']} utterances; "
+            f"{found['false_alarms']} false alarms ({found['early']} early, {found['late']} late), "
+            f"{found['false_alarms_per_hour']:.1f} an hour."
+        )
+    return lines
 
 
 def _fallback_notes(sheet: ScoreSheet) -> list[str]:

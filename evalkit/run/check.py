@@ -11,6 +11,7 @@ from evalkit.errors import UsageError
 from evalkit.models.entry import ModelRecipe
 from evalkit.records import RunFolder
 from evalkit.stream import StreamSample
+from evalkit.tasks import WINDOW_FRAMES
 
 
 def check_fit(model: ModelRecipe, task: str, samples: Sequence[StreamSample]) -> None:
@@ -31,6 +32,11 @@ def check_fit(model: ModelRecipe, task: str, samples: Sequence[StreamSample]) ->
     clips = any(sample.tags.get("frames") for sample in samples)
     if narrated and can.narrate is None:
         raise UsageError(f"model {model.name} answers questions only{why}, and task {task} narrates")
+    by_second = any(sample.narration is not None and WINDOW_FRAMES not in sample.tags for sample in samples)
+    if by_second and can.narrate == "windows":
+        raise UsageError(
+            f"model {model.name} speaks once about a window{why}, and task {task} wants words second by second"
+        )
     if queries and not can.answer:
         raise UsageError(f"model {model.name} narrates only{why}, and task {task} asks questions")
     if clips and not can.whole_clip:

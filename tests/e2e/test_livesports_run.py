@@ -14,15 +14,14 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.mark.parametrize("protocol", ["streaming", "clip"])
 def test_events_are_commented_written_as_captions_and_judged_in_livecc_s_words(
-    protocol: str, evalkit: Command, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    protocol: str, evalkit: Command, tmp_path: Path, demo_cache: Path
 ) -> None:
-    cache = tmp_path_factory.getbasetemp() / "livesports-cache"
     run = tmp_path / "run"
     with (
         pytest.MonkeyPatch.context() as patch,
         JudgeServer(lambda call: Reply("Commentary B is better")) as server,
     ):
-        patch.setenv("EVALKIT_CACHE", str(cache))
+        patch.setenv("EVALKIT_CACHE", str(demo_cache))
         patch.setenv("OPENAI_API_KEY", "sk-x")
         code, _, err = evalkit(
             *("run", "--task", "livesports-cc", "--protocol", protocol, "--model", "full", "--checkpoint", "tiny"),
@@ -35,7 +34,7 @@ def test_events_are_commented_written_as_captions_and_judged_in_livecc_s_words(
             ("demo_match_07", 1, 0.25), ("demo_match_07", 2, 20.25),
         ]  # fmt: skip
         assert all(row["pred"].endswith("...") for row in captions)
-        baseline = cache / "demo" / "livesports-cc" / "captions_baseline.jsonl"
+        baseline = demo_cache / "demo" / "livesports-cc" / "captions_baseline.jsonl"
         code, out, err = evalkit(
             "judge", run, "--against", baseline, "--judge", "openai:m", "--base-url", server.base_url, "--json"
         )

@@ -33,9 +33,9 @@ RUNS = {
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the demo data lie; its videos are made once for all tests."""
-    return tmp_path_factory.mktemp("cache")
+def cache(demo_cache: Path) -> Path:
+    """Where the demo data lie."""
+    return demo_cache
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ def judges(call: Call) -> Reply:
     return Reply(VS if "Standard Answer:" in call.user else SSC)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+@pytest.fixture(scope="session")
+def cache(demo_cache: Path) -> Path:
+    return demo_cache
 
 
 @pytest.fixture

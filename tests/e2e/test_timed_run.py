@@ -12,9 +12,9 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 def test_timing_runs_are_scored_reported_and_compared_in_one_way_of_speaking(
-    evalkit: Command, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    evalkit: Command, tmp_path: Path, demo_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path_factory.getbasetemp() / "timed-cache"))
+    monkeypatch.setenv("EVALKIT_CACHE", str(demo_cache))
     for name, model, speaking in (
         ("a", "full", "narrating"),
         ("b", "sliding-chunked", "narrating"),
