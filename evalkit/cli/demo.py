@@ -39,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
     from evalkit.judge import Endpoint
     from evalkit.report import build_report
     from evalkit.report.narrated import by_minute_table, draw_by_minute, side_by_side
+    from evalkit.report.replay import ReplaySettings, replay_run
+    from evalkit.report.replay_table import brief_table
     from evalkit.report.runs import load_runs
     from evalkit.report.tables import to_text
     from evalkit.run import RunOptions, make_plan
@@ -69,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     first = runs[0].records.answers[0].sample
     say(to_text(side_by_side(runs, first, asking=_ASKING, most=18)))
     say(to_text(by_minute_table(runs)))
+    say(to_text(brief_table(runs, [replay_run(one, ReplaySettings()) for one in runs])))
     say(summary_text(summary))
     drawn = draw_by_minute(runs, out / "policies")
     page = build_report(folders, out / "report.html")

@@ -10,7 +10,7 @@ from pathlib import Path
 from evalkit.cli.main import EXIT_DONE
 from evalkit.cli.output import say
 
-_KINDS = ("latency", "winrate", "accuracy", "pareto", "bias", "coverage", "backlog", "lag", "horizon")
+_KINDS = ("latency", "winrate", "accuracy", "pareto", "bias", "coverage", "backlog", "lag", "dial", "horizon")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -16,62 +16,44 @@ from typing import TYPE_CHECKING
 
 from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import UsageError
-from evalkit.timing import OVERLOAD_RULES
+from evalkit.timing import OVERLOAD_RULES, ReplayOption, ReplaySettings
 
 if TYPE_CHECKING:
     from evalkit.report.replay import Replay
+    from evalkit.report.runs import Run
     from evalkit.report.tables import Table
 
 
-def _number(low: float, high: float, unit: str) -> Callable[[str], float]:
-    """Return a reader of numbers from ``low`` up to ``high``, for argparse."""
+def _number(option: ReplayOption) -> Callable[[str], float]:
+    """Return a reader of numbers in an option's range, for argparse."""
 
     def read(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from {low:g} to {high:g}{unit}")
+        if not option.low <= value <= option.high:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no number from {option.low:g} to {option.high:g} {option.unit}"
+            )
         return value
 
     return read
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add one option per field of `ReplaySettings`."""
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders of one task")
-    parser.add_argument(
-        "--fps",
-        type=_number(0.1, 120, " fps"),
-        help="frame rate at which the recorded frames arrive (as recorded)",
-    )
-    parser.add_argument(
-        "--hardware",
-        type=_number(0.25, 8, ""),
-        default=1.0,
-        metavar="SPEED",
-        help="speed of the machine over the recorded one, 0.25 to 8 (1)",
-    )
-    parser.add_argument(
-        "--overload",
-        choices=OVERLOAD_RULES,
-        default="queue",
-        help="what happens to a second that comes while the session works (default %(default)s)",
-    )
-    parser.add_argument(
-        "--deadline",
-        type=_number(0, 86400, " seconds"),
-        metavar="S",
-        help="lag that is late (one chunk of stream)",
-    )
-    parser.add_argument(
-        "--warm-up",
-        type=_number(0, 86400, " seconds"),
-        default=10.0,
-        metavar="S",
-        help="seconds at the start of each stream that the miss rate leaves out (10)",
-    )
+    standard = ReplaySettings()
+    for name, option in ReplaySettings.options().items():
+        flag, default = "--" + name.replace("_", "-"), getattr(standard, name)
+        shown = default if isinstance(default, str | None) else f"{default:g}"
+        text = option.help if shown is None else f"{option.help} (default {shown})"
+        if name == "overload":
+            parser.add_argument(flag, choices=OVERLOAD_RULES, default=default, help=text)
+        else:
+            metavar = option.unit.upper()
+            parser.add_argument(flag, type=_number(option), default=default, metavar=metavar, help=text)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for the files (default replay/ in the first run)"
     )
@@ -88,12 +70,12 @@ def run(args: argparse.Namespace) -> int:
         DataError: A run cannot be read.
     """
     from evalkit.records import collector_paused
-    from evalkit.report.replay import ReplaySettings, replay_run
+    from evalkit.report.replay import replay_run
     from evalkit.report.replay_table import replay_json, replay_table
     from evalkit.report.runs import load_runs
     from evalkit.report.tables import to_text
 
-    settings = ReplaySettings(args.overload, args.hardware, args.fps, args.deadline, args.warm_up)
+    settings = ReplaySettings(**{name: getattr(args, name) for name in ReplaySettings.options()})
     with collector_paused():
         runs = load_runs(args.runs, damaged_ticks=True)
         replays = [replay_run(one, settings) for one in runs]
@@ -112,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out or not args.json:
         out = args.out or args.runs[0] / "replay"
         try:
-            _write(replay_table(runs, replays) if args.json else table, replays, out)
+            _write(replay_table(runs, replays) if args.json else table, runs, replays, out)
         except OSError as error:
             raise UsageError(
                 f"{out} cannot be written ({error.strerror}): name another folder with --out"
@@ -121,14 +103,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write(table: Table, replays: Sequence[Replay], out: Path) -> None:
+def _write(table: Table, runs: Sequence[Run], replays: Sequence[Replay], out: Path) -> None:
     """Write the table as Markdown, LaTeX and CSV, and every plot there is something to draw for."""
+    from evalkit.report.dial import dial_plot
     from evalkit.report.plots import write_plot
     from evalkit.report.replay_plots import REPLAY_PLOTS
     from evalkit.report.table_files import write_table
 
     write_table(table, out)
-    for name, draw in REPLAY_PLOTS.items():
-        plot = draw(replays)
+    plots = {name: draw(replays) for name, draw in REPLAY_PLOTS.items()}
+    plots["dial"] = dial_plot(runs, replays)
+    for name, plot in plots.items():
         if plot is not None:
             write_plot(plot, name, out)

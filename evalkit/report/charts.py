@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Chart", "line_chart", "replay_charts", "run_charts"]
+__all__ = ["Chart", "dial_charts", "line_chart", "replay_charts", "run_charts"]
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 
 from evalkit.records import TickTable
 from evalkit.report.curves import Curve, bin_width, tick_curve
+from evalkit.report.dial import SPEEDS, Dial, dial_of
 from evalkit.report.latency import Floats, elapsed, memory_of, timed, token_latency
 from evalkit.report.replay import Replay
 from evalkit.report.replay_curves import replay_curves
@@ -130,6 +131,37 @@ def run_charts(runs: Sequence[Run]) -> list[Chart]:
             alt = f"{title} over stream time for {', '.join(run.label for run in runs)}"
             charts.append(Chart(title, spread, line_chart(lines, scale=scale, labels=(alt, unit), limit=limit)))
     return charts
+
+
+def dial_charts(runs: Sequence[Run], replays: Sequence[Replay]) -> list[Chart]:
+    """Return the charts of misses and accuracy against the machine's speed; none where no run is behind the clock.
+
+    Args:
+        runs: The runs; series are numbered as they are.
+        replays: Each of them behind the clock.
+    """
+    dials = [dial_of(run, replay) for run, replay in zip(runs, replays, strict=True)]
+    names = ", ".join(dial.name for dial in dials if dial)
+    charts = []
+    for title, unit, part in (
+        ("Misses by machine speed", "Seconds missed (%)", "missed"),
+        ("Accuracy by the deadline by machine speed", "Score (%)", "by_deadline"),
+        ("Accuracy at emission by machine speed", "Answers right (%)", "at_emission"),
+    ):
+        lines = [_dialled(dial, part) for dial in dials]
+        if any(line.x for line in lines):
+            svg = line_chart(
+                lines, scale=1, labels=(f"{title} for {names}", unit), across=(1.0, "Speed (1: as recorded)")
+            )
+            charts.append(Chart(title, "The same seconds on machines of other speeds, 0.25 to 8 times.", svg))
+    return charts
+
+
+def _dialled(dial: Dial | None, part: str) -> Curve:
+    values = getattr(dial, part) if dial else ()
+    known = [(speed, value) for speed, value in zip(SPEEDS, values, strict=False) if value is not None]
+    x, y = tuple(speed for speed, _ in known), tuple(value for _, value in known)
+    return Curve(dial.name if dial else "", 0.0, x, y, y, y, (1,) * len(x))
 
 
 def replay_charts(replays: Sequence[Replay]) -> list[Chart]:

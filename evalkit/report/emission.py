@@ -144,6 +144,8 @@ def accuracies(run: Run, replay: Replay) -> Accuracies | None:
 def capped_score(run: Run, late: set[Key]) -> Metric | None:
     """Return the run's main score with some answers as none; ``None`` where its task gives none.
 
+    Without all sub-tasks a benchmark has no total: then the share of the questions asked that are right.
+
     Args:
         run: The run.
         late: The answers that do not count, by sample and query.
@@ -158,11 +160,17 @@ def capped_score(run: Run, late: set[Key]) -> Metric | None:
     try:
         task = task_named(run.records.manifest.task)
         predictions = run_predictions(task, kept, hidden_gold=True)
-        metrics = task.metrics(task.score(predictions, "evalkit"))
+        sheet = task.score(predictions, "evalkit")
+        metrics = task.metrics(sheet)
     except EvalkitError:  # another benchmark's records, or gold that is hidden: nothing to score by
         return None
     strict = (one for one in metrics if one.score == "strict" and not one.group and one.value is not None)
-    return next(strict, None)
+    total = next(strict, None)
+    if total is not None or not sheet.correct:
+        return total
+    right = sum(correct for *_, correct in sheet.correct)
+    share = 100 * right / len(sheet.correct)
+    return Metric(name="questions_right", value=share, unit="%", score="strict", n=len(sheet.correct))
 
 
 def _at_emission(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["COLOURS", "Bar", "bars", "curves", "new_figure", "points", "save", "shares", "stacks", "title"]
+__all__ = ["COLOURS", "Bar", "bars", "curves", "dial", "new_figure", "points", "save", "shares", "stacks", "title"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from evalkit.report.curves import Curve
 from evalkit.report.tables import Estimate
@@ -69,6 +70,10 @@ _METADATA: dict[str, dict[str, None]] = {
 }
 
 
+_WIDE = 20.0
+"""Values beyond so many times the mark call for a logarithmic axis."""
+
+
 @dataclass(frozen=True)
 class Bar:
     """One bar: a value with its interval, and dots for the parts it is the mean of (videos)."""
@@ -80,12 +85,18 @@ class Bar:
     mark: float | None = None
 
 
-def new_figure(height: float, rows: int = 1) -> tuple[Figure, list[Any]]:
-    """Return a figure of one column's width and ``height`` inches, and its axes from top to bottom."""
+def new_figure(height: float, rows: int = 1, *, share: bool = True) -> tuple[Figure, list[Any]]:
+    """Return a figure of one column's width and ``height`` inches, and its axes from top to bottom.
+
+    Args:
+        height: Inches.
+        rows: How many axes.
+        share: Whether they have one x axis.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(COLUMN_INCHES, height), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(rows, 1, sharex=rows > 1, squeeze=False)[:, 0]
+        axes = figure.subplots(rows, 1, sharex=rows > 1 and share, squeeze=False)[:, 0]
     return figure, list(axes)
 
 
@@ -151,9 +162,48 @@ def shares(axis: Any, lines: Sequence[Curve], *, labels: tuple[str, str], mark: 
             ha="left", va="bottom", fontsize=7, color="#444444",
         )  # fmt: skip
         axis.set_ylim(0, 102)
-        axis.set_xlim(left=0)
+        known = [x for line in lines for x in line.x if x > 0]
+        if known and max(known) > _WIDE * mark[0] > 0:
+            # One run that fell far behind would press all others against the axis.
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.set_xlim(left=0.8 * min([*known, mark[0]]))
+        else:
+            axis.set_xlim(left=0)
         axis.set_xlabel(labels[0])
         axis.set_ylabel(labels[1])
+
+
+def dial(
+    axis: Any,
+    speeds: Sequence[float],
+    lines: Sequence[tuple[str, int, int, Sequence[float | None]]],
+    *,
+    label: str,
+) -> None:
+    """Draw percentages against the speed of the machine, doubling by doubling, with a mark at the one of the run.
+
+    Args:
+        axis: Where to.
+        speeds: Speeds, ascending.
+        lines: ``(name, run, kind of line, value at each speed)``.
+        label: Label of the y axis, with the unit.
+    """
+    with mpl.rc_context(STYLE):
+        for name, place, kind, values in lines:
+            known = [(speed, value) for speed, value in zip(speeds, values, strict=True) if value is not None]
+            axis.plot(
+                *zip(*known, strict=True), color=COLOURS[place % len(COLOURS)], label=_shorten(name, 40),
+                linestyle=DASHES[kind], marker=MARKERS[place % len(MARKERS)], markersize=3,
+                markerfacecolor="white" if kind else None,
+            )  # fmt: skip
+        axis.axvline(1.0, color="#444444", linewidth=0.8, linestyle=(0, (1, 1.5)))
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(speeds, [f"{speed:g}" for speed in speeds])
+        axis.minorticks_off()
+        axis.set_ylim(-5, 105)
+        axis.set_ylabel(label)
 
 
 def _error(estimate: Estimate) -> list[list[float]]:
@@ -243,13 +293,16 @@ def title(axis: Any, text: str) -> None:
         axis.set_title(text)
 
 
-def points(axis: Any, rows: Mapping[str, tuple[Estimate, Estimate]], *, labels: tuple[str, str]) -> None:
+def points(
+    axis: Any, rows: Mapping[str, tuple[Estimate, Estimate]], *, labels: tuple[str, str], named: bool = True
+) -> None:
     """Draw one point per run with both intervals, and the frontier of those no other run beats.
 
     Args:
         axis: Where to.
         rows: ``(cost, score)`` of each run; less cost and more score are better.
         labels: Labels of the x and y axis, with units.
+        named: Whether the runs are named above the axes.
     """
     with mpl.rc_context(STYLE):
         for place, (name, (cost, score)) in enumerate(rows.items()):
@@ -263,7 +316,8 @@ def points(axis: Any, rows: Mapping[str, tuple[Estimate, Estimate]], *, labels: 
         axis.set_xlabel(labels[0])
         axis.set_ylabel(labels[1])
         axis.set_xlim(left=0)
-    legend(axis)
+    if named:
+        legend(axis)
 
 
 def frontier(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

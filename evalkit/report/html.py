@@ -19,7 +19,7 @@ from markupsafe import Markup
 from evalkit import __version__
 from evalkit.records import Metric, RunRecords, collector_paused, write_atomic
 from evalkit.report import summary
-from evalkit.report.charts import replay_charts, run_charts
+from evalkit.report.charts import dial_charts, replay_charts, run_charts
 from evalkit.report.media import (
     Thumbnails,
     find_video,
@@ -119,7 +119,10 @@ def render_page(
             fingerprint=summary.fingerprint_table(runs),
             charts=[(chart, Markup(chart.svg)) for chart in run_charts(runs)],  # noqa: S704 - texts in it are escaped
             clock=replay_table(runs, replays) if on_clock else None,
-            clock_charts=[(chart, Markup(chart.svg)) for chart in replay_charts(replays)],  # noqa: S704
+            clock_charts=[
+                (chart, Markup(chart.svg))  # noqa: S704
+                for chart in (*replay_charts(replays), *dial_charts(runs, replays))
+            ],
             headline=_headline(runs),
             timelines=len(payload.timelines),
             questions=questions,

@@ -182,44 +182,89 @@ def _quality(run: Run) -> tuple[Estimate, str, int | None] | None:
     return None
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """A run by what it scores and costs.
+
+    Args:
+        name: Of the run.
+        score: Main score with its interval.
+        n: Questions or pairs.
+        time: Seconds per second of stream: median, to the 95th percentile.
+        memory: Peak, GiB; ``None`` where none is on record.
+        seconds: Seconds on record.
+    """
+
+    name: str
+    score: Estimate
+    n: int | None
+    time: Estimate
+    memory: float | None
+    seconds: int
+
+    def beaten_by(self, other: _Placed) -> bool:
+        """Whether another run is at least as good in everything and better in something."""
+        mine, theirs = (
+            ((one.time.value or 0.0), one.memory or 0.0, -(one.score.value or 0.0)) for one in (self, other)
+        )
+        return theirs != mine and all(a <= b for a, b in zip(theirs, mine, strict=True))
+
+
+def _placed(run: Run) -> tuple[_Placed, str] | None:
+    """Return where a run stands and what its score is called."""
+    quality, summary = _quality(run), summarize_ticks(run.label, run.records.ticks)
+    time = summary.per_second
+    if not quality or time is None or quality[0].value is None:
+        return None
+    memory = summary.peak_mib or summary.rss_mib
+    spread = Estimate(time.p50, time.p50, time.p95)
+    gib = memory / 1024 if memory else None
+    return _Placed(run.label, quality[0], quality[2], spread, gib, time.n), quality[1]
+
+
 def _pareto(runs: Sequence[Run]) -> Plot | None:
     from evalkit.report import figures
 
-    placed: dict[str, tuple[Estimate, Estimate]] = {}
-    rows: list[tuple[Cell, ...]] = []
-    names: dict[str, None] = {}
-    for run in runs:
-        quality, time = _quality(run), summarize_ticks(run.label, run.records.ticks).per_second
-        if quality and time and quality[0].value is not None:
-            cost = Estimate(time.p50, min(time.p50, time.mean), time.p95)
-            placed[run.label] = (cost, quality[0])
-            names[quality[1]] = None
-            rows.append((run.label, time.p50, time.p95, quality[0], quality[2], time.n))
-    if not placed:
+    found = [one for run in runs if (one := _placed(run))]
+    if not found:
         return None
+    names = dict.fromkeys(name for _, name in found)
     if len(names) > 1:
         raise UsageError(
             f"these runs have different main scores ({', '.join(names)}), so no axis fits them all; "
             "judge every run against the same baseline"
         )
-    (score,) = names
-    figure, (axis,) = figures.new_figure(2.5)
-    cost_only = {name: (Estimate(cost.value, cost.value, cost.high), y) for name, (cost, y) in placed.items()}
-    figures.points(axis, cost_only, labels=("Time per second of stream (s)", score))
+    (score,), placed = names, [one for one, _ in found]
+    remembered = all(one.memory is not None for one in placed)
+    figure, axes = figures.new_figure(4.4 if remembered else 2.5, 2 if remembered else 1, share=False)
+    times = {one.name: (one.time, one.score) for one in placed}
+    figures.points(axes[0], times, labels=("Time per second of stream (s)", score))
+    if remembered:
+        sizes = {one.name: (Estimate(one.memory), one.score) for one in placed}
+        figures.points(axes[1], sizes, labels=("Peak memory (GiB)", score), named=False)
     columns = (
         Column("Model", text=True),
         Column("Second p50", "s", digits=6),
         Column("Second p95", "s", digits=6),
+        Column("Peak", "GiB", digits=6),
         Column("Score", digits=3, interval=True),
         Column("n"),
         Column("Seconds"),
     )
-    counts = "; ".join(f"{row[0]}: n = {row[4] if row[4] is not None else 'unknown'}, {row[5]} s" for row in rows)
-    caption = (
-        f"{score} against service time. Points: median second, bar to its 95th percentile; vertical bars: 95 % "
-        f"interval of the score; line: runs no other run beats. {counts}."
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (one.name, one.time.value, one.time.high, one.memory, one.score, one.n, one.seconds) for one in placed
     )
-    return Plot(figure, caption, Table(caption, columns, tuple(rows)))
+    counts = "; ".join(
+        f"{one.name}: n = {one.n if one.n is not None else 'unknown'}, {one.seconds} s" for one in placed
+    )
+    best = ", ".join(one.name for one in placed if not any(one.beaten_by(other) for other in placed))
+    together = f" No run beats in score, time{' and memory' if remembered else ''} together: {best}."
+    costs = "service time and peak memory" if remembered else "service time"
+    caption = (
+        f"{score} against {costs}. Points: median second, bar to its 95th percentile; vertical bars: 95 % "
+        f"interval of the score; line: runs no other run beats.{together} {counts}."
+    )
+    return Plot(figure, caption, Table(caption, columns, rows))
 
 
 def _bias(runs: Sequence[Run]) -> Plot | None:
@@ -295,6 +340,13 @@ def _replayed(kind: str) -> Callable[[Sequence[Run]], Plot | None]:
     return draw
 
 
+def _dial(runs: Sequence[Run]) -> Plot | None:
+    from evalkit.report.dial import dial_plot
+    from evalkit.report.replay import ReplaySettings, replay_run
+
+    return dial_plot(runs, [replay_run(run, ReplaySettings()) for run in runs])
+
+
 _KINDS: dict[str, tuple[Callable[[Sequence[Run]], Plot | None], str]] = {
     "latency": (_latency, "no ticks with times"),
     "winrate": (_winrate, "no pair judged in both orders; judge the run first (evalkit judge)"),
@@ -304,6 +356,7 @@ _KINDS: dict[str, tuple[Callable[[Sequence[Run]], Plot | None], str]] = {
     "coverage": (_coverage, "no answers"),
     "backlog": (_replayed("backlog"), "no whole stream with service times (evalkit replay says why)"),
     "lag": (_replayed("lag"), "no whole stream with service times (evalkit replay says why)"),
+    "dial": (_dial, "no whole stream with service times (evalkit replay says why)"),
     "horizon": (_replayed("horizon"), "no whole stream of a minute or more with service times"),
 }
 PLOT_KINDS = tuple(_KINDS)
@@ -327,7 +380,7 @@ def plot_runs(runs: Iterable[Path | RunRecords], kind: str, out: Path) -> list[P
     """
     if kind not in _KINDS:
         raise UsageError(f"unknown plot {kind!r}: one of {', '.join(_KINDS)}{suggest(kind, _KINDS)}")
-    loaded = load_runs(runs, ticks=kind in ("latency", "pareto", "backlog", "lag", "horizon"))
+    loaded = load_runs(runs, ticks=kind in ("latency", "pareto", "backlog", "lag", "dial", "horizon"))
     draw, missing = _KINDS[kind]
     plot = draw(loaded)
     if plot is None:

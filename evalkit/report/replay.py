@@ -7,18 +7,18 @@ needs service times that nobody measured, the result says so and names the live 
 from __future__ import annotations
 
 __all__ = [
-    "HARDWARE",
     "FirstTokens",
     "MissRate",
     "Replay",
     "ReplaySettings",
     "Stream",
+    "at_speed",
     "replay_run",
     "replay_ticks",
 ]
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,9 @@ from evalkit.report.latency import WINDOWS, elapsed
 from evalkit.report.runs import Run
 from evalkit.timing import (
     MINUTE,
-    Overload,
     Percentiles,
     QueueTimes,
+    ReplaySettings,
     accepts_tail,
     binomial_interval,
     first_behind,
@@ -40,33 +40,11 @@ from evalkit.timing import (
 
 Floats = NDArray[np.float64]
 
-HARDWARE = (0.25, 8.0)
-"""Range in which a machine's speed may be scaled: beyond it stages no longer scale alike."""
-
 # Blocks fewer than these have no bootstrap worth the name.
 _LEAST_BLOCKS = 5
 _EXACT = 1e-6
 # What a second spends before its prefill begins, in the order of work.
 _BEFORE_PREFILL = ("decode", "preprocess", "vision_encode", "compress", "cache")
-
-
-@dataclass(frozen=True, slots=True)
-class ReplaySettings:
-    """The clock a run is put behind.
-
-    Args:
-        overload: What happens to a second that comes while the session works.
-        hardware: Speed of the machine over that of the recording; service times are divided by it.
-        fps: Frames per second at which the recorded frames arrive; as recorded where ``None``.
-        deadline: Lag in seconds beyond which a second is late; one chunk of stream where ``None``.
-        warm_up: Stream seconds at the start of each sample that the miss rate is counted without.
-    """
-
-    overload: Overload = "queue"
-    hardware: float = 1.0
-    fps: float | None = None
-    deadline: float | None = None
-    warm_up: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -345,6 +323,22 @@ def replay_run(run: Run, settings: ReplaySettings) -> Replay:
     lost = [f"{line}: a second is lost" for line in records.damaged]
     lost += [f"{sample}: records that were there are gone" for sample in records.missing]
     return replay_ticks(run.label, records.ticks, settings, lost)
+
+
+def at_speed(replay: Replay, speed: float) -> Replay:
+    """Return the same seconds on a machine so many times as fast as the recorded one.
+
+    Args:
+        replay: The run behind the clock.
+        speed: Of the machine over that of the recording, > 0.
+    """
+    settings = replace(replay.settings, hardware=speed)
+    streams = []
+    for stream in replay.streams:
+        service = stream.ticks.total / speed
+        times = run_queue(stream.times.arrival, service, settings.overload)
+        streams.append(replace(stream, service=service, times=times))
+    return replace(replay, settings=settings, streams=tuple(streams))
 
 
 def _stretch(table: TickTable, settings: ReplaySettings) -> tuple[float, list[str], list[str]]:

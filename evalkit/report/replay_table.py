@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["live_run", "replay_json", "replay_notes", "replay_table"]
+__all__ = ["brief_table", "live_run", "replay_json", "replay_notes", "replay_table"]
 
 import shlex
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from evalkit.records import Metric
 from evalkit.report.alignment import Alignment, narration_lag
-from evalkit.report.emission import Accuracies, accuracies
+from evalkit.report.emission import Accuracies, accuracies, capped_score
 from evalkit.report.growth import growth_json
 from evalkit.report.latency import LatencySummary, summarize_ticks
 from evalkit.report.live import LiveClock, live_clock, live_json, live_note
@@ -108,8 +109,15 @@ def _behind(replay: Replay) -> str:
     return f"not in {replay.horizon:.0f} s" if replay.horizon >= 60 else "under 60 s"
 
 
-def _quality(run: Run) -> tuple[Cell, Cell]:
-    main, counts = headline(run), coverage_counts(run.records.answers)
+def _main_score(run: Run) -> Metric | None:
+    """Return the score that accuracies are of; for questions without a total, the share of them that are right."""
+    asked = any(one.kind != "narration" for one in run.records.answers)
+    return headline(run) or (capped_score(run, set()) if asked and not run.unfinished else None)
+
+
+def _quality(told: _Told) -> tuple[Cell, Cell]:
+    run, main = told.run, told.main
+    counts = coverage_counts(run.records.answers)
     total = sum(counts.values())
     return scaled(main)[0] if main else Estimate(None), 100 * counts["answered"] / total if total else None
 
@@ -124,6 +132,10 @@ class _Told:
     @cached_property
     def accuracies(self) -> Accuracies | None:
         return accuracies(self.run, self.replay)
+
+    @cached_property
+    def main(self) -> Metric | None:
+        return _main_score(self.run)
 
     @cached_property
     def alignment(self) -> Alignment | None:
@@ -155,7 +167,7 @@ def _row(told: _Told) -> tuple[Cell, ...]:
     from evalkit.timing import percentiles
 
     run, replay = told.run, told.replay
-    quality, coverage = _quality(run)
+    quality, coverage = _quality(told)
     capped = told.accuracies.capped if told.accuracies else None
     summary = summarize_ticks(run.label, replay.ticks)
     spent = float(replay.ticks.total.sum()) / replay.settings.hardware
@@ -222,8 +234,7 @@ def _notes(told: _Told) -> list[str]:
         )  # fmt: skip
         claim = "is supported" if rate.supports_one_percent else "is not supported"
         lines.append(f"{run.label}: interval of Missed: {how}; a miss rate of 1 % {claim} at 99 %.")
-    main = headline(run)
-    lines += [f"{run.label}: accuracy is {score_name(main)}."] if main else []
+    lines += [f"{run.label}: accuracy is {score_name(told.main)}."] if told.main else []
     machine = _machine(run)
     tokens = run.records.manifest.fingerprint.get("generation.max_new_tokens")
     cap = "" if tokens is None else f"at most {tokens} tokens a second, "
@@ -274,6 +285,38 @@ def replay_table(runs: Sequence[Run], replays: Sequence[Replay]) -> Table:
     return Table(caption, _COLUMNS, tuple(map(_row, rows)), tuple(notes), "replay")
 
 
+_BRIEF = (
+    "Policy",
+    "RTF p50",
+    "RTF p95",
+    "Missed",
+    "Lag p95",
+    "Backlog max",
+    "Falls behind at",
+    "First token request p50",
+    "TPOT p50",
+    "Staleness p50",
+    "Alignment lag",
+)
+
+
+def brief_table(runs: Sequence[Run], replays: Sequence[Replay]) -> Table:
+    """Return the columns that a reader looks for first, with one note.
+
+    Args:
+        runs: The runs.
+        replays: Each of them behind the same clock, in the same order.
+    """
+    whole = replay_table(runs, replays)
+    places = [place for place, column in enumerate(whole.columns) if column.name in _BRIEF]
+    rows = tuple(tuple(row[place] for place in places) for row in whole.rows)
+    note = (
+        f"A second is missed where it is done more than {replays[0].deadline:g} s after it has passed. evalkit "
+        "replay RUN prints everything, for other machines, frame rates and overload rules too."
+    )
+    return Table(whole.caption, tuple(whole.columns[place] for place in places), rows, (note,), "replay-brief")
+
+
 def _percentiles_json(found: Percentiles | None) -> dict[str, Any] | None:
     if found is None:
         return None
@@ -295,7 +338,7 @@ def _rate_json(rate: MissRate) -> dict[str, Any]:
 
 
 def _accuracy_json(told: _Told) -> dict[str, Any] | None:
-    found, offline = told.accuracies, headline(told.run)
+    found, offline = told.accuracies, told.main
     if found is None:
         return None
     return {

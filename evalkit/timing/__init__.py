@@ -6,6 +6,7 @@ from evalkit.timing.horizon import MINUTE, first_behind, minute_factors
 from evalkit.timing.memory import MemorySampler, process_peak_mib
 from evalkit.timing.percentiles import Percentiles, finite, percentiles
 from evalkit.timing.queue import EXACT, OVERLOAD_RULES, Asked, Overload, QueueTimes, answer_times, run_queue
+from evalkit.timing.settings import ReplayOption, ReplaySettings
 
 __all__ = [
     "EXACT",
@@ -17,6 +18,8 @@ __all__ = [
     "Overload",
     "Percentiles",
     "QueueTimes",
+    "ReplayOption",
+    "ReplaySettings",
     "Stage",
     "StageClock",
     "accepts_tail",
