@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from evalkit.records import collector_paused
     from evalkit.report.replay import replay_run
-    from evalkit.report.replay_table import replay_json, replay_table
+    from evalkit.report.replay_table import replay_json, replay_tables
     from evalkit.report.runs import load_runs
     from evalkit.report.tables import to_text
 
@@ -89,12 +89,12 @@ def run(args: argparse.Namespace) -> int:
         clock = {"overload": args.overload, "hardware": args.hardware, "fps": args.fps, "warm_up": args.warm_up}
         emit_json({"task": runs[0].records.manifest.task, "clock": clock, "models": figures})
     else:
-        table = replay_table(runs, replays)
-        say(to_text(table))
+        tables = replay_tables(runs, replays)
+        say("\n".join(map(to_text, tables)))
     if args.out or not args.json:
         out = args.out or args.runs[0] / "replay"
         try:
-            _write(replay_table(runs, replays) if args.json else table, runs, replays, out)
+            _write(replay_tables(runs, replays) if args.json else tables, runs, replays, out)
         except OSError as error:
             raise UsageError(
                 f"{out} cannot be written ({error.strerror}): name another folder with --out"
@@ -103,14 +103,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write(table: Table, runs: Sequence[Run], replays: Sequence[Replay], out: Path) -> None:
+def _write(tables: Sequence[Table], runs: Sequence[Run], replays: Sequence[Replay], out: Path) -> None:
     """Write the table as Markdown, LaTeX and CSV, and every plot there is something to draw for."""
     from evalkit.report.dial import dial_plot
     from evalkit.report.plots import write_plot
     from evalkit.report.replay_plots import REPLAY_PLOTS
     from evalkit.report.table_files import write_table
 
-    write_table(table, out)
+    for table in tables:
+        write_table(table, out)
     plots = {name: draw(replays) for name, draw in REPLAY_PLOTS.items()}
     plots["dial"] = dial_plot(runs, replays)
     for name, plot in plots.items():

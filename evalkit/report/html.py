@@ -30,7 +30,7 @@ from evalkit.report.media import (
 )
 from evalkit.report.payload import Block, build_payload, embed
 from evalkit.report.replay import ReplaySettings, replay_run
-from evalkit.report.replay_table import replay_table
+from evalkit.report.replay_table import replay_tables
 from evalkit.report.runs import Run, load_runs
 from evalkit.report.scores import headline, percent, scaled, score_name
 from evalkit.report.verdicts import contests
@@ -118,7 +118,7 @@ def render_page(
             setup=summary.setup_table(runs),
             fingerprint=summary.fingerprint_table(runs),
             charts=[(chart, Markup(chart.svg)) for chart in run_charts(runs)],  # noqa: S704 - texts in it are escaped
-            clock=replay_table(runs, replays) if on_clock else None,
+            clock=replay_tables(runs, replays) if on_clock else [],
             clock_charts=[
                 (chart, Markup(chart.svg))  # noqa: S704
                 for chart in (*replay_charts(replays), *dial_charts(runs, replays))

@@ -219,7 +219,7 @@ def _placed(run: Run) -> tuple[_Placed, str] | None:
     memory = summary.peak_mib or summary.rss_mib
     spread = Estimate(time.p50, time.p50, time.p95)
     gib = memory / 1024 if memory else None
-    return _Placed(run.label, quality[0], quality[2], spread, gib, time.n), quality[1]
+    return _Placed(run.timed_label, quality[0], quality[2], spread, gib, time.n), quality[1]
 
 
 def _pareto(runs: Sequence[Run]) -> Plot | None:

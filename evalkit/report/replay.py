@@ -322,7 +322,7 @@ def replay_run(run: Run, settings: ReplaySettings) -> Replay:
     records = run.records
     lost = [f"{line}: a second is lost" for line in records.damaged]
     lost += [f"{sample}: records that were there are gone" for sample in records.missing]
-    return replay_ticks(run.label, records.ticks, settings, lost)
+    return replay_ticks(run.timed_label, records.ticks, settings, lost)
 
 
 def at_speed(replay: Replay, speed: float) -> Replay:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["brief_table", "live_run", "replay_json", "replay_notes", "replay_table"]
+__all__ = ["brief_table", "live_run", "replay_json", "replay_notes", "replay_table", "replay_tables"]
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -265,8 +265,27 @@ def _accuracy_notes(told: _Told) -> list[str]:
     return lines
 
 
+def replay_tables(runs: Sequence[Run], replays: Sequence[Replay]) -> list[Table]:
+    """Return what a viewer would have seen, one row per run; runs under load in a table of their own.
+
+    Seconds of a model with several samples under way at once are no single-stream latencies.
+
+    Args:
+        runs: The runs.
+        replays: Each of them behind the same clock, in the same order.
+    """
+    tables = []
+    for state, mark in (("alone", ""), ("loaded", ", several samples under way at once")):
+        chosen = [pair for pair in zip(runs, replays, strict=True) if pair[0].records.manifest.latency == state]
+        if chosen:
+            table = replay_table([run for run, _ in chosen], [replay for _, replay in chosen])
+            label = table.label + ("-loaded" if mark else "")
+            tables.append(replace(table, caption=table.caption + mark, label=label))
+    return tables
+
+
 def replay_table(runs: Sequence[Run], replays: Sequence[Replay]) -> Table:
-    """Return what a viewer would have seen, one row per run.
+    """Return what a viewer would have seen, one row per run, all alone or all under load.
 
     Args:
         runs: The runs.
@@ -375,6 +394,7 @@ def replay_json(run: Run, replay: Replay) -> dict[str, Any]:
         "lag": lag or dict.fromkeys(("p50", "p95", "p99", "max")),
         "backlog_max": replay.backlog_max if queued else None,
         "dropped": replay.dropped if queued else None,
+        "latency": run.records.manifest.latency,
         "deadline": replay.deadline,
         "chunk": replay.chunk,
         "horizon": replay.horizon,

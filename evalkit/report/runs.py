@@ -31,6 +31,11 @@ class Run:
     records: RunRecords
 
     @property
+    def timed_label(self) -> str:
+        """Return the label beside times, which says where several samples were under way at once."""
+        return self.label if self.records.manifest.latency == "alone" else f"{self.label}, under load"
+
+    @property
     def unfinished(self) -> str | None:
         """Why no score may be read from this run yet, or ``None``."""
         manifest = self.records.manifest

@@ -20,8 +20,10 @@ from evalkit.report.replay import ReplaySettings, replay_ticks
 from evalkit.report.scores import coverage_counts
 from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.pace import BacklogError, Clock, Pace
+from evalkit.run.pool import run_all
 from evalkit.run.recorder import Recorder
 from evalkit.run.sample import SampleRunner
+from evalkit.run.stop import StopRequest
 from evalkit.stream import Chunk, Narration, StreamSample
 from evalkit.timing import OVERLOAD_RULES, Overload, run_queue
 from evalkit.video import write_mp4
@@ -195,6 +197,37 @@ def test_past_the_largest_backlog_the_sample_fails_with_the_media_time_and_keeps
         run(film, tmp_path / "r", [0.5, 0.5, 0.5, 4.5, 0.5, 0.5, 0.5, 0.5, 0.5], Pace("queue", 3, Hands().clock))
     ticks, answers = on_record(tmp_path / "r")
     assert len(ticks) == len(answers) == 4
+
+
+@pytest.mark.parametrize("rule", OVERLOAD_RULES)
+def test_samples_under_way_at_once_have_each_its_own_arrivals(film: Path, tmp_path: Path, rule: Overload) -> None:
+    services = {f"s{number}": np.random.default_rng(number).uniform(0.2, 2.2, 30) for number in range(4)}
+    folder = RunFolder(tmp_path)
+    with Recorder(folder) as recorder:
+
+        def narrate(sample: StreamSample) -> None:
+            pace = Pace(rule, clock=Hands(seconds=1000.0 + 7 * int(sample.id[1:])).clock)
+            SampleRunner(
+                model=Sleeper(services[sample.id], pace.clock),  # type: ignore[arg-type]
+                recorder=recorder,
+                checkpoints=SessionCheckpoints(folder.state_path),
+                seed=0,
+                checkpoint_seconds=1000,
+                stopping=lambda: False,
+                advanced=lambda seconds: None,
+                warn=lambda line: None,
+                pace=pace,
+            ).run(sample)
+
+        samples = [StreamSample(name, film, 2, 32, 2, narration=Narration("speak")) for name in services]
+        run_all(samples, narrate, 3, StopRequest())
+    ticks, answers = on_record(tmp_path)
+    assert len(ticks) == len(answers) == 120
+    for name, spent in services.items():
+        virtual = run_queue(np.arange(1.0, 31), spent, rule)
+        mine = sorted((tick for tick in ticks if tick.sample == name), key=lambda tick: tick.second)
+        lags = [np.nan if one.pace is None or one.pace.lag is None else one.pace.lag for one in mine]
+        assert lags == pytest.approx(virtual.lag.tolist(), nan_ok=True)
 
 
 def test_a_clock_that_jumps_is_told_with_its_media_time(film: Path, tmp_path: Path) -> None:

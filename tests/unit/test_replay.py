@@ -214,6 +214,19 @@ def test_an_option_out_of_range_is_one_line(
     assert len(error.splitlines()) == 1
 
 
+def test_runs_under_load_stand_in_a_table_of_their_own_and_are_marked_in_plots(tmp_path: Path) -> None:
+    ticks = [tick(second, 0.5) for second in range(20)]
+    alone = write_run(tmp_path / "alone", manifest("t", "alone"), ticks=ticks)
+    loaded = write_run(tmp_path / "loaded", manifest("t", "many", latency="loaded"), ticks=ticks)
+    assert main(["replay", str(alone), str(loaded), "--out", str(tmp_path / "out")]) == 0
+    first, second = ((tmp_path / "out" / f"replay{more}.md").read_text() for more in ("", "-loaded"))
+    assert "alone" in first
+    assert "many" not in first
+    assert "many" in second
+    assert "several samples under way at once" in second
+    assert "many, under load" in (tmp_path / "out" / "backlog.csv").read_text()
+
+
 def test_the_page_has_runs_behind_the_clock(narrated: Path, tmp_path: Path) -> None:
     page = build_report([narrated], tmp_path / "page.html").read_text()
     assert 'id="clock"' in page
