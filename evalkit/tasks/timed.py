@@ -276,14 +276,20 @@ class TimedTask:
             source=scores,
             strict=scores,
             correct=marks,
-            averaging=Averaging((Average("windows_answered", "micro", self.tasks),)),
+            averaging=Averaging(self._averages(total)),
             facts=self._facts(found, predictions, ways, total),
-            intervals=self._intervals(found, total),
+            intervals=self._intervals(found, total) if self.headline == "f1" else None,
         )
 
+    def _averages(self, total: str) -> tuple[Average, ...]:
+        """Return which scores are means over windows; a recall is one where every record has one window."""
+        whole = Average("windows_answered", "micro", self.tasks)
+        if self.headline == "f1":
+            return (whole,)
+        own = (Average(f"{task}_recall", "micro", (task,)) for task in self.tasks)
+        return (whole, Average(total, "macro", self.tasks), *own)
+
     def _intervals(self, found: TimingScore, total: str) -> dict[str, tuple[float, float]]:
-        if self.headline != "f1":
-            return {}
         percent = {name: (100 * low, 100 * high) for name, (low, high) in found.intervals.items()}
         whole = {total: percent["total"]} if "total" in percent else {}
         return {

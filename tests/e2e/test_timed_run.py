@@ -43,6 +43,10 @@ def test_timing_runs_are_scored_reported_and_compared_in_one_way_of_speaking(
     code, _, err = evalkit("compare", tmp_path / "a", tmp_path / "c", *words)
     assert code == 2
     assert "task.speaking" in err
+    words = ("--model", "gpt-4o-mini", "--base-url", "http://localhost:9/v1", "--dry-run")
+    code, _, err = evalkit("run", "--task", "omnimmi-pa", "--data", "demo", *words)
+    assert code == 2
+    assert "wants words second by second" in err
     code, _, err = evalkit("score", "--task", "omnimmi-pa", "--format", "evalkit", tmp_path / "a", tmp_path / "c")
     assert code == 2
     assert "never mixed" in err

@@ -255,6 +255,23 @@ def _predictions(folder: Path, cache: Path) -> list[Loader]:
              "questions": [{"question_id": "001-1", "task_type": "Counting Problem", "question": "?",
                             "options": ["A. 1", "B. 2"], "answer": "A", "response": "A"}]}]),
         "lvb-submission": ("longvideobench", "official", {"a_0": "A", "b_1": "The answer is B"}),
+        "ego-log": ("egoschema", "lmms-eval", {"logs": [
+            {"doc_id": 0, "filtered_resps": "A", "submission": {"q": 0}, "score": {"pred": 0, "ground_truth": "1"},
+             "input": "?\nA. a\nB. b\nC. c\nD. d\nE. e"}]}),
+        "mlvu-log": ("mlvu", "lmms-eval", {"logs": [
+            {"doc_id": 0, "filtered_resps": ["(A) x"], "mlvu_percetion_score": {
+                "question_id": "?\n(A) a\n(B) b\n(C) c\n(D) d\n", "task_type": "ego", "answer": "A"}}]}),
+        "videomme-log": ("videomme", "lmms-eval", {"logs": [
+            {"doc_id": 0, "filtered_resps": ["A"], "videomme_perception_score": {
+                "question_id": "001-1", "duration": "short", "category": "Knowledge", "sub_category": "Astronomy",
+                "task_category": "Counting Problem", "answer": "A"}}]}),
+        "ovo-log": ("ovobench", "lmms-eval", {"logs": [
+            {"back_real_acc": {"id": 0, "task": "EPM", "response": "A", "ground_truth": "A"}}]}),
+        "qa-rows": ("livesports-qa", "livecc", [
+            {"question_id": 1, "video_id": "v", "answer": "A", "response": "A", "q_type": "x", "OCR": 1,
+             "options": ["A. a", "B. b", "C. c", "D. d"]}]),
+        "captions": ("livesports-cc", "captions", [
+            {"video_id": "v", "event_id": 1, "begin": 0.5, "end": 3.0, "pred": "a goal..."}]),
         "lvb-log": ("longvideobench", "lmms-eval", {"logs": [
             {"doc_id": 0, "filtered_resps": ["A"], "lvb_acc": {"id": "a_0", "duration_group": 15,
              "question_category": "S2E", "answer": "A", "parsed_pred": "A"}}]}),

@@ -119,6 +119,60 @@ def test_mlvus_sets_are_its_seven_tasks_the_test_set_and_generation(mlvu: Path) 
     assert all(query.tags["scoring_points"] for query in opened if query.tags["task"] == "subPlot")
 
 
+def test_a_test_submission_is_scored_where_its_gold_is_there(mlvu: Path, tmp_path: Path) -> None:
+    rows = json.loads((mlvu / "test_question.json").read_text())
+    golds = [{**row, "answer": row["candidates"][number % 6]} for number, row in enumerate(rows)]
+    (tmp_path / "test_question.json").write_text(json.dumps(golds))
+    said = [
+        {"question_id": row["question_id"], "question_type": row["question_type"], "option": "ABCDEF"[number % 6]}
+        for number, row in enumerate(rows)
+    ]
+    said[0]["option"] = "G"
+    path = tmp_path / "said.json"
+    path.write_text(json.dumps(said))
+    predictions, problems = MLVU.read_predictions("official", [path], tmp_path)
+    sheet = MLVU.score(predictions, "official")
+    assert [problem.kind for problem in problems] == ["beyond-options"]
+    assert (sheet.source.tasks["plotQA"], sheet.source.tasks["needle"]) == (50.0, 100.0)
+    assert sheet.source.total is None  # sports and tutorials are not there
+    hidden, _ = MLVU.read_predictions("official", [path], mlvu)
+    assert MLVU.score(hidden, "official").source.total is None
+    files = MLVU.submissions(hidden)  # type: ignore[attr-defined]
+    assert len(json.loads(files["mlvu_test_submission.json"])) == len(rows) - 1
+
+
+def test_lmms_evals_test_samples_have_six_options_and_nine_tasks(tmp_path: Path) -> None:
+    text = "What?\n" + "".join(f"({letter}) {letter.lower()}\n" for letter in "ABCDEF")
+    rows = [
+        {
+            "doc_id": number,
+            "filtered_resps": "E",
+            "mlvu_percetion_score": {"question_id": f"{number} {text}", "task_type": task, "answer": "E"},
+        }
+        for number, task in enumerate(["needleQA", "sportsQA", "tutorialQA"])
+    ]
+    predictions, problems = MLVU.read_predictions("lmms-eval", [write(tmp_path / "s.jsonl", rows)], None)
+    sheet = MLVU.score(predictions, "lmms-eval")
+    assert [problem.kind for problem in problems] == ["other-version"]
+    assert (sheet.source.tasks["sportsQA"], sheet.source.tasks["needle"], sheet.source.total) == (
+        100.0,
+        100.0,
+        None,
+    )
+    assert sheet.facts["other_rules"]["lmms-eval since 2026-04"]["over_questions"] == 0.0
+
+
+def test_the_lowest_loss_is_the_answer_where_lmms_eval_compares_options(tmp_path: Path) -> None:
+    row = {
+        "doc_id": 0,
+        "filtered_resps": [[2.5, False], [1.0, False], [3.0, False], [2.0, False], [9.0, False]],
+        "submission": {"q": 1},
+        "score": {"pred": 1, "ground_truth": "1"},
+    }
+    predictions, _ = EGO.read_predictions("lmms-eval", [write(tmp_path / "s.jsonl", [row])], None)
+    assert (predictions[0].response, predictions[0].gold) == ("B", "B")
+
+
 def test_what_is_no_data_or_no_prompt_is_refused_with_what_to_do(tmp_path: Path, mlvu: Path) -> None:
     with pytest.raises(DataError, match=r"has no json/.* of mlvu; get json/ and video/"):
         MLVU.load(tmp_path, MlvuSettings())

@@ -20,8 +20,9 @@ from evalkit.video import VideoFrames
 from evalkit_tasks.demo import make_match
 from evalkit_tasks.longvideobench import interleave
 
-STREAMING = [(task, "streaming") for task in ("ovobench", "streamingbench", "longvideobench", "videomme")]
-OFFICIAL = [(task, "official") for task in ("ovobench", "streamingbench", "longvideobench", "videomme")]
+TASKS = ("ovobench", "streamingbench", "longvideobench", "videomme", "egoschema", "mlvu", "livesports-qa")
+STREAMING = [(task, "streaming") for task in TASKS]
+OFFICIAL = [(task, "official") for task in TASKS]
 LOGIT = [("ovobench", "logit"), ("videomme", "logit")]
 
 

@@ -46,6 +46,11 @@ class Watch:
         pass
 
 
+def words(tiny: Any, session: CachedSession, kind: str) -> list[str]:
+    """Return what stands in the context of a kind, span by span."""
+    return [tiny.layout.text.decode([int(i) for i in span.ids]) for span in session.ledger if span.kind == kind]
+
+
 def session_of(
     tiny: Any,
     policy: MemoryPolicy,
@@ -298,3 +303,23 @@ def test_a_session_that_is_closed_holds_nothing(tiny: Any, seconds: Seconds) -> 
     session.close()
     assert session.cache_tokens == 0
     assert not np.any([len(session._features), len(session._pixels)])
+
+
+def test_a_protocol_s_system_text_stands_in_the_models_stead_where_questions_are_asked(
+    tiny: Any, seconds: Seconds
+) -> None:
+    for system, said in ((None, "You are a helpful assistant"), ("Watch closely.", "Watch closely.")):
+        request = SessionRequest("sample", 2.0, system=system)
+        session = CachedSession(tiny, FullAttention(), GREEDY, request)
+        session.observe(next(iter(seconds(1))))
+        (opening,) = words(tiny, session, "system")
+        assert said in opening
+
+
+def test_stamps_count_from_the_origin_that_a_narration_names(tiny: Any, seconds: Seconds) -> None:
+    for origin, stamps in ((0.0, ["Time=0.0-1.0s", "Time=1.0-2.0s"]), (-5.0, ["Time=5.0-6.0s", "Time=6.0-7.0s"])):
+        narration = Narration("Say what happens.", time_origin=origin)
+        session = session_of(tiny, FullAttention(), narration=narration)
+        for chunk in seconds(2):
+            session.speak(chunk)
+        assert words(tiny, session, "time") == stamps

@@ -104,6 +104,8 @@ def test_a_hit_is_an_alert_inside_the_interval_and_alerts_before_are_shown_besid
     assert {fact.id: fact.correct for fact in task.facts(records)} == {  # type: ignore[attr-defined]
         "a/0": True, "b/0": True, "c/0": False, "d/0": False,
     }  # fmt: skip
+    total = next(row for row in task.metrics(sheet) if row.score == "strict" and row.name == "total")
+    assert (total.n, total.clusters, total.value) == (4, 4, 50.0)
     rows = {(row.group, row.name): row.value for row in task.metrics(sheet)}
     assert rows["timing PA", "false_alarms"] == 2
     json.dumps(sheet_to_json(sheet))

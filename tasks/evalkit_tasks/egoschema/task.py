@@ -101,6 +101,7 @@ def _take_of_subset(row: FileRow) -> tuple[Prediction, list[Problem]]:
 
 
 def _take_lmms(row: FileRow) -> tuple[Prediction, list[Problem]]:
+    reply: str | None
     submitted, score = row.content.get("submission"), row.content.get("score")
     if not isinstance(submitted, dict) or len(submitted) != 1:
         raise RowError("submission", "must be an object of one question")
@@ -108,7 +109,11 @@ def _take_lmms(row: FileRow) -> tuple[Prediction, list[Problem]]:
     target = score.get("ground_truth") if isinstance(score, dict) else row.content.get("target")
     if target in (None, "None", ""):
         raise RowError("score.ground_truth", "the full set's gold is hidden: hand its submission file in", id_)
-    reply, problems = lmms_reply(row, id_)
+    given, lowest = row.content.get("filtered_resps"), score.get("pred") if isinstance(score, dict) else None
+    if isinstance(given, list) and len(given) == len(LETTERS) and lowest in range(len(LETTERS)):
+        reply, problems = LETTERS[int(lowest)], []  # _mcppl: a loss for each option, no text
+    else:
+        reply, problems = lmms_reply(row, id_)
     gold = LETTERS[int(target)] if str(target) in tuple("01234") else NO_OPTION
     if gold == NO_OPTION:
         message = f"the gold {target!r:.40} is none of the options 0 to 4: no reply can be right"

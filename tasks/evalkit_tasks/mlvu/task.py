@@ -66,12 +66,14 @@ _PLACES = {
 }
 _LETTERS = "ABCDEF"
 _SAID = "MLVU check_ans: the character before the first bracket, else the reply whole; mean of the tasks"
+_OTHERS = {"lmms-eval since 2026-04": lmms_letter}
 _TEST_RULE = ChoiceRule(
     tasks=TEST,
     read=official_letter,
     said=_SAID,
     averages=(Average("m_avg", "macro", TEST), Average("over_questions", "micro", TEST)),
     total="m_avg",
+    others=_OTHERS,
 )
 
 ROW_TEXT = "row-text"
@@ -101,19 +103,24 @@ def _take_lmms(row: FileRow) -> tuple[Prediction, list[Problem]]:
     if not isinstance(task, str) or task_name(task) not in {*DEV, *TEST}:
         raise RowError("mlvu_percetion_score.task_type", f"{task!r:.40} is no sub-task", id_)
     reply, problems = lmms_reply(row, id_)
-    if gold not in tuple("ABCD"):
-        message = f"the gold {gold!r:.40} is none of the options A to D: no reply can be right"
+    test = isinstance(text, str) and "\n(E) " in text
+    letters = _LETTERS if test else "ABCD"
+    if gold not in tuple(letters):
+        message = f"the gold {gold!r:.40} is none of the options A to {letters[-1]}: no reply can be right"
         problems.append(Problem("gold-no-option", message, row.file, row.line, "mlvu_percetion_score.answer", id_))
         gold = NO_OPTION
     tags = {ROW_TEXT: text} if isinstance(text, str) else {}
-    return Prediction(id_, task_name(task), reply, gold, "choice", _options_in(tags), tags=tags), problems
+    choices = _options_in(tags, letters)
+    if test:
+        tags["set"] = "test"
+    return Prediction(id_, task_name(task), reply, gold, "choice", choices, tags=tags), problems
 
 
-def _options_in(tags: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the four options that a row's question lists; empty where it does not."""
+def _options_in(tags: Mapping[str, str], letters: str) -> tuple[str, ...]:
+    """Return the options that a row's question lists; empty where they are not those of all letters."""
     lines = tags.get(ROW_TEXT, "").split("\n")
-    found = [line[4:] for letter in "ABCD" for line in lines if line.startswith(f"({letter}) ")]
-    return tuple(found) if len(found) == 4 else ()
+    found = [line[4:] for letter in letters for line in lines if line.startswith(f"({letter}) ")]
+    return tuple(found) if len(found) == len(letters) else ()
 
 
 def _take_submitted(row: FileRow) -> tuple[Prediction, list[Problem]]:
@@ -150,16 +157,17 @@ class Mlvu(ChoiceTask):
         said=_SAID,
         averages=(Average("m_avg", "macro", DEV), Average("over_questions", "micro", DEV)),
         total="m_avg",
-        others={"lmms-eval since 2026-04": lmms_letter},
+        others=_OTHERS,
     )
     layouts: ClassVar[Mapping[str, ChoiceLayout]] = {
-        "lmms-eval": ChoiceLayout(object_rows, _take_lmms, True, "row of lmms-eval's mlvu_dev samples"),
+        "lmms-eval": ChoiceLayout(object_rows, _take_lmms, True, "row of lmms-eval's mlvu samples"),
         "official": ChoiceLayout(object_rows, _take_submitted, False, "answer of a test submission"),
     }
     versions: ClassVar[Mapping[str, Mapping[str, int]]] = {
-        "rows of sy1998/MLVU_dev": _LMMS,
+        "rows of sy1998/MLVU_dev, or the JSON files without their empty question": _LMMS,
         "JSON files of github.com/JUNJIE99/MLVU": {**_LMMS, "topic_reasoning": 264},
         "dev_debug_mc.json of ReKV": {**_LMMS, "ego": 350},
+        "test set": dict(zip(TEST, (91, 39, 60, 53, 50, 36, 70, 60, 43), strict=True)),
     }
 
     rubrics: ClassVar[Mapping[str, Rubric]] = RUBRICS
