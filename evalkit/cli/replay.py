@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         UsageError: Runs of different tasks, or an option out of range.
         DataError: A run cannot be read.
     """
-    from evalkit.records import collector_paused
+    from evalkit.records import collector_paused, read_bare_ticks
     from evalkit.report.replay import replay_run
     from evalkit.report.replay_table import replay_json, replay_tables
     from evalkit.report.runs import load_runs
@@ -77,11 +77,11 @@ def run(args: argparse.Namespace) -> int:
 
     settings = ReplaySettings(**{name: getattr(args, name) for name in ReplaySettings.options()})
     with collector_paused():
-        runs = load_runs(args.runs, damaged_ticks=True)
+        runs = load_runs([read_bare_ticks(path) or path for path in args.runs], damaged_ticks=True)
         replays = [replay_run(one, settings) for one in runs]
     for one in runs:
         for line in one.records.warnings:
-            note(f"warning: {one.label}: {line}; the figures are of the seconds before it")
+            note(f"warning: {one.label}: {line}")
         for line in one.records.damaged:
             note(f"warning: {one.label}: {line}; left out")
     if args.json:

@@ -2,7 +2,7 @@
 
 from evalkit.records.collector import collector_paused
 from evalkit.records.completeness import missing_samples, missing_text, refuse_doubled, short_of
-from evalkit.records.folder import RunFolder, RunRecords, read_run, write_atomic
+from evalkit.records.folder import RunFolder, RunRecords, read_bare_ticks, read_run, write_atomic
 from evalkit.records.jsonl import JsonlWriter, read_jsonl, stream_jsonl
 from evalkit.records.lock import hold_folder
 from evalkit.records.reading import (
@@ -61,6 +61,7 @@ __all__ = [
     "hold_folder",
     "missing_samples",
     "missing_text",
+    "read_bare_ticks",
     "read_jsonl",
     "read_plain",
     "read_run",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["RunFolder", "RunRecords", "read_run", "write_atomic"]
+__all__ = ["RunFolder", "RunRecords", "read_bare_ticks", "read_run", "write_atomic"]
 
 import os
 from dataclasses import dataclass, field
@@ -221,6 +221,32 @@ def read_run(path: Path, *, ticks: bool = True, damaged_ticks: bool = False) -> 
         missing=missing,
         damaged=damaged,
     )
+
+
+def read_bare_ticks(path: Path) -> RunRecords | None:
+    """Read a folder that holds ``ticks.jsonl`` and no ``run.json``, as another program may have written it.
+
+    Args:
+        path: The folder; it stands for the model's name.
+
+    Returns:
+        ``None`` where it is not such a folder.
+
+    Raises:
+        DataError: A second stands in the file twice.
+    """
+    folder = RunFolder(path)
+    if folder.manifest_path.exists() or not folder.ticks_path.is_file():
+        return None
+    damaged: list[str] = []
+    ticks, torn = read_ticks(folder.ticks_path, damaged)
+    refuse_doubled(path, (), ticks)
+    name = path.resolve().name
+    manifest = RunManifest(
+        task="unknown", model=name, status="done", started="", options={}, fingerprint={}, fingerprint_digest=""
+    )
+    warnings = [*torn, "run.json is not there: the run is named after its folder"]
+    return RunRecords(folder, manifest, [], ticks, [], None, warnings, damaged=damaged)
 
 
 def _missing(

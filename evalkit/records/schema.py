@@ -101,7 +101,7 @@ class TickRecord(_Record):
     second: Whole
     start: MediaSeconds
     end: MediaSeconds
-    frames: Whole
+    frames: Whole = 0
     stages: StageTimes
     tokens_in: dict[str, Whole] = Field(default_factory=dict)
     kept: dict[str, Whole] = Field(default_factory=dict)

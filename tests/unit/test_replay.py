@@ -233,3 +233,23 @@ def test_the_page_has_runs_behind_the_clock(narrated: Path, tmp_path: Path) -> N
     assert page.count("<svg") >= 8
     asked = build_report([question_run(tmp_path / "asked")], tmp_path / "asked.html").read_text()
     assert "is not part of lag and misses" in asked
+
+
+RULES = {"queue": (2, 0, 2, 1.75), "drop-new": (2, 1, 1, 1.5), "skip-to-latest": (2, 0, 2, 1.75)}
+
+
+@pytest.mark.parametrize(("rule", "expected"), RULES.items())
+def test_a_folder_with_hand_written_ticks_and_nothing_else_is_replayed(
+    tmp_path: Path, rule: str, expected: tuple[int, int, int, float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Arrivals at 1, 2, 3, 4. queue: 1-1.5, 2-3.5, 3.5-4.75, 4.75-5: lags 0.5, 1.5, 1.75, 1. drop-new: the third
+    # comes while the second is in work. skip-to-latest: nobody has overtaken the third at 3.5.
+    lines = [
+        {"sample": "a", "second": second, "start": second, "end": second + 1, "stages": {"total": total}}
+        for second, total in enumerate((0.5, 1.5, 1.25, 0.25))
+    ]
+    (tmp_path / "ticks.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    found = figures(capsys, str(tmp_path), "--overload", rule, "--deadline", "1")
+    misses, dropped, backlog, worst = expected
+    assert (found["seconds"], found["misses"], found["miss_rate"]) == (4, misses, misses / 4)
+    assert (found["dropped"], found["backlog_max"], found["lag"]["max"]) == (dropped, backlog, worst)
