@@ -18,6 +18,7 @@ from evalkit.tasks.choice.questions import ChoiceQuestion
 from evalkit.tasks.contract import Problem, TaskSettings
 from evalkit.tasks.frames import known_preset
 from evalkit.tasks.rows import probe_videos, video_problems
+from evalkit.video.probe import VideoInfo
 
 __all__ = ["ChoicePrompt", "ChoiceSettings", "ChoiceVideos", "lettered", "make_samples", "prompt_named"]
 
@@ -158,58 +159,70 @@ def make_samples(
     """
     name, prompt = prompt_named(prompts, settings.prompt, task)
     files = {question.video: videos.path(question.video) for question in questions}
-    unknown = {files[question.video] for question in questions if question.end is None}
-    opened = probe_videos(sorted(unknown))
+    opened = probe_videos(sorted({files[question.video] for question in questions if question.end is None}))
     problems = [
         Problem("missing-video", f"{path} is not there", path.name)
         for path in dict.fromkeys(files.values())
         if path not in opened and not path.is_file()
     ]
     problems += video_problems(opened)
-
-    def end_of(question: ChoiceQuestion) -> float:
-        if question.end is not None:
-            return question.end
-        info = opened[files[question.video]]
-        known = None if isinstance(info, DecodeError) else info.duration
-        return known or question.start + _UNKNOWN_LENGTH
-
-    def sample(id_: str, asked: Sequence[ChoiceQuestion], frames: dict[str, str]) -> StreamSample:
-        first = asked[0]
-        tags = {"protocol": settings.protocol, "prompt": name, **frames}
-        queries = (
-            Query(
-                id=question.id,
-                at=end_of(question),
-                prompt=prompt.text(question),
-                kind=question.kind,
-                choices=question.options,
-                answer=question.gold,
-                tags={**question.all_tags, **tags},
-                elicitation=prompt.elicitation if question.kind == "choice" else Elicitation(),
-            )
-            for question in asked
-        )
-        return StreamSample(
-            id=id_,
-            video=files[first.video],
-            start=first.start,
-            end=max(end_of(question) for question in asked),
-            fps=settings.fps,
-            queries=tuple(sorted(queries, key=lambda query: query.at)),
-            cluster=first.cluster or first.video,
-            tags=tags,
-            system=prompt.system,
-        )
-
+    ends = {question.id: _end_of(question, opened.get(files[question.video])) for question in questions}
+    form = _Form(name, prompt, settings, files, ends)
     if settings.protocol == "official":
         frames = {"frames": settings.frames or prompt.frames}
-        return [sample(question.id, [question], frames) for question in questions], problems
+        return [form.sample(question.id, [question], frames) for question in questions], problems
     passes: dict[tuple[str, float], list[ChoiceQuestion]] = {}
     for question in questions:
         passes.setdefault((question.video, question.start), []).append(question)
     starts = Counter(video for video, _ in passes)
     return [
-        sample(video if starts[video] == 1 else f"{video}@{start:g}", asked, {})
+        form.sample(video if starts[video] == 1 else f"{video}@{start:g}", asked, {})
         for (video, start), asked in passes.items()
     ], problems
+
+
+def _end_of(question: ChoiceQuestion, info: VideoInfo | DecodeError | None) -> float:
+    """Return the second of a question: the annotation's, else the end of its video where that opens."""
+    if question.end is not None:
+        return question.end
+    known = None if info is None or isinstance(info, DecodeError) else info.duration
+    return known or question.start + _UNKNOWN_LENGTH
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What all samples of a loading share: the prompt by name, the settings, where videos lie and questions end."""
+
+    name: str
+    prompt: ChoicePrompt
+    settings: ChoiceSettings
+    files: Mapping[str, Path]
+    ends: Mapping[str, float]
+
+    def sample(self, id_: str, asked: Sequence[ChoiceQuestion], frames: dict[str, str]) -> StreamSample:
+        first = asked[0]
+        tags = {"protocol": self.settings.protocol, "prompt": self.name, **frames}
+        queries = (
+            Query(
+                id=question.id,
+                at=self.ends[question.id],
+                prompt=self.prompt.text(question),
+                kind=question.kind,
+                choices=question.options,
+                answer=question.gold,
+                tags={**question.all_tags, **tags},
+                elicitation=self.prompt.elicitation if question.kind == "choice" else Elicitation(),
+            )
+            for question in asked
+        )
+        return StreamSample(
+            id=id_,
+            video=self.files[first.video],
+            start=first.start,
+            end=max(self.ends[question.id] for question in asked),
+            fps=self.settings.fps,
+            queries=tuple(sorted(queries, key=lambda query: query.at)),
+            cluster=first.cluster or first.video,
+            tags=tags,
+            system=self.prompt.system,
+        )

@@ -109,9 +109,11 @@ def _take_lmms(row: FileRow) -> tuple[Prediction, list[Problem]]:
     target = score.get("ground_truth") if isinstance(score, dict) else row.content.get("target")
     if target in (None, "None", ""):
         raise RowError("score.ground_truth", "the full set's gold is hidden: hand its submission file in", id_)
-    given, lowest = row.content.get("filtered_resps"), score.get("pred") if isinstance(score, dict) else None
+    given: Any = row.content.get("filtered_resps")
+    lowest: Any = score.get("pred") if isinstance(score, dict) else None
     if isinstance(given, list) and len(given) == len(LETTERS) and lowest in range(len(LETTERS)):
-        reply, problems = LETTERS[int(lowest)], []  # _mcppl: a loss for each option, no text
+        reply = LETTERS[int(lowest)]  # _mcppl: a loss for each option, no text
+        problems: list[Problem] = []
     else:
         reply, problems = lmms_reply(row, id_)
     gold = LETTERS[int(target)] if str(target) in tuple("01234") else NO_OPTION
