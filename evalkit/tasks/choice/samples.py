@@ -191,7 +191,7 @@ def _end_of(question: ChoiceQuestion, info: VideoInfo | DecodeError | None) -> f
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What all samples of a loading share: the prompt by name, the settings, where videos lie and questions end."""
+    """What all samples of a loading share: prompt and settings, where videos lie and when questions end."""
 
     name: str
     prompt: ChoicePrompt
