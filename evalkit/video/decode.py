@@ -70,8 +70,6 @@ class VideoFrames:
         if min(self.size) < 1:
             raise UsageError(f"frames cannot be {self.size[0]}x{self.size[1]} pixels")
         self._ahead = ahead
-        self._scaler = VideoReformatter()
-        self._packer = VideoReformatter()
         self._errors = 0
 
     @property
@@ -94,21 +92,10 @@ class VideoFrames:
         Raises:
             VideoError: The file cannot be opened, or nothing of it decodes.
         """
-        scaler = ThreadPoolExecutor(1, thread_name_prefix="scale")
-        decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
-        work = self._decode(ticks, scaler)
-        ahead: deque[Future[_Work | None]] = deque()
-        try:
-            ahead.extend(decoder.submit(next, work, None) for _ in range(self._ahead))
-            while (done := ahead.popleft().result()) is not None:
-                ahead.append(decoder.submit(next, work, None))
-                yield done.finished()
-        finally:
-            decoder.shutdown(wait=True, cancel_futures=True)
-            scaler.shutdown(wait=True, cancel_futures=True)
-            work.close()
+        scaler = _Scaler(self.size)
+        return _Ahead(self._decode(ticks, scaler), scaler, self._ahead)
 
-    def _decode(self, ticks: Iterable[Tick], scaler: ThreadPoolExecutor) -> Generator[_Work, None, None]:
+    def _decode(self, ticks: Iterable[Tick], scaler: _Scaler) -> Generator[_Work, None, None]:
         opened, self._opened = self._opened or OpenVideo(self.path), None
         with opened:
             clock = _Clock(opened.zero, opened.base)
@@ -127,7 +114,7 @@ class VideoFrames:
                 began = time.perf_counter()
                 tick = wanted.next_tick()
 
-    def _batch(self, tick: Tick, screen: Screen, clock: _Clock, scaler: ThreadPoolExecutor) -> _Work:
+    def _batch(self, tick: Tick, screen: Screen, clock: _Clock, scaler: _Scaler) -> _Work:
         width, height = self.size
         pixels = np.empty((len(tick.frame_times), height, width, 3), np.uint8)
         shown: list[Fraction] = []
@@ -142,7 +129,7 @@ class VideoFrames:
             if picture is None or clock.time(picture.pts or 0) >= tick.end:
                 continue  # the material starts later: a gap, and frames for none of this tick
             same = picture is last
-            fills.append(scaler.submit(self._fill, pixels, len(shown), None if same else picture))
+            fills.append(scaler.fill(pixels, len(shown), None if same else picture))
             last = picture
             shown.append(clock.time(picture.pts or 0))
         if not screen.decoded_any:
@@ -154,28 +141,6 @@ class VideoFrames:
             ended_at=clock.time(screen.end) if ended else None,
         )
         return _Work(batch, tuple(fills))
-
-    def _fill(self, pixels: NDArray[np.uint8], place: int, picture: av.VideoFrame | None) -> float:
-        """Convert a picture into its place, or repeat the one before; return the wall seconds it took."""
-        began = time.perf_counter()
-        pixels[place] = pixels[place - 1] if picture is None else self._convert(picture)
-        return time.perf_counter() - began
-
-    def _convert(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
-        turns = quarter_turns(picture.rotation)
-        width, height = self.size[::-1] if turns % 2 else self.size
-        # In two steps, since libswscale has vector code for scaling and for packing, but not for both at once to
-        # RGB24. On one thread: sliced over several, the scaler gives other pixels from run to run.
-        scaled = self._scaler.reformat(
-            picture,
-            width=width,
-            height=height,
-            format="yuv422p" if picture.format.name in _SUBSAMPLED else "rgba",
-            interpolation="BICUBIC",
-            threads=1,
-        )
-        rgb = self._packer.reformat(scaled, format="rgb24", threads=1)
-        return np.rot90(rgb.to_ndarray(), turns)
 
     def _take_losses(self, gaps: list[Gap], clock: _Clock) -> tuple[SecondsLost, ...]:
         found = tuple(gaps)
@@ -202,6 +167,103 @@ class _Work:
         """Wait for the scaler and return the batch with the wall seconds of both."""
         scaled = sum(fill.result() for fill in self.fills)
         return replace(self.batch, decode_seconds=self.seconds + scaled)
+
+
+class _Scaler:
+    """Scales and packs pictures on a thread of its own, beside the decoder.
+
+    Args:
+        size: Width and height of the frames.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size = size
+        self._scaler = VideoReformatter()
+        self._packer = VideoReformatter()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="scale")
+
+    def fill(self, pixels: NDArray[np.uint8], place: int, picture: av.VideoFrame | None) -> Future[float]:
+        """Convert a picture into its place, or repeat the one before; the result is the wall seconds it took."""
+        return self._pool.submit(self._fill, pixels, place, picture)
+
+    def shutdown(self, *, wait: bool) -> None:
+        """Take no more pictures."""
+        self._pool.shutdown(wait=wait, cancel_futures=True)
+
+    def _fill(self, pixels: NDArray[np.uint8], place: int, picture: av.VideoFrame | None) -> float:
+        began = time.perf_counter()
+        pixels[place] = pixels[place - 1] if picture is None else self._convert(picture)
+        return time.perf_counter() - began
+
+    def _convert(self, picture: av.VideoFrame) -> NDArray[np.uint8]:
+        turns = quarter_turns(picture.rotation)
+        width, height = self._size[::-1] if turns % 2 else self._size
+        # In two steps, since libswscale has vector code for scaling and for packing, but not for both at once to
+        # RGB24. On one thread: sliced over several, the scaler gives other pixels from run to run.
+        scaled = self._scaler.reformat(
+            picture,
+            width=width,
+            height=height,
+            format="yuv422p" if picture.format.name in _SUBSAMPLED else "rgba",
+            interpolation="BICUBIC",
+            threads=1,
+        )
+        rgb = self._packer.reformat(scaled, format="rgb24", threads=1)
+        return np.rot90(rgb.to_ndarray(), turns)
+
+
+class _Ahead:
+    """Batches decoded on a thread of their own, some ticks before they are asked for.
+
+    Nothing is waited for when one is dropped half way: what the garbage collector finds may be found on any
+    thread and at any moment, one that holds a lock of `threading` included, and waiting there for another
+    thread never ends.
+
+    Args:
+        work: Decodes tick after tick.
+        scaler: What its pictures go through.
+        ahead: Ticks.
+    """
+
+    def __init__(self, work: Generator[_Work, None, None], scaler: _Scaler, ahead: int) -> None:
+        self._work, self._scaler = work, scaler
+        self._decoder: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix="decode")
+        self._ahead: deque[Future[_Work | None]] = deque(
+            self._decoder.submit(next, work, None) for _ in range(ahead)
+        )
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        return self
+
+    def __next__(self) -> FrameBatch:
+        if self._decoder is None:
+            raise StopIteration
+        try:
+            done = self._ahead.popleft().result()
+            if done is not None:
+                self._ahead.append(self._decoder.submit(next, self._work, None))
+                return done.finished()
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the threads, wait for them and close the file."""
+        if self._drop(wait=True):
+            self._work.close()
+
+    def __del__(self) -> None:
+        self._drop(wait=False)
+
+    def _drop(self, *, wait: bool) -> bool:
+        decoder, self._decoder = getattr(self, "_decoder", None), None
+        if decoder is None:
+            return False
+        decoder.shutdown(wait=wait, cancel_futures=True)
+        self._scaler.shutdown(wait=wait)
+        return True
 
 
 class _Clock:

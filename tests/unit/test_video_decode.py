@@ -1,3 +1,4 @@
+import gc
 import threading
 import tracemalloc
 from fractions import Fraction
@@ -221,3 +222,27 @@ def test_probing_tells_what_the_file_is(tmp_path):
 def test_a_matroska_file_that_starts_late_is_as_long_as_its_pictures(tmp_path):
     info = probe(make_video(tmp_path / "v.mkv", offset=7))
     assert (info.start_time, info.duration, info.frames) == (7, 2, None)
+
+
+def test_a_stream_that_is_dropped_half_way_waits_for_no_thread(tmp_path, monkeypatch):
+    """The garbage collector may drop it on a thread that holds a lock of `threading`: to join there never ends."""
+    feed = FrameFeed(FrameSchedule(0, 3, 2), VideoFrames(make_video(tmp_path / "v.mp4", frames=90)))
+    next(feed)
+    joined = []
+    monkeypatch.setattr(threading.Thread, "join", lambda self, timeout=None: joined.append(self.name))
+    cycle = [feed]
+    cycle.append(cycle)
+    del feed, cycle
+    gc.collect()
+    assert joined == []
+
+
+def test_a_stream_that_is_closed_half_way_has_ended_its_threads(tmp_path):
+    before = set(threading.enumerate())
+    feed = FrameFeed(FrameSchedule(0, 3, 2), VideoFrames(make_video(tmp_path / "v.mp4", frames=90)))
+    next(feed)
+    begun = set(threading.enumerate()) - before
+    assert {thread.name for thread in begun} == {"decode_0", "scale_0"}
+    feed.close()
+    assert not any(thread.is_alive() for thread in begun)
+    assert [chunk.tick.index for chunk in feed] == [1, 2]
