@@ -6,7 +6,18 @@ moment at which they are out, where the task's data tell it) and deadline-capped
 
 from __future__ import annotations
 
-__all__ = ["Accuracies", "Momentary", "accuracies", "answer_delays", "capped_score", "paced_alike"]
+__all__ = [
+    "Accuracies",
+    "AnswerFigures",
+    "AnswerMoment",
+    "Momentary",
+    "accuracies",
+    "answer_delays",
+    "answer_figures",
+    "answer_moments",
+    "capped_score",
+    "paced_alike",
+]
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,10 +26,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.errors import EvalkitError
-from evalkit.records import AnswerRecord, Metric
-from evalkit.report.replay import Replay
+from evalkit.records import AnswerRecord, Metric, TickTable
+from evalkit.report.replay import FirstTokens, Replay
 from evalkit.report.runs import Run
-from evalkit.timing import EXACT, Asked, answer_times
+from evalkit.timing import EXACT, Asked, Percentiles, answer_times, percentiles
 
 Key = tuple[str, str]
 
@@ -61,51 +72,126 @@ class Accuracies:
     why: str
 
 
-def answer_delays(run: Run, replay: Replay) -> dict[Key, float]:
-    """Return how long after its question each answer is out, by sample and query, seconds; not of failed ones.
+@dataclass(frozen=True, slots=True)
+class AnswerMoment:
+    """When one question was asked and its answer out, seconds since the stream's start.
+
+    Args:
+        answer: The record.
+        asked: When it was asked.
+        out: When its last token was out.
+        age: Age of the newest frame shown when it was asked, seconds; NaN where none was.
+    """
+
+    answer: AnswerRecord
+    asked: float
+    out: float
+    age: float
+
+    @property
+    def delay(self) -> float:
+        """From question to answer."""
+        return self.out - self.asked
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFigures:
+    """Times of a run's answers; each ``None`` where nothing tells it.
+
+    Args:
+        first: The three times to first token.
+        per_token: Time per token after the first (TPOT).
+        between: Time from token to token (ITL).
+        staleness: Age of the newest frame seen when an answer was out.
+    """
+
+    first: FirstTokens
+    per_token: Percentiles | None
+    between: Percentiles | None
+    staleness: Percentiles | None
+
+
+def answer_moments(run: Run, replay: Replay) -> list[AnswerMoment]:
+    """Return when each question was asked and answered; not of failed ones, none where the clock is withheld.
 
     On the wall clock where the run was paced as it is replayed; else behind the virtual clock, where answering
-    holds the session up as seconds do. Empty where the clock's figures are withheld.
+    holds the session up as seconds do.
 
     Args:
         run: The run.
         replay: It behind the clock.
     """
-    answers = [one for one in run.records.answers if one.kind != "narration" and one.status == "ok"]
-    begun = _begins(replay)
-    if paced_alike(run, replay) and all(one.emitted is not None for one in answers):
-        return {
-            (one.sample, one.query): max(0.0, (one.emitted or 0.0) - (one.at - begun[one.sample]))
-            for one in answers
-            if one.sample in begun
-        }
     by_sample: dict[str, list[AnswerRecord]] = defaultdict(list)
-    for answer in answers:
-        by_sample[answer.sample].append(answer)
-    speed, found = replay.settings.hardware, dict[Key, float]()
-    for stream in replay.streams:
-        asked = sorted(by_sample.get(stream.sample, ()), key=lambda one: one.at)
-        ends = np.maximum.accumulate(stream.ticks.end)
-        start = float(stream.ticks.start[0])
+    for answer in run.records.answers:
+        if answer.kind != "narration" and answer.status == "ok":
+            by_sample[answer.sample].append(answer)
+    paced = paced_alike(run, replay)
+    rows = replay.ticks.by_sample() if paced else {}
+    streams = {stream.sample: stream for stream in replay.streams}
+    found: list[AnswerMoment] = []
+    for sample, answers in by_sample.items():
+        asked = sorted(answers, key=lambda one: one.at)
+        live = paced and all(one.emitted is not None for one in asked)
+        stream = streams.get(sample)
+        if stream is None and not (live and sample in rows):
+            continue
+        ticks = replay.ticks.where(rows[sample]) if stream is None else stream.ticks
+        start, ends = float(ticks.start.min()), np.maximum.accumulate(ticks.end)
+        after = np.searchsorted(ends, np.array([one.at for one in asked]) + _SLACK, side="right")
         questions = [
-            Asked(
-                at=(one.at - start) * replay.stretch,
-                takes=one.seconds / speed,
-                after=int(np.searchsorted(ends, one.at + _SLACK, side="right")),
-            )
-            for one in asked
+            Asked((one.at - start) * replay.stretch, one.seconds / replay.settings.hardware, int(place))
+            for one, place in zip(asked, after, strict=True)
         ]
-        times = answer_times(stream.times.arrival, stream.service, questions, replay.settings.overload)
-        found |= {
-            (one.sample, one.query): out - question.at
-            for one, question, out in zip(asked, questions, times, strict=True)
-        }
+        if live:
+            out = [max(question.at, one.emitted or 0.0) for one, question in zip(asked, questions, strict=True)]
+        elif stream is not None:
+            out = answer_times(stream.times.arrival, stream.service, questions, replay.settings.overload)
+        ages = _ages(ticks, questions, start, replay.stretch)
+        found += [
+            AnswerMoment(one, question.at, time, age)
+            for one, question, time, age in zip(asked, questions, out, ages, strict=True)
+        ]
     return found
 
 
-def _begins(replay: Replay) -> dict[str, float]:
-    ticks = replay.ticks
-    return {sample: float(ticks.start[rows].min()) for sample, rows in ticks.by_sample().items()}
+def _ages(ticks: TickTable, questions: Sequence[Asked], start: float, stretch: float) -> list[float]:
+    """Return the age of the newest frame at each question, NaN where none had been shown."""
+    frames = ticks.whole["frames"]
+    shown = np.divide(ticks.media, frames, out=np.full(len(ticks), np.nan), where=frames > 0)
+    newest = np.fmax.accumulate(np.where(frames > 0, ticks.end - shown, np.nan)) if len(ticks) else shown
+    return [
+        question.at - (float(newest[question.after - 1]) - start) * stretch if question.after else float("nan")
+        for question in questions
+    ]
+
+
+def answer_delays(run: Run, replay: Replay) -> dict[Key, float]:
+    """Return how long after its question each answer is out, by sample and query, seconds."""
+    return {(one.answer.sample, one.answer.query): one.delay for one in answer_moments(run, replay)}
+
+
+def answer_figures(run: Run, replay: Replay) -> AnswerFigures | None:
+    """Return the times of a run's answers, or ``None`` where it asked nothing or has no clock."""
+    moments, speed = answer_moments(run, replay), replay.settings.hardware
+    if not moments:
+        return None
+    engine = np.array([_number(one.answer.first_token) / speed for one in moments])
+    before = np.array([one.delay - one.answer.seconds / speed for one in moments])
+    ages = np.array([one.age for one in moments])
+    request = np.maximum(before, 0) + engine
+    times = [np.array(one.answer.token_times) / speed for one in moments]
+    per_token = [(one[-1] - one[0]) / (one.size - 1) for one in times if one.size > 1]
+    gaps = np.concatenate([np.diff(one) for one in times]) if times else np.empty(0)
+    return AnswerFigures(
+        first=FirstTokens(percentiles(engine), percentiles(request), percentiles(request + ages)),
+        per_token=percentiles(per_token),
+        between=percentiles(gaps[gaps > 0]),
+        staleness=percentiles(np.array([one.delay for one in moments]) + ages),
+    )
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def paced_alike(run: Run, replay: Replay) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from evalkit.records import Metric
 from evalkit.report.alignment import Alignment, narration_lag
-from evalkit.report.emission import Accuracies, accuracies, capped_score
+from evalkit.report.emission import Accuracies, AnswerFigures, accuracies, answer_figures, capped_score
 from evalkit.report.growth import growth_json
 from evalkit.report.latency import LatencySummary, summarize_ticks
 from evalkit.report.live import LiveClock, live_clock, live_json, live_note
@@ -134,6 +134,22 @@ class _Told:
         return accuracies(self.run, self.replay)
 
     @cached_property
+    def spoken(self) -> AnswerFigures:
+        """Times of what was said: of the seconds, or of the answers where nothing is said of itself."""
+        found = None if self.narrates else answer_figures(self.run, self.replay)
+        return found or AnswerFigures(
+            self.replay.first_tokens(),
+            self.replay.per_output_token(),
+            self.replay.between_tokens(),
+            self.replay.staleness(),
+        )
+
+    @property
+    def narrates(self) -> bool:
+        """Whether seconds have words of their own."""
+        return bool((self.replay.ticks.whole["generated"] > 0).any())
+
+    @cached_property
     def main(self) -> Metric | None:
         return _main_score(self.run)
 
@@ -172,7 +188,8 @@ def _row(told: _Told) -> tuple[Cell, ...]:
     summary = summarize_ticks(run.label, replay.ticks)
     spent = float(replay.ticks.total.sum()) / replay.settings.hardware
     vision = replay.ticks.counted["tokens_in"].columns().get("vision")
-    slope, first, factors = summary.slope, replay.first_tokens(), percentiles(replay.factors)
+    slope, spoken, factors = summary.slope, told.spoken, percentiles(replay.factors)
+    first = spoken.first
     lag, warm = percentiles(replay.lag), replay.miss_rate(warm_up=True)
     memory = summary.peak_mib or summary.rss_mib
     queued = bool(replay.streams)
@@ -196,9 +213,9 @@ def _row(told: _Told) -> tuple[Cell, ...]:
         _figure(first.request, "p50"),
         _figure(first.request, "p95"),
         _figure(first.perceptual, "p50"),
-        *(_figure(replay.per_output_token(), name, 1e3) for name in _SHARES),
-        *(_figure(replay.between_tokens(), name, 1e3) for name in _SHARES),
-        _figure(replay.staleness(), "p50"),
+        *(_figure(spoken.per_token, name, 1e3) for name in _SHARES),
+        *(_figure(spoken.between, name, 1e3) for name in _SHARES),
+        _figure(spoken.staleness, "p50"),
         _lag_cell(told.alignment),
         memory / 1024 if memory else None,
         Estimate(slope.slope, slope.low, slope.high) if slope else Estimate(None),
@@ -381,7 +398,8 @@ def replay_json(run: Run, replay: Replay) -> dict[str, Any]:
     queued = bool(replay.streams)
     misses = int(replay.missed.sum()) if queued else None
     lag = _percentiles_json(percentiles(replay.lag))
-    told, first = _Told(run, replay), replay.first_tokens()
+    told = _Told(run, replay)
+    spoken = told.spoken
     windows = [
         {"from": low, "to": None if high == float("inf") else high, **(_percentiles_json(found) or {})}
         for low, high, found in replay.by_window()
@@ -407,11 +425,11 @@ def replay_json(run: Run, replay: Replay) -> dict[str, Any]:
             "behind_at": replay.behind_at(),
         },
         "first_token": {
-            name: _percentiles_json(getattr(first, name)) for name in ("engine", "request", "perceptual")
+            name: _percentiles_json(getattr(spoken.first, name)) for name in ("engine", "request", "perceptual")
         },
-        "per_output_token": _percentiles_json(replay.per_output_token()),
-        "between_tokens": _percentiles_json(replay.between_tokens()),
-        "staleness": _percentiles_json(replay.staleness()),
+        "per_output_token": _percentiles_json(spoken.per_token),
+        "between_tokens": _percentiles_json(spoken.between),
+        "staleness": _percentiles_json(spoken.staleness),
         "memory": growth_json(replay.ticks, run.records.manifest.host),
         "accuracy": _accuracy_json(told),
         "alignment": None if told.alignment is None else asdict(told.alignment),

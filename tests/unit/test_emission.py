@@ -10,7 +10,7 @@ import pytest
 
 from evalkit.records import AnswerRecord, StageTimes, TickRecord
 from evalkit.report.alignment import alignment_lag
-from evalkit.report.emission import accuracies, answer_delays
+from evalkit.report.emission import accuracies, answer_delays, answer_figures
 from evalkit.report.replay import ReplaySettings, replay_run
 from evalkit.report.replay_table import replay_json, replay_table
 from evalkit.report.runs import Run, load_runs
@@ -87,6 +87,29 @@ def test_what_a_paced_run_put_on_record_goes_before_the_virtual_clock(tmp_path: 
     run = run_of(tmp_path / "r", [0.5] * 4, [answer], options=options)
     assert answer_delays(run, replay_run(run, ReplaySettings())) == {("s", "7_0"): 1.25}
     assert answer_delays(run, replay_run(run, ReplaySettings(hardware=2))) == {("s", "7_0"): 0.5}
+
+
+def test_first_tokens_and_tokens_of_answers_count_from_their_question(tmp_path: Path) -> None:
+    answers = [
+        asked("7_0", 2, "1", "1", takes=0.6).model_copy(
+            update={"first_token": 0.2, "token_times": [0.2, 0.3, 0.6], "tokens": 3}
+        )
+    ]
+    run = run_of(tmp_path / "r", [1.5] * 4, answers)
+    # The second of 2 s is done at 4 s; the newest frame shown is that of 1 s.
+    found = answer_figures(run, replay_run(run, ReplaySettings()))
+    assert found is not None
+    first = found.first
+    assert first.engine is not None
+    assert first.request is not None
+    assert first.perceptual is not None
+    assert (first.engine.p50, first.request.p50, first.perceptual.p50) == pytest.approx((0.2, 2.2, 3.2))
+    assert found.per_token is not None
+    assert found.between is not None
+    assert found.staleness is not None
+    assert found.per_token.p50 == pytest.approx(0.2)
+    assert (found.between.n, found.between.max) == (2, pytest.approx(0.3))
+    assert found.staleness.p50 == pytest.approx(2.6 + 1.0)
 
 
 def test_three_accuracies_of_the_same_answers(tmp_path: Path) -> None:
