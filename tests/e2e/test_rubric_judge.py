@@ -130,6 +130,20 @@ def test_a_judge_that_gives_no_grades_is_asked_again_and_then_counted(evalkit: C
     assert len(RunFolder(run).grades_path.read_text().splitlines()) == 8
 
 
+def test_a_judge_that_goes_away_leaves_what_it_gave_and_the_next_call_goes_on(evalkit: Command, run: Path) -> None:
+    words = ("--rubric", "--judge", "openai:m", "--concurrency", "1", "--json")
+    with JudgeServer(lambda call: judges(call) if call.number < 2 else Reply(status=401)) as server:
+        code, _, err = evalkit("judge", run, *words, "--base-url", server.base_url)
+    assert code != 0
+    assert "Traceback" not in err
+    kept = RunFolder(run).grades_path.read_text().splitlines()
+    assert len(kept) == 3  # two that were given and the one decided by rule
+    with JudgeServer(judges) as server:
+        found = grade(evalkit, run, server)
+        assert len(server.calls) == 1
+    assert found["usage"]["reused"] == 2  # type: ignore[index]
+
+
 def test_what_does_not_go_together_is_refused(evalkit: Command, run: Path) -> None:
     for words, said in (
         (("--rubric", "--judge", "overlap"), "only a chat model can grade"),

@@ -58,6 +58,12 @@ def test_published_votes_give_the_published_win_rate_in_any_order_of_rows(tmp_pa
 
 
 @published
+def test_the_judge_file_is_the_official_layout(tmp_path: Path) -> None:
+    sheets = [CC.score(CC.read_predictions(name, [VOTES], None)[0], name) for name in ("official", "livecc")]
+    assert sheets[0].source == sheets[1].source
+
+
+@published
 def test_some_of_the_votes_are_named_and_a_tie_is_lost(tmp_path: Path) -> None:
     rows = [json.loads(row) for row in VOTES.read_text().splitlines()[:100]]
     part = tmp_path / VOTES.name

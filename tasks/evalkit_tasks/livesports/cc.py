@@ -54,7 +54,7 @@ class LiveSportsCc:
     source: ClassVar[Source] = LIVESPORTS
     summary: ClassVar[str] = "LiveSports-3K CC: 1,702 sports events commented, judged pairwise against GPT-4o"
     settings: ClassVar[type[TaskSettings]] = LiveSportsCcSettings
-    formats: ClassVar[tuple[str, ...]] = ("livecc", "captions")
+    formats: ClassVar[tuple[str, ...]] = ("official", "livecc", "captions")
     output_name: ClassVar[str] = "captions.jsonl"
     judge_prompt: ClassVar[JudgePrompt] = LIVESPORTS_PROMPT
 
@@ -178,11 +178,11 @@ class LiveSportsCc:
         """Score recorded votes: ``source`` by the published rule, ties lost; strict with ties a half."""
         if format == "captions":
             return _caption_sheet(predictions)
-        if format != "livecc":
+        if format not in ("livecc", "official"):
             raise UsageError(
                 f"{NAME} is judged, not scored: evalkit judge RUN --against RUN|FILE --judge openai:MODEL"
             )
-        return _vote_sheet(predictions)
+        return _vote_sheet(predictions, format)
 
     def metrics(self, sheet: ScoreSheet) -> list[Metric]:
         """Turn a score sheet into the rows of ``metrics.json``."""
@@ -271,7 +271,7 @@ def _caption_sheet(predictions: Sequence[Prediction]) -> ScoreSheet:
     )
 
 
-def _vote_sheet(votes: Sequence[Prediction]) -> ScoreSheet:
+def _vote_sheet(votes: Sequence[Prediction], format: str) -> ScoreSheet:
     if not votes:
         raise DataError("no votes to score")
     by_order: dict[str, dict[str, Prediction]] = {"ab": {}, "ba": {}}
@@ -314,7 +314,7 @@ def _vote_sheet(votes: Sequence[Prediction]) -> ScoreSheet:
     strict = groups["win_rate_ties_half"]
     return ScoreSheet(
         task=NAME,
-        format="livecc",
+        format=format,
         n=n,
         answered=sum(
             all(side[id_].response in ("test", "baseline", "tie") for side in by_order.values()) for id_ in ids

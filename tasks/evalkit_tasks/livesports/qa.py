@@ -159,7 +159,8 @@ class LiveSportsQa(ChoiceTask):
         others={"first letter A to D": lambda reply, question: first_letter(reply, (), _LETTERS)},
     )
     layouts: ClassVar[Mapping[str, ChoiceLayout]] = {
-        "livecc": ChoiceLayout(object_rows, _take, True, "row of LiveCC's results (question_id, answer, response)")
+        name: ChoiceLayout(object_rows, _take, True, "row of LiveCC's results (question_id, answer, response)")
+        for name in ("official", "livecc")
     }
     versions: ClassVar[Mapping[str, Mapping[str, int]]] = {"published": {_ALL: 1174}}
     demo: ClassVar[Callable[[Path, DemoSize | None], None]] = staticmethod(
