@@ -44,6 +44,9 @@ from evalkit.utterances.score import TimedRecord, TimingScore
 __all__ = ["TimedData", "TimedQuestion", "TimedSettings", "TimedTask", "Turn"]
 
 
+_DAY = 86_400.0
+
+
 class TimedTask:
     """A `Task` about when a model speaks; a benchmark declares what it is and reads its questions.
 
@@ -88,7 +91,7 @@ class TimedTask:
         """
         if not isinstance(settings, TimedSettings):
             raise UsageError(f"{self.name} wants TimedSettings, not {type(settings).__name__}")
-        found = self.questions(data)
+        found = _of_a_day(self.questions(data))
         opened = probe_videos(one.video for one in found.questions if one.end is None)
         samples = tuple(
             timed_sample(one, settings, end_of(one, opened), self.tolerance) for one in found.questions
@@ -111,7 +114,7 @@ class TimedTask:
 
     def check(self, data: Path) -> CheckReport:
         """Look at every row and every video below ``data``."""
-        found = self.questions(data)
+        found = _of_a_day(self.questions(data))
         opened = probe_videos(one.video for one in found.questions)
         problems = [*found.problems, *video_problems(opened)]
         for one in found.questions:
@@ -167,7 +170,7 @@ class TimedTask:
 
     def _known(self, data: Path) -> dict[str, Prediction]:
         """Return the questions of the data by id, each with nothing said."""
-        found = self.questions(data).questions
+        found = _of_a_day(self.questions(data)).questions
         opened = probe_videos(one.video for one in found if one.end is None)
         return {
             one.id: Prediction(
@@ -340,6 +343,19 @@ class TimedTask:
                 rows.append(Metric(name=name, value=float(value), unit=unit, group=f"timing {task}"))
         rows.append(Metric(name="utility", value=sheet.facts["utility"], unit="share", group="timing"))
         return rows
+
+
+def _of_a_day(found: TimedData) -> TimedData:
+    """Leave out questions whose stream would last longer than a day: their times are no times of a video."""
+    kept, problems = [], list(found.problems)
+    for one in found.questions:
+        last = max([one.end or 0.0, *(window.end for window in one.windows)])
+        if last - one.start > _DAY:
+            message = f"asks to watch until {last:g} s; left out"
+            problems.append(Problem("bad-row", message, field="time", item=one.id))
+        else:
+            kept.append(one)
+    return replace(found, questions=tuple(kept), problems=tuple(problems))
 
 
 def _windows(one: Prediction) -> list[Window]:

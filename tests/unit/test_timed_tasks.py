@@ -151,6 +151,17 @@ def test_streams_that_speak_in_different_ways_are_never_mixed() -> None:
         task.score(mixed, "evalkit")
 
 
+def test_times_of_no_video_are_left_out_by_name(tmp_path: Path) -> None:
+    task = timed("omnimmi-pa")
+    data = toy_data("omnimmi-pa", tmp_path / "data")
+    rows = json.loads((data / "proactive_alerting.json").read_text())
+    rows[0]["answer"] = [5.0, 1e9]
+    (data / "proactive_alerting.json").write_text(json.dumps(rows))
+    loaded = task.load(data, TimedSettings(speaking="polled"))
+    assert len(loaded.samples) == len(rows) - 1
+    assert [(problem.kind, problem.item) for problem in loaded.problems] == [("bad-row", "pa_0")]
+
+
 def test_polls_answered_with_yes_are_utterances(tmp_path: Path) -> None:
     task = timed("ovo-timing")
     data = toy_data("ovo-timing", tmp_path / "data", seconds=20)

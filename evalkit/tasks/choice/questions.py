@@ -188,7 +188,7 @@ def _faults(found: ChoiceQuestion, file: str, line: int) -> list[Problem]:
         message = "the gold is none of the options: no reply can be right"
         problems.append(Problem("gold-no-option", message, file, line, "answer", found.id))
     doubled = [
-        letter for letter, text in zip(letters, found.options, strict=True) if found.options.count(text) > 1
+        letter for letter, text in zip(letters, found.options, strict=False) if found.options.count(text) > 1
     ]
     if doubled:
         gold = f"; the gold is {found.gold}" if found.gold in doubled else ""

@@ -184,7 +184,7 @@ def _sample(row: EventRow, video: Path, settings: LiveSportsCcSettings) -> Strea
         narration=Narration(
             instruction=query_of(row, settings),
             previous_text=row.preasr_text if settings.previous_text == "turn" else "",
-            reference=tuple(row.event_asr),
+            reference=tuple(sorted(row.event_asr)),
             time_origin=row.begin if settings.time_stamps == "event" else 0.0,
         ),
         cluster=row.video_id,

@@ -30,7 +30,7 @@ class MlvuRow(ChoiceRow):
     video: str = Field(min_length=1)
     duration: float | None = Field(default=None, gt=0)
     asked: str = Field(min_length=1, alias="question")
-    candidates: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = Field(default=(), max_length=6)
     answer: str | None = None
     task: str = Field(min_length=1)
     question_id: str | None = None
