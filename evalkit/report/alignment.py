@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Alignment", "alignment_lag", "narration_lag"]
+__all__ = ["LEAST_SECONDS", "Alignment", "alignment_lag", "narration_lag"]
 
 import math
 from collections import Counter, defaultdict
@@ -20,6 +20,8 @@ from evalkit.report.runs import Run
 EARLIEST, LATEST = -10, 60
 """Shifts looked at, seconds: a narration may be ahead of its reference too."""
 _SHIFTS = range(EARLIEST, LATEST + 1)
+LEAST_SECONDS = 30
+"""Seconds with words below which no shift is told."""
 MOST_SECONDS = 7200
 """Seconds with words that are looked at on either side: more make the shift no surer."""
 _STANDS_OUT = 4.0
@@ -31,9 +33,10 @@ class Alignment:
     """The shift between a narration and its reference.
 
     Args:
-        lag: Seconds from what is told to what was said of it; ``None`` where no shift stands out.
+        lag: Seconds from what is told to what was said of it; ``None`` where no shift stands out, or where fewer
+            than `LEAST_SECONDS` have words: a single one fits somewhere by chance.
         similarity: Similarity at each shift from `EARLIEST` to `LATEST`, 1 where both sides say the same.
-        seconds: Seconds in which something was said.
+        seconds: Seconds with words, of the side that has fewer.
     """
 
     lag: int | None
@@ -68,8 +71,9 @@ def alignment_lag(
     found = np.array([left.product(right, shift) / norm if norm else 0.0 for shift in _SHIFTS])
     best = int(found.argmax())
     others = np.delete(found, slice(max(0, best - 2), best + 3))
-    stands_out = bool(found[best] > others.mean() + _STANDS_OUT * others.std())
-    return Alignment(_SHIFTS[best] if stands_out else None, tuple(found.tolist()), len(mine))
+    enough = min(len(mine), len(theirs)) >= LEAST_SECONDS
+    stands_out = enough and bool(found[best] > others.mean() + _STANDS_OUT * others.std())
+    return Alignment(_SHIFTS[best] if stands_out else None, tuple(found.tolist()), min(len(mine), len(theirs)))
 
 
 _Seconds = Mapping[tuple[str, int], Counter[str]]

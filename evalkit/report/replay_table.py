@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from evalkit.records import Metric
-from evalkit.report.alignment import Alignment, narration_lag
+from evalkit.report.alignment import LEAST_SECONDS, Alignment, narration_lag
 from evalkit.report.emission import Accuracies, AnswerFigures, accuracies, answer_figures, capped_score
 from evalkit.report.growth import growth_json
 from evalkit.report.latency import LatencySummary, summarize_ticks
@@ -176,6 +176,8 @@ def _at_emission(told: _Told) -> str:
 def _lag_cell(alignment: Alignment | None) -> str:
     if alignment is None:
         return "–"
+    if alignment.seconds < LEAST_SECONDS:
+        return f"n<{LEAST_SECONDS}"
     return "none stands out" if alignment.lag is None else f"{alignment.lag}"
 
 
@@ -230,6 +232,11 @@ def _machine(run: Run) -> str:
     return ", ".join(str(host[key]) for key in ("gpu", "processor", "cpu", "cores", "device") if host.get(key))
 
 
+def _jumps(run: Run) -> list[str]:
+    """Return what a paced run was warned of: its clock was set, or its machine slept."""
+    return [one for one in run.records.manifest.warnings if "the clock jumped" in one]
+
+
 def replay_notes(run: Run, replay: Replay) -> list[str]:
     """Return what a reader must know of one row, one line each."""
     return _notes(_Told(run, replay))
@@ -240,7 +247,7 @@ def _notes(told: _Told) -> list[str]:
     lines = [f"{run.label}: lag, misses and backlog are withheld: {reason}." for reason in replay.withheld]
     lines += [f"{run.label}: {note}." for note in replay.notes]
     lines += [f"{run.label}: {live_note(told.live)}."] if told.live else []
-    lines += [f"{run.label}: {one}." for one in run.records.manifest.warnings if "the clock jumped" in one]
+    lines += [f"{run.label}: {one}." for one in _jumps(run)]
     command = live_run(run, replay)
     lines += [f"{run.label}: a live run would settle it: {command}"] if command else []
     lines += [f"{run.label}: {line}" for line in _accuracy_notes(told)]
@@ -437,5 +444,6 @@ def replay_json(run: Run, replay: Replay) -> dict[str, Any]:
         "withheld": list(replay.withheld),
         "notes": list(replay.notes),
         "live_run": live_run(run, replay),
+        "clock_jumps": _jumps(run),
         "warnings": [*run.records.warnings, *run.records.damaged],
     }

@@ -196,3 +196,6 @@ def test_words_that_fit_no_shift_have_no_lag_and_streams_are_kept_apart() -> Non
     assert apart is not None
     assert max(apart.similarity) == 0
     assert alignment_lag([("s", 1.0, "...")], told) is None
+    few = alignment_lag(*(side[:20] for side in lines(3)))
+    assert few is not None
+    assert (few.lag, few.seconds) == (None, 20), "twenty seconds fit somewhere by chance"

@@ -214,6 +214,17 @@ def test_an_option_out_of_range_is_one_line(
     assert len(error.splitlines()) == 1
 
 
+def test_a_clock_that_jumped_marks_the_table_and_the_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jumped = "the clock jumped by +30.0 s at media time 6 s (a machine that slept, or a clock that was set)"
+    ticks = [tick(second, 0.5) for second in range(20)]
+    run = write_run(tmp_path / "run", manifest("t", "m", warnings=[jumped]), ticks=ticks)
+    assert figures(capsys, str(run))["clock_jumps"] == [jumped]
+    assert main(["replay", str(run)]) == 0
+    assert jumped in capsys.readouterr().out
+
+
 def test_runs_under_load_stand_in_a_table_of_their_own_and_are_marked_in_plots(tmp_path: Path) -> None:
     ticks = [tick(second, 0.5) for second in range(20)]
     alone = write_run(tmp_path / "alone", manifest("t", "alone"), ticks=ticks)
