@@ -104,7 +104,7 @@ def test_the_example_of_a_config_file_in_the_documents_is_read(tmp_path: Path) -
     path = tmp_path / "run.toml"
     path.write_text(example)
     options = merge_options([read_config(path, NAMES)])
-    assert options.task == "my-task"
+    assert options.task == "my-bench"
     assert options.settings["task.fps"] == 2
 
 
