@@ -19,7 +19,7 @@ from markupsafe import Markup
 from evalkit import __version__
 from evalkit.records import Metric, RunRecords, collector_paused, write_atomic
 from evalkit.report import summary
-from evalkit.report.charts import dial_charts, replay_charts, run_charts
+from evalkit.report.charts import Chart, dial_charts, replay_charts, run_charts
 from evalkit.report.media import (
     Thumbnails,
     find_video,
@@ -77,6 +77,11 @@ def _policy(script: str, early: str, style: str) -> str:
     )
 
 
+def _drawn(charts: Sequence[Chart]) -> list[tuple[Chart, Markup]]:
+    """Return charts with their SVG as markup; texts in it are escaped."""
+    return [(chart, Markup(chart.svg)) for chart in charts]  # noqa: S704
+
+
 def render_page(
     runs: Sequence[Run], video_url: Callable[[str, Path], str | None], thumbnails: Thumbnails | None = None
 ) -> Page:
@@ -117,12 +122,9 @@ def render_page(
             latency=summary.latency_tables(runs),
             setup=summary.setup_table(runs),
             fingerprint=summary.fingerprint_table(runs),
-            charts=[(chart, Markup(chart.svg)) for chart in run_charts(runs)],  # noqa: S704 - texts in it are escaped
+            charts=_drawn(run_charts(runs)),
             clock=replay_tables(runs, replays) if on_clock else [],
-            clock_charts=[
-                (chart, Markup(chart.svg))  # noqa: S704
-                for chart in (*replay_charts(replays), *dial_charts(runs, replays))
-            ],
+            clock_charts=_drawn([*replay_charts(replays), *dial_charts(runs, replays)]),
             headline=_headline(runs),
             timelines=len(payload.timelines),
             questions=questions,

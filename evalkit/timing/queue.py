@@ -10,6 +10,7 @@ __all__ = ["EXACT", "OVERLOAD_RULES", "Asked", "Overload", "QueueTimes", "answer
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -97,20 +98,11 @@ def run_queue(arrival: Floats, service: Floats, overload: Overload = "queue") ->
 _NEVER = float("nan")
 
 
-def _queue(arrival: list[float], service: list[float]) -> tuple[list[float], list[float]]:
+def _in_turn(arrival: list[float], service: list[float], *, drops: bool) -> tuple[list[float], list[float]]:
+    """Serve one after the other; whoever comes while another is served waits, or is dropped."""
     begin, left, free = [], [], 0.0
     for came, takes in zip(arrival, service, strict=True):
-        began = max(came, free)
-        free = began + takes
-        begin.append(began)
-        left.append(free)
-    return begin, left
-
-
-def _drop_new(arrival: list[float], service: list[float]) -> tuple[list[float], list[float]]:
-    begin, left, free = [], [], 0.0
-    for came, takes in zip(arrival, service, strict=True):
-        if free > came + EXACT:
+        if drops and free > came + EXACT:
             begin.append(_NEVER)
             left.append(came)
             continue
@@ -137,8 +129,8 @@ def _skip_to_latest(arrival: list[float], service: list[float]) -> tuple[list[fl
 
 
 _RULES: dict[Overload, Callable[[list[float], list[float]], tuple[list[float], list[float]]]] = {
-    "queue": _queue,
-    "drop-new": _drop_new,
+    "queue": partial(_in_turn, drops=False),
+    "drop-new": partial(_in_turn, drops=True),
     "skip-to-latest": _skip_to_latest,
 }
 
