@@ -50,3 +50,22 @@ def test_timing_runs_are_scored_reported_and_compared_in_one_way_of_speaking(
     code, _, err = evalkit("score", "--task", "omnimmi-pa", "--format", "evalkit", tmp_path / "a", tmp_path / "c")
     assert code == 2
     assert "never mixed" in err
+
+
+def test_a_streamed_setting_beside_a_polled_one_runs_with_a_decision_token(
+    evalkit: Command, tmp_path: Path, demo_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALKIT_CACHE", str(demo_cache))
+    code, _, err = evalkit(
+        *("run", "--task", "streamingbench-timing", "--model", "full", "--checkpoint", "tiny", "--data", "demo"),
+        *("--limit", "1", "--out", tmp_path / "run", "--set", "generation.max_new_tokens=2"),
+        *("--set", "task.speaking=decision-token", "--set", "task.fps=0.5"),
+    )
+    assert code == 0, err
+    said = [json.loads(line) for line in (tmp_path / "run" / "answers.jsonl").read_text().splitlines()]
+    assert {row["tags"]["speaking"] for row in said} == {"decision-token"}
+    code, out, err = evalkit("score", "--json", tmp_path / "run")
+    assert code == 0, err
+    sheet = json.loads(out)
+    assert (sheet["task"], sheet["n"], sheet["source"]["total"]) == ("streamingbench-timing", 1, 0.0)
+    assert sheet["facts"]["timing"]["PO"]["utterances"] == 0  # words without the token are silence

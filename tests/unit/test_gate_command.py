@@ -191,4 +191,4 @@ def test_a_run_without_answers_is_one_line(tmp_path, capsys):
     a, b = questions(tmp_path / "a"), questions(tmp_path / "b", "stc")
     (b / "answers.jsonl").unlink()
     assert gate(a, b, "--max-drop", "1") == 2
-    assert "no answers on record" in capsys.readouterr().err
+    assert "records of 50 of 50 samples are gone" in capsys.readouterr().err
