@@ -99,10 +99,10 @@ class Table:
 
 
 def _number(value: float | None, digits: int) -> str:
-    if value is None or not math.isfinite(value):
-        return MISSING
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
+    if value is None or not math.isfinite(value):
+        return MISSING
     text = f"{value:.{digits}f}"
     return text[1:] if float(text) == 0 and text.startswith("-") else text
 

@@ -258,7 +258,9 @@ def _read_golds(data: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     content = read_json(path)
-    if not isinstance(content, dict) or not all(gold in range(len(LETTERS)) for gold in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(gold, int) and gold in range(len(LETTERS)) for gold in content.values()
+    ):
         raise DataError(f"{path} is no object of golds 0 to 4 by question id", path=path)
     return {str(id_): LETTERS[gold] for id_, gold in content.items()}
 
@@ -274,7 +276,7 @@ def _read_clips(data: Path) -> dict[str, tuple[str, float]]:
             id_: (str(clip["video_uid"]), float(clip["ending_sec"] - clip["starting_sec"]))
             for id_, clip in content.items()
         }
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, OverflowError) as error:
         raise DataError(
             f"{path} is no object of video_uid, starting_sec and ending_sec by id", path=path
         ) from error
