@@ -9,7 +9,7 @@ from __future__ import annotations
 
 __all__ = ["BlockStore", "ReKVSettings", "Retrieved", "StreamDecoder"]
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,38 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from evalkit.errors import UsageError
-
-
-@dataclass(frozen=True, slots=True)
-class ReKVSettings:
-    """How a stream is kept and looked through.
-
-    Args:
-        n_local: Tokens of the local window.
-        topk: Frames a question gets.
-        chunk: Consecutive frames that are picked together; divides ``topk``.
-        init_at_once: Whether the initial tokens leave the window all at once, as in STC's copy of the code;
-            with usual
-            sizes it makes no difference.
-    """
-
-    n_local: int = 15000
-    topk: int = 64
-    chunk: int = 1
-    init_at_once: bool = False
-
-    def __post_init__(self) -> None:
-        if min(self.n_local, self.topk, self.chunk) < 1:
-            raise UsageError("n_local, topk and chunk are 1 or more")
-        if self.topk % self.chunk:
-            raise UsageError(f"topk={self.topk} is no multiple of chunk={self.chunk}")
-
-    def initial(self, tokens: int, n_init: int) -> int:
-        """Return how many initial tokens stand apart from the window once so many tokens are in."""
-        over = tokens - self.n_local
-        if self.init_at_once:
-            return n_init if over > 0 else 0
-        return min(n_init, max(0, over))
+from evalkit.memory.retrieval import ReKVSettings
 
 
 @dataclass(slots=True)
@@ -193,6 +162,40 @@ class StreamDecoder:
             if frame:
                 store.add_block(k, v, self.groups)
         return hidden
+
+    def state(self) -> dict[str, Tensor]:
+        """Return every tensor that is kept, by name."""
+        found: dict[str, Tensor] = {}
+        for number, store in enumerate(self.stores):
+            name = f"layer.{number}"
+            found |= {
+                f"{name}.init_keys": store.init_keys,
+                f"{name}.init_values": store.init_values,
+                f"{name}.local_keys": store.local_keys,
+                f"{name}.local_values": store.local_values,
+            }
+            if store.keys:
+                found |= {
+                    f"{name}.keys": torch.stack(store.keys),
+                    f"{name}.values": torch.stack(store.values),
+                    f"{name}.representatives": torch.stack(store.representatives),
+                }
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor], tokens: int, frames: int) -> None:
+        """Go back to what `state` returned, with the counts of tokens and frames."""
+        self.tokens, self.frames = tokens, frames
+        device = self.embed.weight.device
+        for number, store in enumerate(self.stores):
+            name = f"layer.{number}"
+            store.init_keys = tensors[f"{name}.init_keys"].to(device)
+            store.init_values = tensors[f"{name}.init_values"].to(device)
+            store.local_keys = tensors[f"{name}.local_keys"].to(device)
+            store.local_values = tensors[f"{name}.local_values"].to(device)
+            for what in ("keys", "values", "representatives"):
+                kept = tensors.get(f"{name}.{what}")
+                place = device if what == "representatives" else store.storage
+                setattr(store, what, [] if kept is None else [one.to(place) for one in kept])
 
     def _attend_in_stream(
         self, q: Tensor, keys: Tensor, values: Tensor, store: BlockStore, start: int, initial: int

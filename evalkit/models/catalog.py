@@ -7,6 +7,7 @@ __all__ = [
     "catalog",
     "full",
     "policy_recipe",
+    "rekv",
     "sliding",
     "sliding_chunked",
     "stc",
@@ -15,8 +16,9 @@ __all__ = [
 
 from evalkit.errors import UsageError
 from evalkit.memory import FullAttention, SlidingChunked, SlidingWindow, StreamingVLM
+from evalkit.memory.retrieval import ReKVSettings
 from evalkit.models.entry import ModelChoice, ModelEntry
-from evalkit.models.local import PolicyEntry, PolicyRecipe
+from evalkit.models.local import PolicyEntry, PolicyRecipe, RetrievalEntry
 from evalkit.models.own import OwnEntry
 from evalkit.registry import Registry
 
@@ -55,6 +57,15 @@ stc = PolicyEntry(
     memory=FullAttention,
     checkpoint=LLAVA,
     compress="stc",
+)
+
+
+rekv = RetrievalEntry(
+    name="rekv",
+    summary="ReKV: a local window, every frame's keys kept, 64 frames retrieved for each question in every layer.",
+    memory=ReKVSettings,
+    checkpoint=LLAVA,
+    generation={"repetition_penalty": 1.0},
 )
 
 

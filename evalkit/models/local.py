@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["PolicyEntry", "PolicyRecipe"]
+__all__ = ["PolicyEntry", "PolicyRecipe", "RetrievalEntry", "RetrievalRecipe"]
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from evalkit.compress import CompressionSpec, parse_compression
@@ -135,7 +135,8 @@ class PolicyEntry(ModelEntry):
     Args:
         name: Its name on the command line.
         summary: One line for ``evalkit list models``.
-        memory: Policy class; its fields are the keys of ``--set memory.KEY=VALUE``.
+        memory: Policy class (`MemoryPolicy`), or settings of another memory; its fields are the keys of ``--set
+            memory.KEY=VALUE``.
         checkpoint: Weights it runs on unless ``--checkpoint`` names others.
         memory_defaults: Values of the policy's fields where they differ from the class's own.
         generation: Generation settings where they differ from the defaults.
@@ -144,7 +145,7 @@ class PolicyEntry(ModelEntry):
 
     name: str
     summary: str
-    memory: type[MemoryPolicy]
+    memory: type[Any]
     checkpoint: str
     memory_defaults: dict[str, Any] = field(default_factory=dict)
     generation: dict[str, Any] = field(default_factory=dict)
@@ -200,9 +201,48 @@ class PolicyEntry(ModelEntry):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class RetrievalRecipe(PolicyRecipe):
+    """ReKV with its parameters over a checkpoint of this machine; ``policy`` are `ReKVSettings`."""
+
+    @property
+    def capabilities(self) -> Capabilities:  # type: ignore[override]
+        """It answers questions."""
+        return _RETRIEVES
+
+    def previous_text(self, text: str) -> PreviousText | None:  # type: ignore[override]
+        """Return ``None``: nothing is narrated, so nothing was said before."""
+        return None
+
+    def over(self, backbone: Backbone) -> CachedModel:
+        """Put the memory over a network that is loaded already."""
+        from evalkit.models.load import checkpoint_revision
+        from evalkit.models.retrieval import RetrievalModel
+
+        revision = checkpoint_revision(self.checkpoint, backbone.network)
+        return RetrievalModel(self.name, backbone, self.policy, self.generation, revision, self.compression)
+
+
+class RetrievalEntry(PolicyEntry):
+    """A memory that retrieves over a checkpoint."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """It answers questions."""
+        return _RETRIEVES
+
+    def recipe(self, choice: ModelChoice) -> RetrievalRecipe:
+        """Put memory, weights and options together; see `PolicyEntry.recipe`."""
+        plain = PolicyEntry.recipe(self, choice)
+        return RetrievalRecipe(**{field.name: getattr(plain, field.name) for field in fields(plain)})
+
+
+_RETRIEVES = Capabilities(narrate=None, why="it keeps frames and is asked about them")
+
+
 def _parameters(policy: MemoryPolicy) -> dict[str, Any]:
     return asdict(policy) if is_dataclass(policy) else {}
 
 
-def _capabilities(memory: type[MemoryPolicy]) -> Capabilities:
+def _capabilities(memory: type[Any]) -> Capabilities:
     return Capabilities(narrate=None if issubclass(memory, FrameView) else "seconds")

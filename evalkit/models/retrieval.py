@@ -1,0 +1,223 @@
+"""One stream under ReKV: frames are read under a local window and kept, questions retrieve what they need."""
+
+from __future__ import annotations
+
+__all__ = ["RetrievalModel", "RetrievalSession"]
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from evalkit.errors import ModelError, UsageError
+from evalkit.memory.rekv import Retrieved, StreamDecoder
+from evalkit.memory.retrieval import ReKVSettings
+from evalkit.models.backbone import Backbone
+from evalkit.models.cached import CachedModel
+from evalkit.models.generation import TokenChooser, seed_of
+from evalkit.models.protocol import Answer, SessionRequest, Spoken, StepReport
+from evalkit.models.settings import GenerationSettings
+from evalkit.models.vision import SessionVision, VisionSide
+from evalkit.stream import Chunk, Elicitation
+from evalkit.timing import StageClock
+
+
+class RetrievalModel(CachedModel):
+    """A model under ReKV; see `CachedModel` for its arguments, of which ``policy`` are `ReKVSettings`."""
+
+    policy: Any
+
+    def open(self, request: SessionRequest) -> RetrievalSession:
+        """Open a session for one sample."""
+        return RetrievalSession(self.backbone, self.policy, self.generation, request, vision=self._vision.open())
+
+
+class RetrievalSession:
+    """A session over a `StreamDecoder`.
+
+    A stream is the model's opening, then frames without marker or time stamp, as in the released code. What a
+    question does leaves no trace.
+
+    Args:
+        backbone: The network; its text model is run layer by layer.
+        settings: Window, retrieval and protocol.
+        generation: How replies are decoded.
+        request: What the session is opened for.
+        vision: Vision encoder of this session, with its compressors' state.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        settings: ReKVSettings,
+        generation: GenerationSettings,
+        request: SessionRequest,
+        *,
+        vision: SessionVision | None = None,
+    ) -> None:
+        self._backbone, self._settings, self._generation, self._request = backbone, settings, generation, request
+        self._layout = backbone.layout
+        self._vision = vision or VisionSide(backbone, _none()).open()
+        self._clock = StageClock(backbone.synchronise if backbone.device.type == "cuda" else None)
+        network = backbone.network
+        text = network.model.language_model
+        opening = [self._layout.system(request.system), self._layout.user_open(None)]
+        ids = np.concatenate([span.ids for span in opening]).tolist()
+        self._decoder = StreamDecoder(text, network.lm_head, settings, ids, text.embed_tokens)
+        self._begun = False
+
+    @property
+    def decoder(self) -> StreamDecoder:
+        """What stands in memory."""
+        return self._decoder
+
+    @torch.inference_mode()
+    def observe(self, chunk: Chunk, subtitles: tuple[str, ...] = ()) -> StepReport:
+        """Take in one second of frames; each becomes a block that a question can retrieve.
+
+        Raises:
+            ModelError: There are subtitles, which this memory has no place for.
+        """
+        if subtitles:
+            raise ModelError("rekv keeps frames alone, no text between them: leave subtitles out")
+        self._vision.reports()
+        self._clock.start({"decode": chunk.wait_seconds})
+        seen = 0
+        if len(chunk.frames):
+            self._clock.enter("preprocess")
+            packed = self._vision.pack(chunk.frames)
+            features = self._vision.encode(packed, self._clock)
+            blocks = features.tokens.unflatten(0, (packed.grid[0], -1))
+            self._clock.enter("prefill")
+            if not self._begun:
+                self._begin(blocks.shape[1])
+            for block in blocks:
+                self._decoder.read_frame(block)
+            seen = features.tokens.shape[0]
+        kept = {
+            "system": self._decoder.n_init,
+            "vision": self._decoder.tokens - self._decoder.n_init * self._begun,
+        }
+        return StepReport(
+            stages=self._clock.stop(),
+            tokens_in={"vision": seen} if seen else {},
+            kept=kept,
+            evicted={},
+            cache_tokens=min(self._decoder.tokens, self._settings.n_local),
+            compressors=self._vision.reports(),
+        )
+
+    def _begin(self, block: int) -> None:
+        """Read the opening.
+
+        Args:
+            block: Tokens of a frame.
+
+        Raises:
+            UsageError: What a question retrieves would not fit into the window that it is read under.
+        """
+        settings, wanted = self._settings, self._settings.topk * block
+        if wanted > settings.n_local:
+            raise UsageError(
+                f"topk={settings.topk} frames of {block} tokens are {wanted}, and n_local={settings.n_local} "
+                f"holds {settings.n_local // block}: raise n_local or lower topk"
+            )
+        self._decoder.begin(block)
+        self._begun = True
+
+    def speak(self, chunk: Chunk) -> Spoken:
+        """Refuse: this memory is asked questions.
+
+        Raises:
+            ModelError: Always.
+        """
+        raise ModelError("rekv answers questions and does not narrate")
+
+    @torch.inference_mode()
+    def ask(self, prompt: str, elicitation: Elicitation, *, key: str) -> Answer:
+        """Retrieve by the question, answer from what was retrieved, and forget both."""
+        self._clock.start()
+        self._clock.enter("cache")
+        retrieving, asked = self._prompts(prompt, elicitation.prefix)
+        memory, _ = self._decoder.retrieve(retrieving)
+        self._clock.enter("prefill")
+        logits = self._decoder.extend(memory, asked)[None]
+        context = max(memory.lengths())
+        if elicitation.options:
+            encode = self._layout.text.encode
+            ids = [encode(elicitation.lead + option)[-1] for option in elicitation.options]
+            text, count = elicitation.options[int(logits[0, ids].argmax())], 0
+            times = [self._clock.elapsed()]
+        else:
+            limit = elicitation.max_tokens or self._generation.answer_tokens
+            said, times = self._generate(memory, logits, asked, limit, key)
+            text = self._layout.text.decode([i for i in said if i != self._layout.tokens.turn_close])
+            count = len(said)
+        stages = self._clock.stop()
+        spoken = times if count else ()
+        return Answer(text, count, sum(stages.values()), times[0], stages, context, token_times=spoken)
+
+    def _prompts(self, prompt: str, prefix: str) -> tuple[list[int], list[int]]:
+        """Return the ids that retrieve and the ids of the answer prompt, by the protocol's own form."""
+        encode = self._layout.text.encode
+        if self._settings.protocol == "stc":
+            bare = encode(prompt + prefix)
+            return encode(prompt), bare
+        spans = [self._layout.query(prompt, 0), *self._layout.reply_open(0, prefix)]
+        question = prompt.partition("\nOptions:")[0].removeprefix("Question: ")
+        return encode(question), np.concatenate([span.ids for span in spans]).tolist()
+
+    def _generate(
+        self, memory: Retrieved, logits: torch.Tensor, asked: list[int], limit: int, key: str
+    ) -> tuple[list[int], list[float]]:
+        self._clock.enter("generate")
+        end = self._layout.tokens.turn_close
+        context = torch.tensor(sorted(set(asked)), device=logits.device)
+        seed = seed_of(self._request.seed, self._request.sample, key)
+        chooser = TokenChooser(self._generation.of_answers, context, limit, seed)
+        if self._settings.protocol == "stc":  # there the first token may not end the reply
+            logits = logits.clone()
+            logits[:, end] = -torch.inf
+        said: list[int] = []
+        times: list[float] = []
+        while True:
+            said.append(int(chooser.choose(logits)))
+            times.append(self._clock.elapsed())
+            if len(said) == limit or said[-1] == end:
+                return said, times
+            logits = self._decoder.extend(memory, said[-1:])[None]
+
+    @torch.inference_mode()
+    def state(self) -> dict[str, Any]:
+        """Return everything a checkpoint needs; the kept frames are the largest part of it by far."""
+        tensors = self._decoder.state()
+        vision = self._vision.state()
+        tensors |= {f"vision.{name}": value for name, value in vision["tensors"].items()}
+        plain = {
+            "tokens": self._decoder.tokens,
+            "frames": self._decoder.frames,
+            "begun": self._begun,
+            "vision": vision["json"],
+        }
+        return {"tensors": tensors, "json": plain}
+
+    @torch.inference_mode()
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to what ``state`` returned."""
+        plain, tensors = state["json"], state["tensors"]
+        self._begun = plain["begun"]
+        below = {name.removeprefix("vision."): one for name, one in tensors.items() if name.startswith("vision.")}
+        self._vision.restore({"tensors": below, "json": plain["vision"]})
+        self._decoder.restore(tensors, plain["tokens"], plain["frames"])
+
+    def close(self) -> None:
+        """Free what the session holds."""
+        for store in self._decoder.stores:
+            store.keys.clear()
+            store.values.clear()
+
+
+def _none() -> Any:
+    from evalkit.compress import CompressionSpec
+
+    return CompressionSpec()

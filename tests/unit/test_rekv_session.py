@@ -1,0 +1,153 @@
+"""ReKV on the built-in LLaVA: with every frame retrieved it is full attention, and questions leave no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from evalkit.errors import ModelError, UsageError
+from evalkit.memory import FullAttention
+from evalkit.memory.retrieval import ReKVSettings
+from evalkit.models.protocol import SessionRequest
+from evalkit.models.settings import GenerationSettings
+from evalkit.stream import Elicitation
+
+if TYPE_CHECKING:
+    from evalkit.models.backbone import Backbone
+    from evalkit.models.retrieval import RetrievalSession
+    from evalkit.models.session import PrefillTrace
+    from evalkit.stream import Chunk
+
+Seconds = Callable[..., Iterator["Chunk"]]
+REQUEST = SessionRequest("sample", 1.0, time_stamps=False)
+GREEDY = GenerationSettings(temperature=0, repetition_penalty=1.0, answer_tokens=6)
+PROMPT = "Question: Who scored?\nOptions:\n(A) Red\n(B) Blue\nOnly give the best option."
+
+
+@pytest.fixture(scope="module")
+def llava() -> Backbone:
+    from evalkit.models.load import LoadRequest, load_backbone
+
+    return load_backbone(LoadRequest("tiny-llava", device="cpu"))
+
+
+@pytest.fixture
+def stream(llava: Backbone, seconds: Seconds) -> Callable[[int], list[Chunk]]:
+    size = llava.frame_size(100, 100)
+    return lambda count: list(seconds(count, fps=1, size=size))
+
+
+def opened(llava: Backbone, **settings: object) -> RetrievalSession:
+    from evalkit.models.retrieval import RetrievalSession
+
+    return RetrievalSession(llava, ReKVSettings(**settings), GREEDY, REQUEST)  # type: ignore[arg-type]
+
+
+class Watch:
+    """Keeps the logits a cached session's reply begins with."""
+
+    def prefilled(self, trace: PrefillTrace) -> None:
+        self.logits = trace.logits
+
+    def replied(self, ids: object, cached: int) -> None:
+        """Nothing is kept of replies."""
+
+
+def test_with_every_frame_retrieved_it_answers_as_full_attention_does(
+    llava: Backbone, stream: Callable[[int], list[Chunk]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evalkit.memory.rekv import StreamDecoder
+    from evalkit.models.session import CachedSession
+
+    watch = Watch()
+    full = CachedSession(llava, FullAttention(), GREEDY, REQUEST, trace=watch)
+    rekv = opened(llava, n_local=100_000, topk=64)
+    for chunk in stream(4):
+        full.observe(chunk)
+        rekv.observe(chunk)
+    first: list[torch.Tensor] = []
+    extend = StreamDecoder.extend
+    monkeypatch.setattr(
+        StreamDecoder, "extend", lambda self, *given: first.append(extend(self, *given)) or first[-1]
+    )
+    elicitation = Elicitation(prefix="Best option: (")
+    answers = [session.ask(PROMPT, elicitation, key="q") for session in (full, rekv)]
+    torch.testing.assert_close(first[0], watch.logits, rtol=1e-4, atol=1e-3)
+    assert answers[0].text == answers[1].text
+    assert answers[0].tokens == answers[1].tokens
+
+
+def test_a_question_leaves_the_memory_as_it_was(llava: Backbone, stream: Callable[[int], list[Chunk]]) -> None:
+    session = opened(llava, n_local=600, topk=2)
+    *before, last = stream(5)
+    for chunk in before:
+        session.observe(chunk)
+    kept = {name: tensor.clone() for name, tensor in session.state()["tensors"].items()}
+    one = session.ask(PROMPT, Elicitation(), key="q")
+    assert session.ask(PROMPT, Elicitation(), key="q").text == one.text
+    after = session.state()["tensors"]
+    assert kept.keys() == after.keys()
+    assert all(torch.equal(kept[name], after[name]) for name in kept)
+    assert session.observe(last).kept["vision"] == 5 * session.decoder.stores[0].keys[0].shape[1]
+
+
+def test_a_restored_session_goes_on_as_the_unbroken_one(
+    llava: Backbone, stream: Callable[[int], list[Chunk]]
+) -> None:
+    chunks = stream(6)
+    whole, broken = opened(llava, n_local=600, topk=2), opened(llava, n_local=600, topk=2)
+    for chunk in chunks:
+        whole.observe(chunk)
+    for chunk in chunks[:3]:
+        broken.observe(chunk)
+    resumed = opened(llava, n_local=600, topk=2)
+    resumed.restore(broken.state())
+    for chunk in chunks[3:]:
+        resumed.observe(chunk)
+    assert resumed.ask(PROMPT, Elicitation(), key="q").text == whole.ask(PROMPT, Elicitation(), key="q").text
+    ours, theirs = resumed.state()["tensors"], whole.state()["tensors"]
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("protocol", ["rekv", "stc"])
+def test_each_protocol_retrieves_within_its_budget(
+    protocol: str, llava: Backbone, stream: Callable[[int], list[Chunk]]
+) -> None:
+    session = opened(llava, n_local=600, topk=2, protocol=protocol)
+    for chunk in stream(5):
+        session.observe(chunk)
+    block = session.decoder.stores[0].keys[0].shape[1]
+    answer = session.ask(PROMPT, Elicitation(max_tokens=3), key="q")
+    asked = answer.context_tokens - session.decoder.n_init - 2 * block
+    assert 0 < asked <= session.decoder.n_init + 600
+    assert 1 <= answer.tokens <= 3
+    options = Elicitation(options=("A", "B"))
+    assert session.ask(PROMPT, options, key="q").text in ("A", "B")
+
+
+def test_what_it_cannot_do_is_one_line(llava: Backbone, stream: Callable[[int], list[Chunk]]) -> None:
+    with pytest.raises(UsageError, match=r"topk=4 frames of 196 tokens are 784, and n_local=600 holds 3"):
+        opened(llava, n_local=600, topk=4).observe(stream(1)[0])
+    session = opened(llava)
+    with pytest.raises(UsageError, match="a question before the first frame"):
+        session.ask(PROMPT, Elicitation(), key="q")
+    (chunk,) = stream(1)
+    with pytest.raises(ModelError, match="leave subtitles out"):
+        session.observe(chunk, ("Goal!",))
+    with pytest.raises(ModelError, match="does not narrate"):
+        session.speak(chunk)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"topk": 5, "chunk": 2}, "topk=5 is no multiple of chunk=2"),
+        ({"n_local": 0}, "n_local, topk and chunk are 1 or more"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, int], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        ReKVSettings(**settings)
