@@ -119,6 +119,48 @@ def test_mlvus_sets_are_its_seven_tasks_the_test_set_and_generation(mlvu: Path) 
     assert all(query.tags["scoring_points"] for query in opened if query.tags["task"] == "subPlot")
 
 
+def test_rekvs_layout_of_a_video_with_its_questions_is_read_too(mlvu: Path, ego: Path, tmp_path: Path) -> None:
+    rows = [row for path in sorted((mlvu / "json").glob("[1-7]_*")) for row in json.loads(path.read_text())]
+    videos = [
+        {
+            "video_id": row["video"].removesuffix(".mp4"),
+            "video_path": f"/mnt/somewhere/video/1_plotQA/{row['video']}",
+            "duration": row["duration"],
+            "conversations": [
+                {"question": row["question"], "choices": row["candidates"]}
+                | {"answer": row["answer"], "question_type": row["question_type"]}
+            ],
+        }
+        for row in rows
+    ]
+    (tmp_path / "dev_debug_mc.json").write_text(json.dumps(videos))
+    there, here = MLVU.load(mlvu, MlvuSettings()), MLVU.load(tmp_path, MlvuSettings())
+    golds = [sorted((q.prompt, q.answer) for s in found.samples for q in s.queries) for found in (there, here)]
+    assert golds[0] == golds[1]
+    assert {sample.cluster for sample in here.samples} == {sample.cluster for sample in there.samples}
+    rows = json.loads((ego / "questions.json").read_text())
+    answers = json.loads((ego / "subset_answers.json").read_text())
+    videos = [
+        {
+            "video_id": row["q_uid"],
+            "duration": 180.0,
+            "conversations": [
+                {
+                    "question_idx": "0",
+                    "question": row["question"],
+                    "choices": [row[f"option {n}"] for n in range(5)],
+                    "answer": answers[row["q_uid"]],
+                }
+            ],
+        }
+        for row in rows
+        if row["q_uid"] in answers
+    ]
+    (tmp_path / "egoschema_subset.json").write_text(json.dumps(videos))
+    wanted = {one.id: one.gold for one in EGO.known(ego, []).values()}  # type: ignore[attr-defined]
+    assert {one.id: one.gold for one in EGO.known(tmp_path, []).values()} == wanted  # type: ignore[attr-defined]
+
+
 def test_a_test_submission_is_scored_where_its_gold_is_there(mlvu: Path, tmp_path: Path) -> None:
     rows = json.loads((mlvu / "test_question.json").read_text())
     golds = [{**row, "answer": row["candidates"][number % 6]} for number, row in enumerate(rows)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -154,7 +155,7 @@ def read_questions(files: Sequence[Path], row: type[ChoiceRow]) -> ChoiceData:
     asked: dict[tuple[str, str, tuple[str, ...]], str] = {}
     total = 0
     for file in files:
-        rows = read_rows(file)
+        rows = list(_flat(read_rows(file)))
         total += len(rows)
         good, bad = check_rows(rows, row, file.name)
         problems += bad
@@ -176,6 +177,17 @@ def read_questions(files: Sequence[Path], row: type[ChoiceRow]) -> ChoiceData:
             asked.setdefault(key, found.id)
             problems += _faults(found, file.name, line)
     return ChoiceData(tuple(files), total, tuple(questions.values()), tuple(problems), digest_files(files))
+
+
+def _flat(rows: Sequence[Any]) -> Iterator[Any]:
+    """Yield rows, those of ReKV's layout (a video with its ``conversations``) as one row a question."""
+    for row in rows:
+        asked = row.get("conversations") if isinstance(row, dict) else None
+        if not isinstance(asked, list):
+            yield row
+            continue
+        video = {key: value for key, value in row.items() if key != "conversations"}
+        yield from ({**video, **one} if isinstance(one, dict) else one for one in asked)
 
 
 def _faults(found: ChoiceQuestion, file: str, line: int) -> list[Problem]:

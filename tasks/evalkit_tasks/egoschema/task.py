@@ -71,6 +71,8 @@ class EgoSchemaRow(ChoiceRow):
             bare = [str(text).split(". ", 1)[-1] for text in options] if isinstance(options, list) else options
             number = int(gold) if isinstance(gold, str) and gold.isdecimal() else gold
             return {**row, "q_uid": given, "options": bare, "gold": number}
+        if "choices" in row:  # ReKV's layout
+            return {**row, "q_uid": row.get("video_id"), "options": row["choices"], "gold": row.get("answer")}
         options = [row[f"option {place}"] for place in range(5) if f"option {place}" in row]
         return {**row, "options": options, "gold": row.get("CA")}
 
@@ -148,6 +150,7 @@ class EgoSchema(ChoiceTask):
         "500questions.jsonl",
         "Subset/test-*.parquet",
         "MC/test-*.parquet",
+        "egoschema_subset.json",
     )
     how_to_get: ClassVar[str] = (
         f"get questions.json, {_GOLDS} and {_CLIPS} from github.com/egoschema/EgoSchema and the videos from "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -46,6 +47,10 @@ class MlvuRow(ChoiceRow):
             "video": row.get("video", row.get("video_name")),
             "task": row.get("question_type", row.get("task_type")),
         }
+        if "choices" in row:  # ReKV's layout, whose paths are of somebody's machine
+            path = row.get("video_path")
+            given["video"] = PurePosixPath(path).name if isinstance(path, str) else None
+            given["candidates"] = tuple(row["choices"]) if isinstance(row["choices"], list) else row["choices"]
         for name in ("candidates", "scoring_points"):
             if isinstance(row.get(name), list):
                 given[name] = tuple(row[name])

@@ -58,6 +58,7 @@ _PLACES = {
         "[1-7]_*.json",
         "mlvu/test-*.parquet",
         "mlvu_dev*.json",
+        "dev_debug_mc.json",
         "official/[1-7]_*.json",
         "MLVU/json/[1-7]_*.json",
     ),
