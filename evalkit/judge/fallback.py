@@ -23,22 +23,19 @@ import json
 import random
 import re
 import string
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Never
-
-from tqdm import tqdm
+from typing import Any, Final
 
 from evalkit.chat import ChatClient, ChatReply, ChatTally, NoReplyError, check_endpoint
 from evalkit.errors import UsageError
 from evalkit.judge.chat import identity_of, judge_client
 from evalkit.judge.contract import Endpoint, JudgeSettings
-from evalkit.judge.pool import work_through
+from evalkit.judge.pool import Bar, work_under_bar
 from evalkit.judge.store import FallbackStore
 from evalkit.judge.summary import Usage
 from evalkit.parse import Parsed, Unparsed, letters_for, parse
@@ -373,25 +370,12 @@ async def _ask_all(
     progress: bool | None,
 ) -> dict[str, FallbackRecord]:
     found: dict[str, FallbackRecord] = {}
-    hidden = not sys.stderr.isatty() if progress is None else not progress
-    bar: tqdm[Never] = tqdm(
-        total=reused + len(questions),
-        initial=reused,
-        desc="fallback",
-        unit="reply",
-        file=sys.stderr,
-        disable=hidden,
-    )
 
     async def work(question: Prediction) -> None:
         record = await reader.read(question)
         store.append(record)
         found[record.key] = record
-        bar.update()
 
-    with bar:
-        try:
-            await work_through(questions, work, reader.client.settings.concurrency)
-        finally:
-            await reader.close()
+    bar = Bar("fallback", "reply", reused, progress)
+    await work_under_bar(questions, work, reader.client.settings.concurrency, bar, reader.close)
     return found

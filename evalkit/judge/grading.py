@@ -8,20 +8,17 @@ import asyncio
 import hashlib
 import json
 import random
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Never
-
-from tqdm import tqdm
+from typing import Final
 
 from evalkit.chat import ChatClient, ChatReply, ChatTally, NoReplyError, check_endpoint
 from evalkit.errors import UsageError
 from evalkit.judge.chat import identity_of, judge_client
 from evalkit.judge.contract import Endpoint, JudgeSettings
-from evalkit.judge.pool import work_through
+from evalkit.judge.pool import Bar, work_under_bar
 from evalkit.judge.rubric import GRADE_GRAMMAR, Grades, Rubric, Ungraded, parse_grades
 from evalkit.judge.store import GradeStore
 from evalkit.records.schema import GradeRecord
@@ -220,25 +217,11 @@ async def _ask_all(
     reasks: int,
     progress: bool | None,
 ) -> None:
-    hidden = not sys.stderr.isatty() if progress is None else not progress
-    bar: tqdm[Never] = tqdm(
-        total=len(found) + len(jobs),
-        initial=len(found),
-        desc="grading",
-        unit="grade",
-        file=sys.stderr,
-        disable=hidden,
-    )
-
     async def work(job: tuple[GradeItem, int]) -> None:
         item, draw = job
         record = await judge.grade(item, draw, reasks)
         store.append(record)
         found[item.id, draw] = record
-        bar.update()
 
-    with bar:
-        try:
-            await work_through(jobs, work, judge.client.settings.concurrency)
-        finally:
-            await judge.client.close()
+    bar = Bar("grading", "grade", len(found), progress)
+    await work_under_bar(jobs, work, judge.client.settings.concurrency, bar, judge.client.close)

@@ -27,7 +27,7 @@ UNKNOWN_LABELS = "unlabelled"
 """Value of the absent tag's companion: the file does not tell the question's task type and domain."""
 
 _STRING_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=\s*[\]}])')
-_LMMS_SCORES = ("videomme_perception_score", "videomme_percetion_score", "videomme_score")
+_LMMS_SCORE = "videomme_perception_score"
 _LMMS_LABELS = {
     "task": "task_category",
     "duration": "duration",
@@ -119,21 +119,24 @@ def _lmms_files(paths: Sequence[Path]) -> tuple[list[Prediction], list[Problem]]
 
 def _lmms_row(row: FileRow) -> tuple[Prediction, list[Problem]]:
     """Return the reply of a row; the score logged beside it names the question (``videomme_process_results``)."""
-    logged = next((row.content[name] for name in _LMMS_SCORES if isinstance(row.content.get(name), dict)), None)
+    scores = (
+        value for key, value in row.content.items() if key.startswith("videomme") and isinstance(value, dict)
+    )
+    logged = next(scores, None)
     if logged is None:
-        raise RowError(_LMMS_SCORES[0], "is missing: this is no row of videomme")
+        raise RowError(_LMMS_SCORE, "is missing: this is no row of videomme")
     id_ = logged.get("question_id")
     if not isinstance(id_, str) or not id_:
-        raise RowError(f"{_LMMS_SCORES[0]}.question_id", f"{id_!r:.40} is no question id")
+        raise RowError(f"{_LMMS_SCORE}.question_id", f"{id_!r:.40} is no question id")
     found = {name: logged.get(key) for name, key in _LMMS_LABELS.items()}
     for name, value in found.items():
         if not isinstance(value, str) or not value:
-            raise RowError(f"{_LMMS_SCORES[0]}.{_LMMS_LABELS[name]}", f"{value!r:.40} is no text", id_)
+            raise RowError(f"{_LMMS_SCORE}.{_LMMS_LABELS[name]}", f"{value!r:.40} is no text", id_)
     if found["duration"] not in DURATIONS:
-        raise RowError(f"{_LMMS_SCORES[0]}.duration", f"{found['duration']!r:.40} is no duration", id_)
+        raise RowError(f"{_LMMS_SCORE}.duration", f"{found['duration']!r:.40} is no duration", id_)
     gold = logged.get("answer")
     if gold not in tuple(LETTERS):
-        raise RowError(f"{_LMMS_SCORES[0]}.answer", f"{gold!r:.40} is none of A, B, C, D", id_)
+        raise RowError(f"{_LMMS_SCORE}.answer", f"{gold!r:.40} is none of A, B, C, D", id_)
     reply, problems = lmms_reply(row, id_)
     labels = {name: str(value) for name, value in found.items()}
     task = labels.pop("task")
