@@ -120,7 +120,7 @@ def _decode(path: Path, text: str) -> Any:
 
 def _csv_rows(path: Path, text: str) -> list[FileRow]:
     try:
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), restkey="rest"))
     except csv.Error as error:
         raise DataError(f"{path} is no CSV file that can be read ({error})", path=path) from error
     return [FileRow(path.name, line, row) for line, row in enumerate(rows, start=2)]
