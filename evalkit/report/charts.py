@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Chart", "dial_charts", "line_chart", "replay_charts", "run_charts"]
+__all__ = ["Chart", "dial_charts", "line_chart", "pareto_charts", "replay_charts", "run_charts"]
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,9 +13,11 @@ from evalkit.records import TickTable
 from evalkit.report.curves import Curve, bin_width, tick_curve
 from evalkit.report.dial import SPEEDS, Dial, dial_of
 from evalkit.report.latency import Floats, elapsed, memory_of, timed, token_latency
+from evalkit.report.plots import place_run
 from evalkit.report.replay import Replay
 from evalkit.report.replay_curves import replay_curves
 from evalkit.report.runs import Run
+from evalkit.report.tables import Estimate
 
 WIDTH, HEIGHT = 640, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 36
@@ -50,6 +52,87 @@ def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(text)}</text>'
 
 
+def _axes(
+    span: float, top: float, labels: tuple[str, str], across: str
+) -> tuple[list[str], Callable[[float, float], tuple[float, float]]]:
+    """Return the open SVG with grid and labels, and what places a point of drawn units in it.
+
+    Args:
+        span: Largest x.
+        top: Largest y.
+        labels: What the picture shows, and the y axis with its unit.
+        across: The x axis with its unit.
+    """
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        wide, high = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
+        return _LEFT + wide * x / span, _TOP + high * (1 - y / top)
+
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" class="chart" xmlns="http://www.w3.org/2000/svg">',
+        f"<title>{escape(labels[0])}</title>",
+    ]
+    for value in ticks_of(top):
+        y = at(0, value)[1]
+        parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
+        parts.append(_text(_LEFT - 6, y + 4, f"{value:,.10g}", "end"))
+    for value in ticks_of(span, 7):
+        parts.append(_text(at(value, 0)[0], HEIGHT - _BOTTOM + 16, f"{value:g}", "middle"))
+    parts.append(_text((WIDTH + _LEFT - _RIGHT) / 2, HEIGHT - 4, across, "middle", "label"))
+    middle = (HEIGHT - _BOTTOM + _TOP) / 2
+    parts.append(
+        f'<text transform="translate(13 {middle:.1f}) rotate(-90)" text-anchor="middle" class="label">'
+        f"{escape(labels[1])}</text>"
+    )
+    return parts, at
+
+
+def pareto_charts(runs: Sequence[Run]) -> list[Chart]:
+    """Return the charts of score against time and against peak memory; none where no run has both.
+
+    None either where runs have different main scores: no axis fits them all. Series are numbered as the runs are.
+    """
+    placed = [place_run(run) for run in runs]
+    names = {found[1] for found in placed if found}
+    if len(names) != 1:
+        return []
+    (score,) = names
+    shown = [found[0] if found else None for found in placed]
+    charts = []
+    for title, across, costs in (
+        (
+            "Score against time",
+            "Time per second of stream, median (s)",
+            [one.time.value if one else None for one in shown],
+        ),
+        ("Score against memory", "Peak memory (GiB)", [one.memory if one else None for one in shown]),
+    ):
+        points = [
+            (place, cost, one.score)
+            for place, (one, cost) in enumerate(zip(shown, costs, strict=True))
+            if one is not None and cost is not None
+        ]
+        if points:
+            alt = f"{title} for {', '.join(one.name for one in shown if one)}"
+            caption = f"{score}. Points: runs; bars: 95 % interval of the score. Up and left is better."
+            charts.append(Chart(title, caption, _point_chart(points, (alt, "Score"), across)))
+    return charts
+
+
+def _point_chart(points: Sequence[tuple[int, float, Estimate]], labels: tuple[str, str], across: str) -> str:
+    """Return the SVG of scores with their intervals over a cost; points are ``(series, cost, score)``."""
+    span = 1.1 * max(cost for _, cost, _ in points) or 1.0
+    top = 1.05 * max(score.high or score.value or 0.0 for *_, score in points) or 1.0
+    parts, at = _axes(span, top, labels, across)
+    for place, cost, score in points:
+        x, y = at(cost, score.value or 0.0)
+        if score.low is not None and score.high is not None:
+            low, high = at(cost, score.low)[1], at(cost, score.high)[1]
+            parts.append(f'<polyline points="{_points([(x, low), (x, high)])}" class="line s{place % 7}"/>')
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" class="point s{place % 7}"/>')
+    return "".join([*parts, "</svg>"])
+
+
 def line_chart(
     lines: Sequence[Curve],
     *,
@@ -71,35 +154,15 @@ def line_chart(
     top = max((y * scale for line in lines for y in line.high), default=1.0)
     top = max(top, limit) if limit is not None and limit <= 3 * top else top
     top = 1.05 * top or 1.0
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        wide, high = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
-        return _LEFT + wide * x / span, _TOP + high * (1 - y * scale / top)
-
-    parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" class="chart" xmlns="http://www.w3.org/2000/svg">',
-        f"<title>{escape(labels[0])}</title>",
-    ]
-    for value in ticks_of(top):
-        y = at(0, value / scale)[1]
-        parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-        parts.append(_text(_LEFT - 6, y + 4, f"{value:,.10g}", "end"))
-    for value in ticks_of(span, 7):
-        parts.append(_text(at(value, 0)[0], HEIGHT - _BOTTOM + 16, f"{value:g}", "middle"))
-    parts.append(_text((WIDTH + _LEFT - _RIGHT) / 2, HEIGHT - 4, across[1], "middle", "label"))
-    middle = (HEIGHT - _BOTTOM + _TOP) / 2
-    parts.append(
-        f'<text transform="translate(13 {middle:.1f}) rotate(-90)" text-anchor="middle" class="label">'
-        f"{escape(labels[1])}</text>"
-    )
+    parts, at = _axes(span, top, labels, across[1])
     for place, line in enumerate(lines):
-        low = [at(x / across[0], y) for x, y in zip(line.x, line.low, strict=True)]
-        high = [at(x / across[0], y) for x, y in zip(line.x, line.high, strict=True)]
-        mid = [at(x / across[0], y) for x, y in zip(line.x, line.mid, strict=True)]
+        low = [at(x / across[0], y * scale) for x, y in zip(line.x, line.low, strict=True)]
+        high = [at(x / across[0], y * scale) for x, y in zip(line.x, line.high, strict=True)]
+        mid = [at(x / across[0], y * scale) for x, y in zip(line.x, line.mid, strict=True)]
         parts.append(f'<polygon points="{_points([*low, *reversed(high)])}" class="band s{place % 7}"/>')
         parts.append(f'<polyline points="{_points(mid)}" class="line s{place % 7}"/>')
     if limit is not None and limit <= top:
-        y = at(0, limit / scale)[1]
+        y = at(0, limit)[1]
         parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="limit"/>')
         parts.append(_text(WIDTH - _RIGHT, y - 4, "real time", "end"))
     return "".join([*parts, "</svg>"])

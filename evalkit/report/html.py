@@ -19,7 +19,7 @@ from markupsafe import Markup
 from evalkit import __version__
 from evalkit.records import Metric, RunRecords, collector_paused, write_atomic
 from evalkit.report import summary
-from evalkit.report.charts import Chart, dial_charts, replay_charts, run_charts
+from evalkit.report.charts import Chart, dial_charts, pareto_charts, replay_charts, run_charts
 from evalkit.report.media import (
     Thumbnails,
     find_video,
@@ -122,7 +122,7 @@ def render_page(
             latency=summary.latency_tables(runs),
             setup=summary.setup_table(runs),
             fingerprint=summary.fingerprint_table(runs),
-            charts=_drawn(run_charts(runs)),
+            charts=_drawn([*run_charts(runs), *pareto_charts(runs)]),
             clock=replay_tables(runs, replays) if on_clock else [],
             clock_charts=_drawn([*replay_charts(replays), *dial_charts(runs, replays)]),
             headline=_headline(runs),

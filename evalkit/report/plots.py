@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PLOT_KINDS", "Plot", "plot_runs", "write_plot"]
+__all__ = ["PLOT_KINDS", "Placed", "Plot", "place_run", "plot_runs", "write_plot"]
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -183,7 +183,7 @@ def _quality(run: Run) -> tuple[Estimate, str, int | None] | None:
 
 
 @dataclass(frozen=True)
-class _Placed:
+class Placed:
     """A run by what it scores and costs.
 
     Args:
@@ -202,7 +202,7 @@ class _Placed:
     memory: float | None
     seconds: int
 
-    def beaten_by(self, other: _Placed) -> bool:
+    def beaten_by(self, other: Placed) -> bool:
         """Whether another run is at least as good in everything and better in something."""
         mine, theirs = (
             ((one.time.value or 0.0), one.memory or 0.0, -(one.score.value or 0.0)) for one in (self, other)
@@ -210,7 +210,7 @@ class _Placed:
         return theirs != mine and all(a <= b for a, b in zip(theirs, mine, strict=True))
 
 
-def _placed(run: Run) -> tuple[_Placed, str] | None:
+def place_run(run: Run) -> tuple[Placed, str] | None:
     """Return where a run stands and what its score is called."""
     quality, summary = _quality(run), summarize_ticks(run.label, run.records.ticks)
     time = summary.per_second
@@ -219,13 +219,13 @@ def _placed(run: Run) -> tuple[_Placed, str] | None:
     memory = summary.peak_mib or summary.rss_mib
     spread = Estimate(time.p50, time.p50, time.p95)
     gib = memory / 1024 if memory else None
-    return _Placed(run.timed_label, quality[0], quality[2], spread, gib, time.n), quality[1]
+    return Placed(run.timed_label, quality[0], quality[2], spread, gib, time.n), quality[1]
 
 
 def _pareto(runs: Sequence[Run]) -> Plot | None:
     from evalkit.report import figures
 
-    found = [one for run in runs if (one := _placed(run))]
+    found = [one for run in runs if (one := place_run(run))]
     if not found:
         return None
     names = dict.fromkeys(name for _, name in found)

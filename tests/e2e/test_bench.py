@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from evalkit.bench.policies import BenchRequest, bench_models
+from evalkit.bench.sustain import SustainRule
 from evalkit.errors import UsageError
 
 Call = Callable[..., tuple[int, str, str]]
@@ -72,3 +74,47 @@ def test_the_json_has_the_promised_figures_of_each_model_and_the_length_of_the_s
     assert full["peak_memory_mib"] > 0
     manifest = json.loads((tmp_path / "bench" / "full" / "run.json").read_text())
     assert manifest["status"] == "done"
+
+
+def test_sustain_and_horizon_leave_their_table_figures_and_records(
+    evalkit: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ten minutes of stream a rate are for people who wait: here seven seconds without a miss claim the median.
+    quick = partial(SustainRule, percentile=0.5, least=7, settle=3)
+    monkeypatch.setattr("evalkit.bench.sustain.SustainRule", quick)
+    monkeypatch.setattr("evalkit.bench.rates.MAX_FPS", 1)
+    small = ("--models", "streamingvlm", "--checkpoint", "tiny", "--size", "84x56", "--tokens", "3")
+    code, out, err = evalkit(
+        "bench",
+        "--sustain",
+        *small,
+        "--previous-words",
+        "1100",
+        "--seconds",
+        "40",
+        "--fps",
+        "1",
+        "--out",
+        "s",
+        "--json",
+    )
+    assert code == 0, err
+    found = json.loads(out)["models"]["streamingvlm"]
+    assert found["tried"][0]["load"] == 1
+    assert found["sustained"] is None or found["sustained"] <= 1
+    for one in found["tried"]:
+        ticks = (tmp_path / "s" / "streamingvlm" / f"{one['load']:g}fps" / "ticks.jsonl").read_text().splitlines()
+        assert len(ticks) == one["horizon"]
+    assert {path.name for path in (tmp_path / "s").iterdir()} >= {
+        "sustain.md",
+        "sustain.tex",
+        "sustain.csv",
+        "sustain.json",
+    }
+    code, out, err = evalkit("bench", "--horizon", *small, "--seconds", "4", "--out", "h")
+    assert code == 0, err
+    assert "not in 4 s" in out
+    assert (
+        json.loads((tmp_path / "h" / "time-to-failure.json").read_text())["models"]["streamingvlm"]["failed_at"]
+        is None
+    )
