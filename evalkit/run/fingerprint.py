@@ -29,8 +29,11 @@ _COMMON_SIZES = ((640, 360), (1920, 1080), (320, 180), (720, 1280))
 
 
 def setting_fingerprint(plan: RunPlan) -> dict[str, Any]:
-    """Return the part that two compared runs must share, as far as it is known before the model is loaded."""
-    samples = plan.samples
+    """Return the part that two compared runs must share, as far as it is known before the model is loaded.
+
+    A shard has that of the whole.
+    """
+    samples = plan.whole
     return {
         "task": plan.task.name,
         "data.revision": plan.data.revision,

@@ -36,6 +36,9 @@ class RunOptions(BaseModel):
     )
     limit: int | None = Field(default=None, ge=1, description="run the first N samples only")
     sample: tuple[str, ...] = Field(default=(), description="run these samples only (repeatable)")
+    shard: str | None = Field(
+        default=None, description="run part I of N of the samples, as I/N; evalkit merge puts the parts together"
+    )
     out: str | None = Field(default=None, description="run folder (default runs/TASK/MODEL/STARTED-FINGERPRINT)")
     resume: bool = Field(default=False, description="go on with an unfinished run")
     dry_run: bool = Field(default=False, description="print what would run, try each video, and stop")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["RunPlan", "make_plan"]
+__all__ = ["RunPlan", "make_plan", "of_shard", "shard_numbers"]
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ class RunPlan:
         data_path: The benchmark's folder.
         data: What was loaded from it.
         samples: What runs, in order.
+        whole: All that was chosen, of which ``samples`` are one shard; the same where there are no shards.
     """
 
     options: RunOptions
@@ -43,6 +44,7 @@ class RunPlan:
     data_path: Path
     data: TaskData
     samples: tuple[StreamSample, ...]
+    whole: tuple[StreamSample, ...]
 
     @property
     def stream_seconds(self) -> float:
@@ -77,11 +79,13 @@ def make_plan(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
         data = task.load_windows(folder, settings)
     else:
         data = task.load(folder, settings)
-    samples = _chosen(data.samples, options)
+    whole = _chosen(data.samples, options)
+    samples = of_shard(whole, options.shard)
     check_fit(model, task.name, samples)
     check_concurrency(model, options.concurrency)
     check_pace(options, samples)
-    return RunPlan(options, task, settings, model, folder, _with_doubt(data, model.doubt(samples)), samples)
+    doubted = _with_doubt(data, model.doubt(samples))
+    return RunPlan(options, task, settings, model, folder, doubted, samples, whole)
 
 
 def _with_doubt(data: TaskData, doubt: str | None) -> TaskData:
@@ -115,6 +119,37 @@ def _choice(options: RunOptions, values: dict[str, dict[str, Any]]) -> ModelChoi
         concurrency=options.concurrency,
         settings={group: value for group, value in values.items() if group != "task"},
     )
+
+
+def of_shard(samples: tuple[StreamSample, ...], shard: str | None) -> tuple[StreamSample, ...]:
+    """Return every N-th sample from the I-th on.
+
+    Args:
+        samples: All that were chosen.
+        shard: ``I/N``; everything where there is none.
+
+    Raises:
+        UsageError: It is no shard, or has no sample.
+    """
+    if shard is None:
+        return samples
+    number, count = shard_numbers(shard)
+    part = samples[number - 1 :: count]
+    if not part:
+        raise UsageError(f"--shard {shard}: there are {len(samples)} samples, so some shards have none")
+    return part
+
+
+def shard_numbers(shard: str) -> tuple[int, int]:
+    """Read ``I/N``.
+
+    Raises:
+        UsageError: It is none.
+    """
+    number, slash, count = shard.partition("/")
+    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"--shard wants I/N, such as 2/8, not {shard!r}")
+    return int(number), int(count)
 
 
 def _chosen(samples: tuple[StreamSample, ...], options: RunOptions) -> tuple[StreamSample, ...]:
