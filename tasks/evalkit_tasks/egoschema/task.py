@@ -187,12 +187,12 @@ class EgoSchema(ChoiceTask):
             video, seconds = clips.get(question.id, ("", _SECONDS))
             if gold is not None or whole:
                 task = SUBSET if gold is not None else "full"
-                named = replace(question, gold=gold, task=task, cluster=video, end=seconds)
-                questions.append(named)
+                questions.append(replace(question, gold=gold, task=task, cluster=video, end=seconds))
         if not questions:
             raise DataError(f"{folder} has no gold of any question: {_GOLDS} is wanted beside them", path=folder)
-        beside = [path for name in (_GOLDS, _CLIPS) if (path := folder / name).is_file()]
-        revision = digest_files([*found.files, *beside])
+        revision = digest_files(
+            [*found.files, *(p for name in (_GOLDS, _CLIPS) if (p := folder / name).is_file())]
+        )
         version, problems = self._version({SUBSET: sum(one.gold is not None for one in questions)}, _GOLDS)
         kept = tuple(one for one in found.problems if one.kind != "other-version")
         return replace(
