@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -171,9 +172,7 @@ class EgoSchema(ChoiceTask):
     }
     versions: ClassVar[Mapping[str, Mapping[str, int]]] = {"the subset with gold": {SUBSET: 500}}
     whole_videos: ClassVar[bool] = True
-    demo: ClassVar[Callable[[Path, DemoSize | None], None]] = staticmethod(
-        lambda data, size: make_demo("egoschema", data, size)
-    )
+    demo: ClassVar[Callable[[Path, DemoSize | None], None]] = partial(make_demo, "egoschema")
 
     def annotations(self, data: Path, settings: TaskSettings | None = None) -> ChoiceData:
         """Read the questions, with golds and Ego4D videos where their files are there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -163,9 +164,7 @@ class LiveSportsQa(ChoiceTask):
         for name in ("official", "livecc")
     }
     versions: ClassVar[Mapping[str, Mapping[str, int]]] = {"published": {_ALL: 1174}}
-    demo: ClassVar[Callable[[Path, DemoSize | None], None]] = staticmethod(
-        lambda data, size: make_demo("livesports-qa", data, size)
-    )
+    demo: ClassVar[Callable[[Path, DemoSize | None], None]] = partial(make_demo, "livesports-qa")
 
     def check(self, data: Path) -> CheckReport:
         """Look at every row and every video; the report says which columns were inferred."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -172,9 +173,7 @@ class Mlvu(ChoiceTask):
     }
 
     rubrics: ClassVar[Mapping[str, Rubric]] = RUBRICS
-    demo: ClassVar[Callable[[Path, DemoSize | None], None]] = staticmethod(
-        lambda data, size: make_demo("mlvu", data, size)
-    )
+    demo: ClassVar[Callable[[Path, DemoSize | None], None]] = partial(make_demo, "mlvu")
 
     def annotations(self, data: Path, settings: TaskSettings | None = None) -> ChoiceData:
         """Read one set, the dev set unless told otherwise."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -63,9 +64,7 @@ class OmniMmiPa(TimedTask):
     tolerance: ClassVar[float] = 0.0
     headline: ClassVar[Literal["f1", "recall"]] = "recall"
     source: ClassVar[str] = "a hit is the first alert within [start, end]; alerts before are false alarms"
-    demo: ClassVar[Callable[[Path, DemoSize | None], None]] = staticmethod(
-        lambda data, size: make_demo("omnimmi-pa", data, size)
-    )
+    demo: ClassVar[Callable[[Path, DemoSize | None], None]] = partial(make_demo, "omnimmi-pa")
 
     def questions(self, data: Path) -> TimedData:
         """Read the items; an item's id is its place in the file, from 0."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -111,9 +112,7 @@ class OvoTiming(GradedTurns, TimedTask):
         "a response within 2 s of an unused gold time is right; recall and precision per record, averaged per "
         "sub-task, F1 from the two means, total the mean of three F1"
     )
-    demo: ClassVar[Callable[[Path, DemoSize | None], None]] = staticmethod(
-        lambda data, size: make_demo("ovo-timing", data, size)
-    )
+    demo: ClassVar[Callable[[Path, DemoSize | None], None]] = partial(make_demo, "ovo-timing")
 
     def questions(self, data: Path) -> TimedData:
         """Read the forward records of OVO-Bench's annotation file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -30,9 +31,7 @@ class StreamingBenchTiming(TimedTask):
     tolerance: ClassVar[float] = _TOLERANCE
     headline: ClassVar[Literal["f1", "recall"]] = "recall"
     source: ClassVar[str] = "an utterance within 2 s of the gold time (count.py's tolerance), precision beside it"
-    demo: ClassVar[Callable[[Path, DemoSize | None], None]] = staticmethod(
-        lambda data, size: make_demo("streamingbench-timing", data, size)
-    )
+    demo: ClassVar[Callable[[Path, DemoSize | None], None]] = partial(make_demo, "streamingbench-timing")
 
     def questions(self, data: Path) -> TimedData:
         """Read the proactive questions."""
