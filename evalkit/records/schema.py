@@ -32,6 +32,10 @@ MediaSeconds = Annotated[float, Field(gt=-1e9, lt=1e9, allow_inf_nan=False)]
 """A time in a video, as far as thirty years from its beginning."""
 
 
+WallSeconds = Annotated[float, Field(allow_inf_nan=False)]
+"""A time on a clock."""
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -74,11 +78,11 @@ class PacedTick(_Record):
     counts the seconds that had come and not left when it came: itself too, unless it was dropped at once.
     """
 
-    arrival: float
-    start: float | None = None
-    first_token: float | None = None
-    end: float | None = None
-    lag: float | None = None
+    arrival: WallSeconds
+    start: WallSeconds | None = None
+    first_token: WallSeconds | None = None
+    end: WallSeconds | None = None
+    lag: WallSeconds | None = None
     backlog: int = 1
 
     @property
@@ -174,7 +178,7 @@ class AnswerRecord(_Record):
     seconds: float = 0.0
     first_token: float | None = None
     call: CallRecord | None = None
-    emitted: float | None = None
+    emitted: WallSeconds | None = None
     token_times: list[float] = Field(default_factory=list)
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "paced_alike",
 ]
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ def answer_moments(run: Run, replay: Replay) -> list[AnswerMoment]:
         start, ends = float(ticks.start.min()), np.maximum.accumulate(ticks.end)
         after = np.searchsorted(ends, np.array([one.at for one in asked]) + _SLACK, side="right")
         questions = [
-            Asked((one.at - start) * replay.stretch, one.seconds / replay.settings.hardware, int(place))
+            Asked((one.at - start) * replay.stretch, _spent(one) / replay.settings.hardware, int(place))
             for one, place in zip(asked, after, strict=True)
         ]
         if live:
@@ -176,7 +177,7 @@ def answer_figures(run: Run, replay: Replay) -> AnswerFigures | None:
     if not moments:
         return None
     engine = np.array([_number(one.answer.first_token) / speed for one in moments])
-    before = np.array([one.delay - one.answer.seconds / speed for one in moments])
+    before = np.array([one.delay - _spent(one.answer) / speed for one in moments])
     ages = np.array([one.age for one in moments])
     request = np.maximum(before, 0) + engine
     times = [np.array(one.answer.token_times) / speed for one in moments]
@@ -188,6 +189,11 @@ def answer_figures(run: Run, replay: Replay) -> AnswerFigures | None:
         between=percentiles(gaps[gaps > 0]),
         staleness=percentiles(np.array([one.delay for one in moments]) + ages),
     )
+
+
+def _spent(answer: AnswerRecord) -> float:
+    """Return what answering took, seconds; nothing where the record says what no clock can have said."""
+    return answer.seconds if math.isfinite(answer.seconds) and answer.seconds > 0 else 0.0
 
 
 def _number(value: float | None) -> float:

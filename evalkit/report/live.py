@@ -83,7 +83,7 @@ def _between(paced: Sequence[PacedTick], service: Floats) -> Floats:
     """Return the time of each worked second of a stream that is neither waiting nor service time, seconds."""
     spent, free = [], 0.0
     for pace, took in zip(paced, service.tolist(), strict=True):
-        if pace.start is not None and pace.end is not None:
+        if pace.end is not None:
             spent.append(max(0.0, pace.end - max(free, pace.arrival) - took))
             free = pace.end
     return np.array(spent, dtype=np.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.records import StageTimes, TickRecord
+from evalkit.records import AnswerRecord, PacedTick, StageTimes, TickRecord
 from evalkit.report.live import live_clock
 from evalkit.report.replay import ReplaySettings, at_speed, replay_ticks
 from evalkit.report.replay_table import replay_json, replay_table
@@ -33,6 +34,16 @@ whole = st.builds(
     st.sampled_from(["a", "b"]),
     st.lists(st.floats(0.001, 5), min_size=1, max_size=90),
 )  # fmt: skip
+walls = st.floats(-10, 100)
+paces = st.builds(
+    PacedTick,
+    arrival=walls,
+    start=st.one_of(st.none(), walls),
+    end=st.one_of(st.none(), walls),
+    first_token=st.one_of(st.none(), walls),
+    lag=st.one_of(st.none(), walls),
+    backlog=st.integers(0, 9),
+)
 hostile = st.lists(
     st.builds(
         TickRecord,
@@ -45,6 +56,7 @@ hostile = st.lists(
         generated=st.integers(0, 3),
         first_token=st.one_of(st.none(), odd, st.floats(0, 3)),
         token_times=st.lists(st.floats(0, 3), max_size=3),
+        pace=st.one_of(st.none(), paces),
         memory=st.dictionaries(st.sampled_from(["rss", "device"]), st.floats(0, 1e6), max_size=2),
     ),
     max_size=30,
@@ -102,15 +114,32 @@ def test_hostile_ticks_have_figures_that_make_sense_or_none_and_a_reason(
         assert replay.missed.size == 0
     else:
         sensible(replay)
-    assert live_clock(replay, "queue") is None
+    live = live_clock(replay, "queue")
+    assert live is None or live.seconds == len(ticks)
 
 
-@settings(max_examples=15, deadline=None)
-@given(hostile, clocks)
-def test_table_and_json_are_made_of_any_ticks(tmp_path_factory: Any, ticks: Any, clock: ReplaySettings) -> None:
+asked = st.builds(
+    lambda query, sample, at, seconds, first, times, emitted, kind: AnswerRecord(
+        sample=sample, query=query, kind=kind, at=at, start=0, end=max(0.0, at), text="1", parsed="1", gold="1",
+        cluster="v", tags={"task": "REC"}, seconds=seconds, first_token=first, token_times=times, emitted=emitted,
+    ),
+    st.sampled_from("pqrs"), st.sampled_from("abc"), moments, st.one_of(odd, st.floats(0, 3)),
+    st.one_of(st.none(), odd), st.lists(st.floats(0, 3), max_size=3), st.one_of(st.none(), walls),
+    st.sampled_from(["count", "narration"]),
+)  # fmt: skip
+PACED = {"pace": "realtime", "overload": "queue"}
+
+
+@settings(max_examples=40, deadline=None)
+@given(hostile, st.lists(asked, max_size=6, unique_by=lambda one: (one.sample, one.query)), clocks)
+def test_table_and_json_are_made_of_any_ticks_and_answers(
+    tmp_path_factory: Any, ticks: Any, answers: Any, clock: ReplaySettings
+) -> None:
     once = {(tick.sample, tick.second, tick.start, tick.end): tick for tick in ticks}
     path: Path = tmp_path_factory.mktemp("any") / "run"
-    (run,) = load_runs([write_run(path, manifest("t", "m"), ticks=once.values())], damaged_ticks=True)
+    written = write_run(path, manifest("ovobench", "m", options=PACED), ticks=once.values())
+    (read,) = load_runs([written], damaged_ticks=True)
+    run = replace(read, records=replace(read.records, answers=answers))
     replay = replay_ticks("m", run.records.ticks, clock)
     assert to_text(replay_table([run], [replay]))
-    assert json.dumps(replay_json(run, replay))
+    assert json.dumps(replay_json(run, replay), allow_nan=False)
