@@ -189,9 +189,8 @@ class EgoSchema(ChoiceTask):
                 questions.append(replace(question, gold=gold, task=task, cluster=video, end=seconds))
         if not questions:
             raise DataError(f"{folder} has no gold of any question: {_GOLDS} is wanted beside them", path=folder)
-        revision = digest_files(
-            [*found.files, *(p for name in (_GOLDS, _CLIPS) if (p := folder / name).is_file())]
-        )
+        beside = (folder / name for name in (_GOLDS, _CLIPS))
+        revision = digest_files([*found.files, *filter(Path.is_file, beside)])
         version, problems = self._version({SUBSET: sum(one.gold is not None for one in questions)}, _GOLDS)
         kept = tuple(one for one in found.problems if one.kind != "other-version")
         return replace(
