@@ -6,6 +6,7 @@ __all__ = [
     "MODELS",
     "catalog",
     "full",
+    "livecc",
     "policy_recipe",
     "rekv",
     "sliding",
@@ -18,7 +19,7 @@ from evalkit.errors import UsageError
 from evalkit.memory import FullAttention, SlidingChunked, SlidingWindow, StreamingVLM
 from evalkit.memory.retrieval import ReKVSettings
 from evalkit.models.entry import ModelChoice, ModelEntry
-from evalkit.models.local import PolicyEntry, PolicyRecipe, RetrievalEntry
+from evalkit.models.local import LiveCCEntry, PolicyEntry, PolicyRecipe, RetrievalEntry
 from evalkit.models.own import OwnEntry
 from evalkit.registry import Registry
 
@@ -60,6 +61,13 @@ stc = PolicyEntry(
 )
 
 
+livecc = LiveCCEntry(
+    name="livecc",
+    summary="LiveCC: a turn a second on Qwen2-VL, the first of 3 s; nothing is evicted, positions run flat.",
+    memory=FullAttention,
+    checkpoint="chenjoya/LiveCC-7B-Instruct",
+    generation={"temperature": 0.0, "repetition_penalty": 1.15, "max_new_tokens": 32},
+)
 rekv = RetrievalEntry(
     name="rekv",
     summary="ReKV: a local window, every frame's keys kept, 64 frames retrieved for each question in every layer.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PolicyEntry", "PolicyRecipe", "RetrievalEntry", "RetrievalRecipe"]
+__all__ = ["LiveCCEntry", "LiveCCRecipe", "PolicyEntry", "PolicyRecipe", "RetrievalEntry", "RetrievalRecipe"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -237,6 +237,39 @@ class RetrievalEntry(PolicyEntry):
         return RetrievalRecipe(**{field.name: getattr(plain, field.name) for field in fields(plain)})
 
 
+@dataclass(frozen=True, slots=True)
+class LiveCCRecipe(PolicyRecipe):
+    """LiveCC's loop over a checkpoint of this machine."""
+
+    @property
+    def capabilities(self) -> Capabilities:  # type: ignore[override]
+        """It narrates."""
+        return _NARRATES
+
+    def over(self, backbone: Backbone) -> CachedModel:
+        """Put the loop over a network that is loaded already."""
+        from evalkit.models.livecc import LiveCCModel
+        from evalkit.models.load import checkpoint_revision
+
+        revision = checkpoint_revision(self.checkpoint, backbone.network)
+        return LiveCCModel(self.name, backbone, self.policy, self.generation, revision, self.compression)
+
+
+class LiveCCEntry(PolicyEntry):
+    """LiveCC's loop over a checkpoint."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """It narrates."""
+        return _NARRATES
+
+    def recipe(self, choice: ModelChoice) -> LiveCCRecipe:
+        """Put loop, weights and options together; see `PolicyEntry.recipe`."""
+        plain = PolicyEntry.recipe(self, choice)
+        return LiveCCRecipe(**{field.name: getattr(plain, field.name) for field in fields(plain)})
+
+
+_NARRATES = Capabilities(answer=False, options=False, why="its loop is asked nothing")
 _RETRIEVES = Capabilities(narrate=None, why="it keeps frames and is asked about them")
 
 

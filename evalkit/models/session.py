@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evalkit.memory import Ledger, MemoryPolicy, Span, assign, follow
+from evalkit.memory import Ledger, MemoryPolicy, PositionRule, Span, assign, follow
 from evalkit.models.backbone import Backbone, Features, Packed
 from evalkit.models.generation import TokenChooser, seed_of
 from evalkit.models.layout import VisionBlock
@@ -132,9 +132,7 @@ class CachedSession:
         self._begin(chunk)
         second = chunk.tick.index
         evicted = self._forget(second)
-        spans = self._opening() if not self._ledger else []
-        if self._ledger and self._ledger[-1].kind == "assistant_close":
-            spans.append(self._layout.newline(self._ledger[-1].second))
+        spans = self._next_turn() if self._ledger else self._opening()
         spans.append(self._layout.user_open(second))
         spans += self._see(chunk, second)
         if self._instruct and self._request.narration is not None:
@@ -145,7 +143,7 @@ class CachedSession:
         logits = self._first_logits()
         limit = self._generation.max_new_tokens
         ids, times = self._generate(logits, limit, self._generation, seed=self._seed(second))
-        self._ledger.extend(self._layout.reply(ids, second))
+        self._ledger.extend(self._kept(ids, second))
         if self._trace is not None:
             self._trace.replied(ids, self._cache.length)
         text = self._layout.text.decode([i for i in ids if i != self._layout.tokens.turn_close])
@@ -193,6 +191,20 @@ class CachedSession:
         plan = self._policy.plan_opening(opening)
         return list(opening if plan.keeps_everything else opening.apply(plan)[0])
 
+    def _next_turn(self) -> list[Span]:
+        """Return what stands between a reply and the next turn: the newline that the reply's end has not."""
+        last = self._ledger[-1]
+        return [self._layout.newline(last.second)] if last.kind == "assistant_close" else []
+
+    def _kept(self, ids: Sequence[int], second: int) -> list[Span]:
+        """Return what of a reply stays in the context."""
+        return self._layout.reply(ids, second)
+
+    @property
+    def _rule(self) -> PositionRule:
+        """How positions are counted now."""
+        return self._backbone.positions
+
     def _forget(self, second: int) -> dict[str, int]:
         """Carry the policy's plan out; return the tokens evicted by kind."""
         if second == self._second:
@@ -206,7 +218,7 @@ class CachedSession:
         self._ledger, index = self._ledger.apply(plan)
         cached = index[index < self._cache.length]
         if self._policy.positions == "contiguous":
-            positions, self._next_position = assign(self._ledger, self._backbone.positions)
+            positions, self._next_position = assign(self._ledger, self._rule)
             self._next_position -= positions.shape[1] - len(cached)
             if not self._policy.recompute:
                 self._cache.keep(cached, positions[:, : len(cached)])
@@ -263,7 +275,7 @@ class CachedSession:
                 self._encode_again()
         self._clock.enter("prefill")
         spans = self._pending()
-        positions, after = assign(spans, self._backbone.positions, self._next_position)
+        positions, after = assign(spans, self._rule, self._next_position)
         self._cache.expect(positions)
         placed = torch.from_numpy(np.ascontiguousarray(positions)).to(self._backbone.device)
         total = positions.shape[1]
