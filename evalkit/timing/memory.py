@@ -43,7 +43,7 @@ class MemorySampler:
     Args:
         readers: What is read, by name: each returns MiB.
         every: Seconds between readings.
-        keeps: Seconds that a reading is kept.
+        keeps: Seconds that a reading is kept: a minute, the warm-up, so that keeping is no growth.
         now: Clock, seconds.
     """
 
@@ -51,7 +51,7 @@ class MemorySampler:
         self,
         readers: Mapping[str, Callable[[], float]],
         every: float = 0.05,
-        keeps: float = 600.0,
+        keeps: float = 60.0,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._readers = dict(readers)
