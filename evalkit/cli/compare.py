@@ -61,7 +61,13 @@ def add_choice(parser: argparse.ArgumentParser, also: str = "") -> None:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, two or more")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="run folders, two or more; a folder of runs (run --seeds, --repeat) counts as their mean",
+    )
     parser.add_argument(
         "--margin", type=points, metavar="POINTS", help="also test that A is worse than B by less than this"
     )
@@ -91,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("a comparison needs two or more run folders: evalkit compare RUN RUN")
     from evalkit.leaderboard.compare import compare_runs
     from evalkit.leaderboard.comparison_table import comparison_table, comparison_to_json
+    from evalkit.records import read_run, run_folders
     from evalkit.report.runs import load_runs
     from evalkit.stats import CompareOptions
 
@@ -101,8 +108,13 @@ def run(args: argparse.Namespace) -> int:
         draws=args.draws,
         seed=args.seed,
     )
+    sides = [run_folders([path]) for path in args.runs]
+    firsts = load_runs([side[0] for side in sides])
     comparison = compare_runs(
-        {one.label: one.records for one in load_runs(args.runs)},
+        {
+            one.label: [one.records, *(read_run(path) for path in side[1:])]
+            for one, side in zip(firsts, sides, strict=True)
+        },
         options=options,
         metric=args.metric,
         ignored=args.ignore_field,

@@ -62,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             nargs="+",
             required=True,
             metavar="RUN",
-            help=f"run folder {text}; several are one model run again, averaged per question",
+            help=f"run folder {text}; several (or a folder of them) are one model, averaged per question",
         )
     parser.add_argument("--max-drop", type=points, required=True, metavar="POINTS", help="largest accepted drop")
     parser.add_argument(
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         UsageError: A margin, a metric or a field that is none.
     """
     from evalkit.leaderboard.gate import GateRule, run_gate
-    from evalkit.records import read_run
+    from evalkit.records import read_run, run_folders
 
     timed = args.max_slowdown is not None
     rule = GateRule(
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         baseline=args.baseline,
         judge=args.judge,
     )
-    bases, heads = ([read_run(path, ticks=timed) for path in side] for side in (args.base, args.head))
+    bases, heads = ([read_run(path, ticks=timed) for path in run_folders(side)] for side in (args.base, args.head))
     try:
         result = run_gate(bases, heads, rule)
     except NothingCountedError as finding:

@@ -60,9 +60,13 @@ def options_of(args: argparse.Namespace) -> RunOptions:
 
 def run(args: argparse.Namespace) -> int:
     """Run, or with ``--dry-run`` only say what would run."""
+    from evalkit.run.several import is_several, single_runs
     from evalkit.run.start import prepare, start
 
-    plan = prepare(options_of(args))
+    options = options_of(args)
+    if is_several(options):
+        return _run_several(single_runs(options), as_json=args.json)
+    plan = prepare(options)
     if plan.options.dry_run:
         return _dry_run(plan, as_json=args.json)
     result = start(plan, note)
@@ -88,6 +92,35 @@ def run(args: argparse.Namespace) -> int:
         say(f"run folder: {path}")
     if failed:
         note(f"{failed} of {len(manifest.planned)} samples failed; reasons are in {path / 'run.json'}")
+    return EXIT_FAILED_SAMPLES if failed else EXIT_DONE
+
+
+def _run_several(runs: Sequence[RunOptions], *, as_json: bool) -> int:
+    """Run one after the other; each is checked before the first begins."""
+    from evalkit.run.start import prepare, start
+
+    plans = [prepare(options) for options in runs]
+    if plans[0].options.dry_run:
+        for plan in plans:
+            note(f"would run {plan.options.out}")
+        return _dry_run(plans[0], as_json=as_json)
+    failed = 0
+    for number, plan in enumerate(plans, start=1):
+        note(f"run {number} of {len(plans)}: {plan.options.out}")
+        result = start(plan, note)
+        if result.interrupted:
+            note("interrupted: go on with the same options and --resume")
+            return EXIT_INTERRUPTED
+        failed += len(result.folder.read_manifest().failed)
+    paths = [Path(options.out or "") for options in runs]
+    parents = list(dict.fromkeys(str(path.parent) for path in paths))
+    if as_json:
+        emit_json({"folders": parents, "runs": [str(path) for path in paths], "failed": failed})
+    else:
+        say(terminal_report(paths))
+        say(f"folder{'s' if len(parents) > 1 else ''} of runs: {', '.join(parents)}")
+    if failed:
+        note(f"{failed} samples failed; reasons are in the run.json of each run")
     return EXIT_FAILED_SAMPLES if failed else EXIT_DONE
 
 

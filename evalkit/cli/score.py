@@ -16,7 +16,9 @@ from evalkit.errors import UsageError, suggest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from evalkit import stats
     from evalkit.judge.fallback import FallbackReader
+    from evalkit.leaderboard.answers import ScoredRun
     from evalkit.records import Metric
     from evalkit.tasks import ScoreSheet
 
@@ -42,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 done, 2 where records of a run are gone: they count as wrong.
     """
+    from evalkit.records import run_folders
     from evalkit.tasks.catalog import data_folder, task_named
     from evalkit.tasks.replies import GONE
     from evalkit.tasks.scoring import sheet_to_json
@@ -50,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path} does not exist")
+    if (runs := run_folders(paths)) != paths:
+        return _score_repeats(paths, runs, args)
     name, layout = _task_and_format(args.task, args.format, paths)
     task = task_named(name)
     if task.formats and layout not in task.formats:
@@ -75,6 +80,63 @@ def run(args: argparse.Namespace) -> int:
         for problem in values["problems"]:
             note(f"{problem['kind']}: {problem['message']}")
     return EXIT_USAGE if any(problem["kind"] == GONE for problem in values["problems"]) else EXIT_DONE
+
+
+def _score_repeats(paths: list[Path], runs: list[Path], args: argparse.Namespace) -> int:
+    """Score a folder of runs of one model by their mean, and print how far the runs lie apart."""
+    from dataclasses import asdict
+
+    from evalkit.leaderboard.repeats import repeated_score
+    from evalkit.records import read_run
+
+    if len(paths) > 1:
+        raise UsageError("score one folder of runs at a time; evalkit compare puts several side by side")
+    if args.fallback or args.format not in (None, "evalkit"):
+        raise UsageError(f"{paths[0]} holds {len(runs)} runs: --fallback and --format are for single ones")
+    records = [read_run(path, ticks=False) for path in runs]
+    if args.task not in (None, records[0].manifest.task):
+        raise UsageError(f"{paths[0]} holds runs of {records[0].manifest.task}, not of {args.task}")
+    mean, estimate = repeated_score(records, str(paths[0]))
+    if args.json:
+        share = {
+            key: None if (value := getattr(estimate, key)) is None else 100 * value
+            for key in ("value", "low", "high")
+        }
+        made = {"method": estimate.method, "note": estimate.note, "n": estimate.n, "clusters": estimate.clusters}
+        apart = None if mean.repeats is None else asdict(mean.repeats)
+        folders = [str(path) for path in runs]
+        emit_json(
+            {
+                "task": records[0].manifest.task,
+                "metric": mean.metric,
+                "runs": folders,
+                "mean": share | made,
+                "repeats": apart,
+            }
+        )
+    else:
+        say(repeats_text(records[0].manifest.task, [path.name for path in runs], mean, estimate))
+    return EXIT_DONE
+
+
+def repeats_text(task: str, names: list[str], mean: ScoredRun, estimate: stats.Estimate) -> str:
+    """Return the scores of several runs and their mean as a table for people."""
+    from evalkit.report.tables import Column, Estimate, Table, to_text
+
+    rows: list[tuple[str, Estimate]] = []
+    if mean.repeats is not None:
+        rows = [(name, Estimate(100 * value)) for name, value in zip(names, mean.repeats.values, strict=True)]
+    ends = (None if end is None else 100 * end for end in (estimate.low, estimate.high))
+    rows.append(("mean", Estimate(100 * estimate.value, *ends)))
+    notes = [
+        f"{estimate.n} {mean.unit} on {estimate.clusters} videos, averaged over the runs per question first.",
+        "Interval: 95 %, over videos. What runs differ by stands apart:",
+        *([f"{mean.repeats.sentence()}."] if mean.repeats is not None else []),
+        *([f"{estimate.note}."] if estimate.note else []),
+        *mean.notes,
+    ]
+    columns = (Column("", text=True), Column(mean.metric, "%", digits=2, interval=True))
+    return to_text(Table(f"{task}, {len(names)} runs", columns, tuple(rows), tuple(notes), "scores"))
 
 
 def _task_and_format(task: str | None, layout: str | None, paths: list[Path]) -> tuple[str, str]:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 __all__ = [
     "NARRATION",
+    "SEED",
     "STRICT",
     "WIN_RATE",
     "Aligned",
+    "Repeats",
     "ScoredRun",
     "align",
+    "averaged",
     "common_judging",
     "is_judged",
     "judged_windows",
     "require_finished",
+    "require_one_model",
     "score_run",
     "score_runs",
 ]
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import stdev
 from typing import TYPE_CHECKING, Literal
 
 from evalkit.errors import DataError, NothingCountedError, UsageError, suggest
-from evalkit.leaderboard.fingerprint import Mismatch
+from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches, model_changes
 from evalkit.records import RunRecords, VerdictRecord, missing_text
 from evalkit.registry import Registry
 
@@ -34,8 +39,38 @@ if TYPE_CHECKING:
 NARRATION = "narration"
 STRICT = "strict accuracy"
 WIN_RATE = "win rate"
+SEED = "seed"
+"""Fingerprint field that may differ between runs that are averaged."""
+
 _EMPTY_RULES = "empty-"
 _NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """How far runs of one model lie apart: what another seed or another pass changes, on the same questions.
+
+    Args:
+        seeds: Seed of each run.
+        values: The metric of each run, a share.
+        sd: Standard deviation of the values between runs.
+        noise: Mean variance of a question's score between runs (`evalkit.stats.repeat_noise`).
+    """
+
+    seeds: tuple[int | None, ...]
+    values: tuple[float, ...]
+    sd: float
+    noise: float
+
+    def sentence(self) -> str:
+        """Return number of runs, their seeds, their scores and the deviations as one line."""
+        told = sorted({seed for seed in self.seeds if seed is not None})
+        seeds = f"seeds {', '.join(map(str, told))}" if len(told) > 1 else "one seed"
+        scores = ", ".join(f"{100 * value:.2f}" for value in self.values)
+        return (
+            f"mean of {len(self.values)} runs ({seeds}): {scores} %; standard deviation between runs "
+            f"{100 * self.sd:.2f} points, of one question's score {100 * self.noise**0.5:.1f} points"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +89,7 @@ class ScoredRun:
         cells: What the metric is made of: for each cell its questions.
         weights: For each cell its weight; they add up to 1.
         notes: What was left out, in words.
+        repeats: How far several runs of the model lay apart, where the scores are means over them.
     """
 
     label: str
@@ -67,6 +103,7 @@ class ScoredRun:
     cells: Mapping[str, tuple[str, ...]]
     weights: Mapping[str, float]
     notes: tuple[str, ...] = ()
+    repeats: Repeats | None = None
 
     @property
     def value(self) -> float:
@@ -370,6 +407,58 @@ def _judged_run(label: str, records: RunRecords, baseline: str, judge: str) -> S
         cells={WIN_RATE: tuple(scores)},
         weights={WIN_RATE: 1.0},
         notes=notes if left_out else (),
+    )
+
+
+def require_one_model(runs: Sequence[RunRecords], name: str) -> None:
+    """Refuse runs to be averaged that are not one model in one setting, but for the seed.
+
+    Args:
+        runs: The runs of one side.
+        name: What the reader calls them.
+
+    Raises:
+        DataError: Something else differs.
+    """
+    first = runs[0].manifest.fingerprint
+    for other in runs[1:]:
+        found = other.manifest.fingerprint
+        differ = [*comparable(first, found), *model_changes(first, found)]
+        differ = [one for one in differ if one.field != SEED]
+        if differ:
+            raise DataError(
+                f"the runs of {name} are not one model in one setting ({describe_mismatches(differ)}): give "
+                "runs that differ in their seed at most"
+            )
+
+
+def averaged(side: Sequence[ScoredRun], label: str) -> ScoredRun:
+    """Return runs of one model as one: each question's score is the mean over the runs.
+
+    Args:
+        side: The runs; replies and seconds of the result are those of the first.
+        label: What tables call it.
+    """
+    if len(side) == 1:
+        return replace(side[0], label=label)
+    ids = [id_ for id_ in side[0].scores if all(id_ in run.scores for run in side)]
+    if not ids:
+        raise DataError(f"the runs of {label} have no question in common")
+    scores = {id_: sum(run.scores[id_] for run in side) / len(side) for id_ in ids}
+    shared = frozenset(ids)
+    cells = {name: tuple(id_ for id_ in members if id_ in shared) for name, members in side[0].cells.items()}
+    return replace(side[0], label=label, scores=scores, cells=cells, repeats=_repeats(side, ids))
+
+
+def _repeats(side: Sequence[ScoredRun], ids: Sequence[str]) -> Repeats:
+    from evalkit.stats import repeat_noise
+
+    values = tuple(run.value for run in side)
+    return Repeats(
+        seeds=tuple(run.records.manifest.fingerprint.get(SEED) for run in side),
+        values=values,
+        sd=stdev(values),
+        noise=repeat_noise([[run.scores[id_] for run in side] for id_ in ids]),
     )
 
 

@@ -13,7 +13,16 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from evalkit.errors import DataError
-from evalkit.leaderboard.answers import Aligned, ScoredRun, align, require_finished, score_runs
+from evalkit.leaderboard.answers import (
+    SEED,
+    Aligned,
+    ScoredRun,
+    align,
+    averaged,
+    require_finished,
+    require_one_model,
+    score_runs,
+)
 from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches, fields_named
 from evalkit.leaderboard.latency import MedianSeconds, SecondRatio, hardware, median_seconds
 from evalkit.leaderboard.transcripts import Transcripts, compare_transcripts
@@ -118,7 +127,7 @@ def check_comparable(
 
 
 def compare_runs(
-    runs: Mapping[str, RunRecords],
+    runs: Mapping[str, RunRecords | Sequence[RunRecords]],
     *,
     options: CompareOptions | None = None,
     metric: str | None = None,
@@ -130,7 +139,8 @@ def compare_runs(
     """Compare every pair of runs on the questions all of them have.
 
     Args:
-        runs: Label to records; two or more.
+        runs: Label to records; two or more. Several records under one label are one model run again (other seeds):
+            their scores are averaged per question first, replies and seconds are those of the first.
         options: Margin, confidence, power, draws and seed.
         metric: Which score is compared; the benchmark's headline when absent.
         ignored: Fingerprint fields that may differ, ``code`` for every ``code.*``.
@@ -145,11 +155,15 @@ def compare_runs(
     from evalkit.stats import CompareOptions
 
     chosen = options or CompareOptions()
+    sides = {label: (one,) if isinstance(one, RunRecords) else tuple(one) for label, one in runs.items()}
+    every = [records for side in sides.values() for records in side]
     if not allow_mismatch:
-        for records in runs.values():
+        for records in every:
             require_finished(records)
-    may_differ = fields_named(ignored, *(records.manifest.fingerprint for records in runs.values()))
-    scored = score_runs(runs, metric=metric, baseline=baseline, judge=judge)
+    may_differ = fields_named(ignored, *(records.manifest.fingerprint for records in every))
+    if all(len({run.manifest.fingerprint.get(SEED) for run in side}) > 1 for side in sides.values()):
+        may_differ |= {SEED}
+    scored = _scored(sides, metric=metric, baseline=baseline, judge=judge)
     aligned = align(scored)
     mismatches = check_comparable(scored, aligned, allow=allow_mismatch, ignored=sorted(may_differ))
     rows = _pair_rows(scored, aligned, mismatches, chosen)
@@ -170,6 +184,21 @@ def compare_runs(
         warnings=(),
     )
     return replace(comparison, warnings=tuple(dict.fromkeys([*notes, *_warnings(comparison, by_label)])))
+
+
+def _scored(
+    sides: Mapping[str, Sequence[RunRecords]], *, metric: str | None, baseline: str | None, judge: str | None
+) -> list[ScoredRun]:
+    """Return each label's run, or the mean of its runs."""
+    named: dict[str, RunRecords] = {}
+    owner: dict[str, str] = {}
+    for label, side in sides.items():
+        require_one_model(side, label)
+        for number, records in enumerate(side, start=1):
+            name = label if len(side) == 1 else f"{label}, run {number}"
+            named[name], owner[name] = records, label
+    scored = score_runs(named, metric=metric, baseline=baseline, judge=judge)
+    return [averaged([run for run in scored if owner[run.label] == label], label) for label in sides]
 
 
 def _pair_rows(
@@ -225,7 +254,11 @@ def _machines(a: ScoredRun, b: ScoredRun) -> str | None:
 
 
 def _warnings(comparison: Comparison, runs: Mapping[str, ScoredRun]) -> list[str]:
-    lines = []
+    lines = [f"{run.label}: {run.repeats.sentence()}" for run in comparison.runs if run.repeats is not None]
+    if lines:
+        lines.append(
+            "intervals hold what videos differ by, not what runs differ by; replies and seconds: first runs"
+        )
     for row in comparison.rows:
         a, b = runs[row.a], runs[row.b]
         pair = f"{row.a} and {row.b}"

@@ -136,6 +136,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
                 "fingerprint": run.records.manifest.fingerprint_digest,
                 "n": len(run.scores),
                 "score": _POINTS * run.value,
+                "repeats": None if run.repeats is None else asdict(run.repeats),
             }
             for run in comparison.runs
         ],

@@ -9,13 +9,21 @@ from __future__ import annotations
 __all__ = ["GateResult", "GateRule", "run_gate"]
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from evalkit.errors import DataError, UsageError
 from evalkit.leaderboard.agreement import AGREEMENT, score_agreement
-from evalkit.leaderboard.answers import ScoredRun, align, require_finished, score_runs
+from evalkit.leaderboard.answers import (
+    SEED,
+    ScoredRun,
+    align,
+    averaged,
+    require_finished,
+    require_one_model,
+    score_runs,
+)
 from evalkit.leaderboard.compare import check_comparable
-from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches, fields_named, model_changes
+from evalkit.leaderboard.fingerprint import Mismatch, comparable, fields_named, model_changes
 from evalkit.leaderboard.gate_rule import GateCheck, Outcome, error_of_look, judge_score, judge_speed, overall
 from evalkit.leaderboard.latency import hardware
 from evalkit.leaderboard.slowdown import slowdown
@@ -23,7 +31,6 @@ from evalkit.leaderboard.transcripts import Transcripts, compare_transcripts
 from evalkit.records import RunRecords
 
 _BASE, _HEAD = "base", "head"
-_SEED = "seed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +121,7 @@ def run_gate(bases: Sequence[RunRecords], heads: Sequence[RunRecords], rule: Gat
     fingerprints = [run.manifest.fingerprint for run in (*bases, *heads)]
     may_differ = fields_named(rule.ignored, *fingerprints) | _averaged_fields(bases, heads)
     one_side = (_side(bases, _BASE, rule, bases[0]), _side(heads, _HEAD, rule, bases[0]))
-    scored = [_averaged(side) for side in one_side]
+    scored = [averaged(side, label) for side, label in zip(one_side, (_BASE, _HEAD), strict=True)]
     aligned = align(scored)
     found = check_comparable(scored, aligned, allow=rule.allow_mismatch, ignored=sorted(may_differ))
     error = error_of_look(rule.look)
@@ -136,14 +143,20 @@ def run_gate(bases: Sequence[RunRecords], heads: Sequence[RunRecords], rule: Gat
         changed=tuple(model_changes(*first)),
         ignored=tuple(one for one in comparable(*first) if one.field in may_differ),
         mismatches=found[_BASE, _HEAD],
-        notes=tuple(dict.fromkeys(note for side in one_side for run in side for note in run.notes)),
+        notes=tuple(
+            dict.fromkeys([*_repeated(scored), *(n for side in one_side for run in side for n in run.notes)])
+        ),
     )
+
+
+def _repeated(scored: Sequence[ScoredRun]) -> list[str]:
+    return [f"{run.label}: {run.repeats.sentence()}" for run in scored if run.repeats is not None]
 
 
 def _averaged_fields(bases: Sequence[RunRecords], heads: Sequence[RunRecords]) -> frozenset[str]:
     """Return the fields that may differ because both sides average over several of their values."""
-    seeds = [{run.manifest.fingerprint.get(_SEED) for run in side} for side in (bases, heads)]
-    return frozenset({_SEED}) if all(len(side) > 1 for side in seeds) else frozenset()
+    seeds = [{run.manifest.fingerprint.get(SEED) for run in side} for side in (bases, heads)]
+    return frozenset({SEED}) if all(len(side) > 1 for side in seeds) else frozenset()
 
 
 def _side(runs: Sequence[RunRecords], label: str, rule: GateRule, reference: RunRecords) -> list[ScoredRun]:
@@ -152,30 +165,11 @@ def _side(runs: Sequence[RunRecords], label: str, rule: GateRule, reference: Run
     Raises:
         DataError: They are not.
     """
-    first = runs[0].manifest.fingerprint
-    for other in runs[1:]:
-        differ = [
-            *comparable(first, other.manifest.fingerprint),
-            *model_changes(first, other.manifest.fingerprint),
-        ]
-        differ = [one for one in differ if one.field != _SEED]
-        if differ:
-            raise DataError(
-                f"the runs of --{label} are not one model in one setting ({describe_mismatches(differ)}): give "
-                "runs that differ in their seed at most"
-            )
+    require_one_model(runs, f"--{label}")
     if rule.metric == AGREEMENT:
         return score_agreement(label, runs, reference)
     named = {f"{label} {number}": run for number, run in enumerate(runs, start=1)}
     return score_runs(named, metric=rule.metric, whole=True, baseline=rule.baseline, judge=rule.judge)
-
-
-def _averaged(side: Sequence[ScoredRun]) -> ScoredRun:
-    """Return the runs of one side as one, each question's score the mean over the runs."""
-    label = side[0].label.split()[0]
-    ids = [id_ for id_ in side[0].scores if all(id_ in run.scores for run in side)]
-    scores = {id_: sum(run.scores[id_] for run in side) / len(side) for id_ in ids}
-    return replace(side[0], label=label, scores=scores)
 
 
 def _require_one_machine(runs: Sequence[RunRecords], *, allow: bool) -> None:

@@ -13,6 +13,7 @@ from evalkit.records.reading import (
     real_number,
     require_plain,
 )
+from evalkit.records.repeats import run_folders
 from evalkit.records.schema import (
     SCHEMA_VERSION,
     AnswerRecord,
@@ -69,6 +70,7 @@ __all__ = [
     "real_number",
     "refuse_doubled",
     "require_plain",
+    "run_folders",
     "short_of",
     "stream_jsonl",
     "write_atomic",

@@ -55,6 +55,14 @@ class RunOptions(BaseModel):
         description="Qwen positions after a video: max (as published) or spatial (5.x)",
     )
     seed: int = Field(default=42, ge=0, description="seed of every random number")
+    seeds: int | None = Field(
+        default=None, ge=2, description="run with so many seeds, from --seed on; readers average per question"
+    )
+    repeat: int | None = Field(default=None, ge=2, description="run so many times with one seed, to time it")
+    beside: str | None = Field(
+        default=None,
+        description="TOML file with what a second side changes: with --repeat the two run in turns, A B A B",
+    )
     checkpoint_seconds: int = Field(default=60, ge=1, description="save the session every so many stream seconds")
     judge: str | None = Field(default=None, description="judge the run when it is done: openai:MODEL or overlap")
     against: str | None = Field(default=None, description="run folder or merged_result.jsonl to judge against")

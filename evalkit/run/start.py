@@ -19,6 +19,7 @@ from evalkit.run.fingerprint import model_fingerprint, setting_fingerprint
 from evalkit.run.opening import longest_opening
 from evalkit.run.options import RunOptions, merge_options
 from evalkit.run.plan import RunPlan, make_plan
+from evalkit.run.several import is_several
 from evalkit.settings import Setting
 from evalkit.tasks import NarrationTask
 from evalkit.tasks.catalog import task_named
@@ -63,6 +64,8 @@ def run(
         entry = model if isinstance(model, ModelEntry) else OwnEntry.of(model)
     name = model if isinstance(model, str) else entry.name if entry is not None else ""
     merged = merge_options([{**options, "task": task, "model": name}, {"settings": dict(settings or {})}])
+    if is_several(merged):
+        raise UsageError("seeds, repeat and beside are several runs: call run once for each seed or turn")
     if merged.dry_run:
         raise UsageError("dry_run leaves no run to return: ask evalkit.run.start.dry_run(make_plan(options))")
     tell = notify or (lambda line: print(line, file=sys.stderr))  # noqa: T201 - where a call's warnings go

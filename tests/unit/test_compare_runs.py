@@ -155,7 +155,7 @@ def test_runs_of_different_tasks_are_refused(tmp_path, capsys):
 def test_a_run_without_answers_is_refused(tmp_path):
     a, b = questions(tmp_path / "a"), questions(tmp_path / "b", "stc")
     (b / "answers.jsonl").unlink()
-    with pytest.raises(DataError, match="has no answers on record"):
+    with pytest.raises(DataError, match="samples are gone"):
         compared(a, b)
 
 
