@@ -317,7 +317,8 @@ class _Columns:
     def _remember(self, memory: dict[str, float]) -> None:
         before = len(self._pace)
         for name in memory:  # in the order in which they were read
-            self._memory.setdefault(name, array("d", [np.nan]) * before)
+            if name not in self._memory:
+                self._memory[name] = array("d", [np.nan]) * before
         for name, column in self._memory.items():
             column.append(memory.get(name, np.nan))
 
