@@ -41,6 +41,6 @@ class Registry:
             raise UsageError(f"unknown {self.noun} {name!r}{suggest(name, entries)} (known: {known})")
         try:
             return entries[name].load()
-        except Exception as error:  # somebody else's module runs here
+        except (Exception, SystemExit) as error:  # somebody else's module runs here
             said = " ".join(f"{type(error).__name__}: {error}".split())
             raise UsageError(f"{self.noun} {name!r} ({entries[name].value}) cannot be loaded: {said}") from error

@@ -25,7 +25,7 @@ from typing import Literal
 
 from evalkit.records import AnswerRecord, VerdictRecord
 from tests.e2e.devtools import Browser, find_chromium
-from tests.run_folders import PHRASES, manifest, question, question_metrics, tick, write_run
+from tests.run_folders import PHRASES, counted, manifest, question, question_metrics, tick, write_run
 
 SECONDS, WINDOW = 7200, 8
 ALIKE = {"policy": "one"}  # so that the two runs differ in the model alone
@@ -79,12 +79,12 @@ def make_run(folder: Path, model: str, kind: str, videos: int) -> Path:
     if kind == "narration":
         run = manifest("inf-streams", model, planned=samples, fingerprint=ALIKE)
         said, judged = answers(model, videos), verdicts(model, videos)
-        return write_run(folder, run, answers=said, ticks=ticks, verdicts=judged)
+        return counted(write_run(folder, run, answers=said, ticks=ticks, verdicts=judged)).path
     rng = random.Random(model)
     asked = [question(number, rng, 0.65) for number in range(videos * SECONDS // 2)]
     planned = sorted({one.sample for one in asked})
     run = manifest("ovobench", model, planned=planned, fingerprint=ALIKE)
-    return write_run(folder, run, answers=asked, ticks=ticks, metrics=question_metrics(asked))
+    return counted(write_run(folder, run, answers=asked, ticks=ticks, metrics=question_metrics(asked))).path
 
 
 def measured(name: str, *arguments: str | Path) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HOSTILE", "narration_run", "question_run", "write_run"]
+__all__ = ["HOSTILE", "counted", "narration_run", "question_run", "write_run"]
 
 import hashlib
 import random
@@ -23,7 +23,10 @@ from evalkit.records import (
     StageTimes,
     TickRecord,
     VerdictRecord,
+    count_verdicts,
+    read_run,
 )
+from evalkit.records.completeness import count_records
 
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>&amp;"
 PHRASES = (
@@ -100,6 +103,14 @@ def write_run(
             )
         )
     return folder
+
+
+def counted(path: Path) -> RunFolder:
+    """Write into a run's manifest how many records and verdicts it has, as a run does when it is done."""
+    run = read_run(path)
+    changes = {"recorded": count_records(run.answers, run.ticks), "judged": count_verdicts(run.verdicts)}
+    run.folder.write_manifest(run.manifest.model_copy(update=changes))
+    return run.folder
 
 
 def tick(

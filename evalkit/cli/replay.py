@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evalkit.cli.main import EXIT_DONE, EXIT_USAGE
 from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import UsageError
 from evalkit.timing import OVERLOAD_RULES, ReplayOption, ReplaySettings
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         UsageError: Runs of different tasks, or an option out of range.
         DataError: A run cannot be read.
     """
-    from evalkit.records import collector_paused, read_bare_ticks
+    from evalkit.records import collector_paused, missing_text, read_bare_ticks
     from evalkit.report.replay import replay_run
     from evalkit.report.replay_table import replay_json, replay_tables
     from evalkit.report.runs import load_runs
@@ -84,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
             note(f"warning: {one.label}: {line}")
         for line in one.records.damaged:
             note(f"warning: {one.label}: {line}; left out")
+        if one.records.missing:
+            note(f"{one.label}: {missing_text(one.records.manifest, one.records.missing)}; no figure of the clock")
     if args.json:
         figures = {one.label: replay_json(one, replay) for one, replay in zip(runs, replays, strict=True)}
         clock = {"overload": args.overload, "hardware": args.hardware, "fps": args.fps, "warm_up": args.warm_up}
@@ -100,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
                 f"{out} cannot be written ({error.strerror}): name another folder with --out"
             ) from error
         note(f"table and plots: {out}")
-    return 0
+    return EXIT_USAGE if any(one.records.missing for one in runs) else EXIT_DONE
 
 
 def _write(tables: Sequence[Table], runs: Sequence[Run], replays: Sequence[Replay], out: Path) -> None:

@@ -40,7 +40,7 @@ from evalkit.judge.store import FallbackStore
 from evalkit.judge.summary import Usage
 from evalkit.parse import Parsed, Unparsed, letters_for, parse
 from evalkit.parse.text import tidy
-from evalkit.records import FallbackRecord, RunFolder
+from evalkit.records import FallbackRecord, RunFolder, hold_folder
 from evalkit.tasks import Prediction, Problem, ScoreSheet, Task
 
 _KINDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
@@ -52,6 +52,8 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 )
 """Answer kinds that are put to the judge: what they are called there, and what it is asked to say."""
 
+_PATIENCE: Final = 60.0
+"""Seconds to wait while another process writes into the same run folder."""
 _OUTER: Final = string.whitespace + string.punctuation
 
 
@@ -349,7 +351,7 @@ def _readings(
     """Return a reading for each distinct reply, by key: from the file, or asked for and put there."""
     distinct = {reader.key(question): question for question in reversed(questions)}
     with FallbackStore(path) as store:
-        for warning in store.warnings:
+        for warning in [*store.warnings, *_readings_gone(path, store.decided)]:
             notify(f"warning: {warning}")
         known = ((key, store.find(key)) for key in distinct)
         found = {key: record.model_copy(update={"cached": True}) for key, record in known if record is not None}
@@ -359,7 +361,24 @@ def _readings(
         except KeyboardInterrupt:
             notify(f"readings so far are kept in {path}: the same evalkit score goes on from there")
             raise
+        _count_readings(path, store.decided)
     return found
+
+
+def _readings_gone(path: Path, there: int) -> list[str]:
+    """Say how many readings a run had and has not any more; they are asked for again."""
+    folder = RunFolder(path.parent)
+    wanted = folder.read_manifest().readings if folder.manifest_path.exists() else 0
+    return [f"{wanted - there} of {wanted} readings in {path} are gone"] if there < wanted else []
+
+
+def _count_readings(path: Path, there: int) -> None:
+    """Write into a run's ``run.json`` how many readings it has, so that one that is gone is missed."""
+    folder = RunFolder(path.parent)
+    if not folder.manifest_path.exists():
+        return
+    with hold_folder(path.parent, patience=_PATIENCE):  # run.json is read, changed and replaced
+        folder.write_manifest(folder.read_manifest().model_copy(update={"readings": there}))
 
 
 async def _ask_all(

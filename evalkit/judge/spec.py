@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["JUDGES", "JudgeFactory", "judge_names", "make_judge"]
+__all__ = ["JUDGES", "JudgeFactory", "judge_names", "make_judge", "plug_in"]
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 from evalkit.chat import check_endpoint
 from evalkit.errors import UsageError, suggest
@@ -43,6 +43,18 @@ def judge_names() -> list[str]:
     return sorted({*_BUILT_IN, *JUDGES.names()})
 
 
+def plug_in(name: str) -> JudgeFactory:
+    """Return what makes the judges of another package.
+
+    Raises:
+        UsageError: It cannot be loaded, or cannot be called.
+    """
+    factory = JUDGES.get(name)
+    if not callable(factory):
+        raise UsageError(f"judge {name!r} is {factory!r}, which makes no judge")
+    return cast(JudgeFactory, factory)
+
+
 def make_judge(spec: str, endpoint: Endpoint | None = None, settings: JudgeSettings | None = None) -> Judge:
     """Make the judge a spec names.
 
@@ -62,7 +74,7 @@ def make_judge(spec: str, endpoint: Endpoint | None = None, settings: JudgeSetti
             raise UsageError(
                 f"unknown judge {spec!r}{suggest(name, names)} (known: openai:MODEL, {_others(names)})"
             )
-        factory = JUDGES.get(name)
+        factory = plug_in(name)
     made: Judge = factory(argument, endpoint or Endpoint(), settings or JudgeSettings())
     return made
 

@@ -8,12 +8,13 @@ import contextlib
 import fcntl
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, NamedTuple, Self, TypeVar
 
-from evalkit.errors import UsageError
+from evalkit.errors import DataError, UsageError
 from evalkit.records.jsonl import JsonlWriter, read_jsonl
 from evalkit.records.schema import FallbackRecord, GradeRecord, VerdictRecord
 
@@ -32,7 +33,7 @@ class RecordStore(ABC, Generic[R, P]):
         called: What the file holds, for messages.
 
     Raises:
-        DataError: A complete line is no such record, or is of a newer version.
+        DataError: A complete line is no such record, is of a newer version, or stands twice.
         UsageError: The file cannot be written, or another run is writing it.
     """
 
@@ -42,6 +43,7 @@ class RecordStore(ABC, Generic[R, P]):
         self._lock = self._take_lock()
         try:
             records, self.warnings = read_jsonl(path, model)
+            self._refuse_doubled(records)
             self._writer: JsonlWriter[R] = JsonlWriter(path)
         except BaseException:
             self._lock.close()
@@ -52,6 +54,18 @@ class RecordStore(ABC, Generic[R, P]):
     @abstractmethod
     def _place(self, record: R) -> P:
         """Return what tells a record from one that lies there already."""
+
+    def _refuse_doubled(self, records: Sequence[R]) -> None:
+        places = Counter(self._place(record) for record in records if record.error is None)
+        doubled = sum(times - 1 for times in places.values())
+        if doubled:
+            said = f"{doubled} {self._called} on record twice: take the doubled lines out"
+            raise DataError(f"{self.path}: {said}", path=self.path)
+
+    @property
+    def decided(self) -> int:
+        """How many decisions are on record."""
+        return len(self._written)
 
     def _take_lock(self) -> contextlib.ExitStack:
         stack = contextlib.ExitStack()

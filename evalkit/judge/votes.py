@@ -13,6 +13,7 @@ from typing import Final, Literal
 from evalkit.errors import DataError, UsageError, suggest
 from evalkit.judge.contract import judge_name
 from evalkit.judge.pairs import Winner
+from evalkit.records.completeness import refuse_doubled_verdicts
 from evalkit.records.jsonl import read_jsonl
 from evalkit.records.reading import NotJsonError, decode_json, read_plain
 from evalkit.records.schema import VerdictRecord
@@ -220,6 +221,7 @@ def _read_evalkit(path: Path, model: str | None, judge: str | None) -> RecordedV
     records, warnings = read_jsonl(path, VerdictRecord)
     if not records:
         raise DataError(f"{path}: no votes in it", path=path)
+    refuse_doubled_verdicts(path, records)
     about = _of_one_match(path, records, model)
     chosen = _of_one_judge(path, about, judge)
     latest: dict[str, dict[str, VerdictRecord]] = {}

@@ -17,6 +17,7 @@ __all__ = [
     "judged_windows",
     "require_finished",
     "require_one_model",
+    "require_verdicts",
     "score_run",
     "score_runs",
 ]
@@ -151,6 +152,17 @@ def require_finished(run: RunRecords) -> None:
     if run.missing:
         gone = missing_text(run.manifest, run.missing)
         raise DataError(f"{path}: {gone}: --resume --out {path} runs them again", path=path)
+
+
+def require_verdicts(run: RunRecords) -> None:
+    """Refuse a run of whose verdicts a part is gone.
+
+    Raises:
+        DataError: A judging has fewer verdicts than it left.
+    """
+    if run.verdicts_gone:
+        path, again = run.folder.path, "evalkit judge asks for them again"
+        raise DataError(f"{path}: {'; '.join(run.verdicts_gone)}: {again}", path=path)
 
 
 def score_runs(
@@ -313,9 +325,11 @@ def common_judging(runs: Mapping[str, RunRecords], baseline: str | None, judge: 
     """Return the baseline and the judge that all runs were judged with.
 
     Raises:
-        DataError: A run has no verdicts, or the runs share no baseline and judge.
+        DataError: A run has no verdicts, or not all of them any more, or the runs share no baseline and judge.
         UsageError: Several judgings to choose from.
     """
+    for records in runs.values():
+        require_verdicts(records)
     found = {label: _judgings(records) for label, records in runs.items()}
     for label, judgings in found.items():
         if not judgings:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import DataError, UsageError, suggest
 from evalkit.judge import PanelAgreement, agreement_of_judges
-from evalkit.leaderboard.answers import require_finished
+from evalkit.leaderboard.answers import require_finished, require_verdicts
 from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches
 from evalkit.ranking.human_labels import HumanWinRate, LabelsByContest, assign_labels, human_win_rate, read_labels
 from evalkit.records import VerdictRecord
@@ -206,6 +206,7 @@ def _check_runs(runs: Sequence[Run], allow: bool) -> tuple[Mismatch, ...]:
     for run in runs:
         if not allow:
             require_finished(run.records)
+            require_verdicts(run.records)
     for a, b in combinations(runs, 2):
         fields = comparable(a.records.manifest.fingerprint, b.records.manifest.fingerprint)
         if fields and not allow:

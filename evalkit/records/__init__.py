@@ -1,7 +1,17 @@
 """What a run leaves on disk: schemas, JSONL files and the run folder (no torch)."""
 
 from evalkit.records.collector import collector_paused
-from evalkit.records.completeness import missing_samples, missing_text, refuse_doubled, short_of
+from evalkit.records.completeness import (
+    broken_off,
+    count_verdicts,
+    judging_group,
+    missing_samples,
+    missing_text,
+    missing_verdicts,
+    refuse_doubled,
+    refuse_doubled_verdicts,
+    short_of,
+)
 from evalkit.records.folder import RunFolder, RunRecords, read_bare_ticks, read_run, write_atomic
 from evalkit.records.jsonl import JsonlWriter, read_jsonl, stream_jsonl
 from evalkit.records.lock import hold_folder
@@ -56,12 +66,16 @@ __all__ = [
     "TickTable",
     "TokenCounts",
     "VerdictRecord",
+    "broken_off",
     "collector_paused",
+    "count_verdicts",
     "decode_json",
     "has_lone_surrogate",
     "hold_folder",
+    "judging_group",
     "missing_samples",
     "missing_text",
+    "missing_verdicts",
     "read_bare_ticks",
     "read_jsonl",
     "read_plain",
@@ -69,6 +83,7 @@ __all__ = [
     "read_ticks",
     "real_number",
     "refuse_doubled",
+    "refuse_doubled_verdicts",
     "require_plain",
     "run_folders",
     "short_of",

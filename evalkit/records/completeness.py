@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 __all__ = [
+    "broken_off",
     "count_records",
     "count_verdicts",
+    "judging_group",
     "missing_samples",
     "missing_text",
     "missing_verdicts",
     "refuse_doubled",
+    "refuse_doubled_verdicts",
     "short_of",
+    "uncounted",
 ]
 
 from collections import Counter
@@ -57,46 +61,85 @@ def _refuse(path: Path, doubled: Sequence[str]) -> None:
         raise DataError(message, path=path)
 
 
+def refuse_doubled_verdicts(path: Path, verdicts: Iterable[VerdictRecord]) -> None:
+    """Refuse a verdict that stands twice; one that failed for want of a reply may stand beside its repetition.
+
+    Raises:
+        DataError: Two lines hold the same judgement.
+    """
+    places = Counter(
+        (one.pair, one.order, one.key, one.judge, one.model_name, one.baseline_name, one.baseline_id, one.reply)
+        for one in verdicts
+        if one.error is None
+    )
+    _refuse(path, [f"{place[0]} in order {place[1]}" for place, times in places.items() if times > 1])
+
+
+def judging_group(baseline: str, judge: str) -> str:
+    """Return what one judging is called in ``run.json`` and ``metrics.json``: two judges, or baselines, are two.
+
+    Args:
+        baseline: The other side's name.
+        judge: The judge's identity; its settings, in parentheses, are left out.
+    """
+    return f"vs {baseline}, judge {judge.partition(' (')[0]}"
+
+
+def count_verdicts(verdicts: Iterable[VerdictRecord]) -> dict[str, int]:
+    """Return of each judging how many pairs and orders have a verdict."""
+    judged = {(judging_group(one.baseline_name, one.judge), one.pair, one.order) for one in verdicts}
+    return dict(Counter(group for group, _, _ in judged))
+
+
+def missing_verdicts(manifest: RunManifest, verdicts: Iterable[VerdictRecord]) -> tuple[str, ...]:
+    """Return of each judging that has fewer verdicts than it left how many are gone, in words."""
+    if not manifest.judged:
+        return ()
+    found = count_verdicts(verdicts)
+    return tuple(
+        f"{wanted - found.get(group, 0)} of {wanted} verdicts {group}, are gone"
+        for group, wanted in manifest.judged.items()
+        if found.get(group, 0) < wanted
+    )
+
+
+def uncounted(manifest: RunManifest) -> bool:
+    """Say whether a run is of an evalkit that did not count what it left."""
+    return manifest.status == "done" and bool(manifest.planned) and not manifest.recorded
+
+
+def broken_off(ticks: TickTable) -> set[str]:
+    """Return the samples among whose seconds one is not there: a sample's are counted from 0 without a gap."""
+    found = set()
+    for sample, places in ticks.by_sample().items():
+        seconds = np.unique(ticks.whole["second"][places])
+        if seconds[-1] + 1 != seconds.size:
+            found.add(sample)
+    return found
+
+
 def missing_samples(
-    manifest: RunManifest, found: Mapping[str, RecordCounts], *, ticks: bool = True
+    manifest: RunManifest, found: Mapping[str, RecordCounts], ticks: TickTable | None = None
 ) -> tuple[str, ...]:
     """Return the samples a run says it has finished whose records are not all there.
 
-    Of a run that did not count its records this alone is known: every sample it planned left an answer.
+    Of a run that did not count its records (`uncounted`) only those without an answer, or with a gap among their
+    seconds, are known.
 
     Args:
         manifest: Its ``run.json``; one that is not done says nothing.
         found: How many records each sample has.
-        ticks: Whether ``found`` knows of ticks.
+        ticks: Its seconds; ``None`` where ``found`` knows nothing of them.
     """
     if manifest.status != "done":
         return ()
-    if not manifest.recorded:
-        return tuple(sample for sample in manifest.planned if not found.get(sample, RecordCounts()).answers)
-    return tuple(
-        sample
-        for sample, wanted in manifest.recorded.items()
-        if short_of(wanted, found.get(sample, RecordCounts()), ticks=ticks)
-    )
-
-
-def count_verdicts(verdicts: Iterable[VerdictRecord]) -> dict[str, int]:
-    """Return how many verdicts there are of each judging: a judge, and the side that the run was held against."""
-    return dict(Counter(f"{one.baseline_name} {one.baseline_id}, judge {one.judge}" for one in verdicts))
-
-
-def missing_verdicts(manifest: RunManifest, verdicts: Iterable[VerdictRecord]) -> list[str]:
-    """Name every judging that rests on more verdicts than are on record, one line each."""
-    if not manifest.judged:
-        return []
-    found = count_verdicts(verdicts)
-    gone = {judging: wanted - found.get(judging, 0) for judging, wanted in manifest.judged.items()}
-    again = "evalkit judge asks for them again"
-    return [
-        f"{count} of {manifest.judged[judging]} verdicts against {judging} are gone: {again}"
-        for judging, count in gone.items()
-        if count > 0
-    ]
+    none = RecordCounts()
+    if manifest.recorded:
+        counts = manifest.recorded.items()
+        known = ticks is not None
+        return tuple(one for one, wanted in counts if short_of(wanted, found.get(one, none), ticks=known))
+    gaps = set() if ticks is None else broken_off(ticks)
+    return tuple(one for one in manifest.planned if one in gaps or not found.get(one, none).answers)
 
 
 def short_of(wanted: RecordCounts, found: RecordCounts, *, ticks: bool = True) -> bool:

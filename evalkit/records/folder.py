@@ -12,7 +12,14 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from evalkit.errors import DataError
-from evalkit.records.completeness import count_records, missing_samples, missing_verdicts, refuse_doubled
+from evalkit.records.completeness import (
+    count_records,
+    missing_samples,
+    missing_verdicts,
+    refuse_doubled,
+    refuse_doubled_verdicts,
+    uncounted,
+)
 from evalkit.records.jsonl import count_lines, read_jsonl
 from evalkit.records.reading import NotJsonError, decode_json, read_plain
 from evalkit.records.schema import (
@@ -133,18 +140,6 @@ class RunFolder:
             raise DataError(f"{self.path} is not a run folder (it has no run.json)", path=path)
         return _validate(path, RunManifest)
 
-    def records_gone(self) -> bool:
-        """Say whether a run that is done has fewer records than it left, by their number alone.
-
-        Raises:
-            DataError: ``run.json`` cannot be read.
-        """
-        manifest = self.read_manifest()
-        answers = sum(counts.answers for counts in manifest.recorded.values())
-        ticks = sum(counts.ticks for counts in manifest.recorded.values())
-        fewer = count_lines(self.answers_path) < answers or count_lines(self.ticks_path) < ticks
-        return manifest.status == "done" and fewer
-
     def read_metrics(self) -> MetricsFile | None:
         """Read ``metrics.json``, or return ``None`` where there is none yet."""
         return _validate(self.metrics_path, MetricsFile) if self.metrics_path.exists() else None
@@ -182,7 +177,14 @@ class RunRecords:
     warnings: list[str] = field(default_factory=list)
     missing: tuple[str, ...] = ()
     """Samples that were finished and whose records are not all there any more."""
+    verdicts_gone: tuple[str, ...] = ()
+    """Judgings that have fewer verdicts than they left, in words."""
     damaged: list[str] = field(default_factory=list)
+
+    @property
+    def uncounted(self) -> bool:
+        """Whether the run is of an evalkit that did not count its records, so that few are missed."""
+        return uncounted(self.manifest)
 
     @property
     def name(self) -> str:
@@ -209,6 +211,7 @@ def read_run(path: Path, *, ticks: bool = True, damaged_ticks: bool = False) -> 
     tick_table, torn_ticks = read_ticks(folder.ticks_path, tolerated) if ticks else (TickTable.of(()), [])
     verdicts, torn_verdicts = read_jsonl(folder.verdicts_path, VerdictRecord)
     refuse_doubled(path, answers, tick_table)
+    refuse_doubled_verdicts(folder.verdicts_path, verdicts)
     missing = _missing(folder, manifest, answers, tick_table if ticks else None)
     return RunRecords(
         folder=folder,
@@ -217,8 +220,9 @@ def read_run(path: Path, *, ticks: bool = True, damaged_ticks: bool = False) -> 
         ticks=tick_table,
         verdicts=verdicts,
         metrics=folder.read_metrics(),
-        warnings=torn_answers + torn_ticks + torn_verdicts + missing_verdicts(manifest, verdicts),
+        warnings=torn_answers + torn_ticks + torn_verdicts,
         missing=missing,
+        verdicts_gone=missing_verdicts(manifest, verdicts),
         damaged=damaged,
     )
 
@@ -253,10 +257,9 @@ def _missing(
     folder: RunFolder, manifest: RunManifest, answers: list[AnswerRecord], ticks: TickTable | None
 ) -> tuple[str, ...]:
     """Return the samples whose records are gone; unwanted ticks are read only where their number is off."""
-    known = ticks is not None
-    if ticks is None and manifest.recorded:
+    if ticks is None and manifest.status == "done":
         wanted = sum(counts.ticks for counts in manifest.recorded.values())
-        if count_lines(folder.ticks_path) != wanted:
-            ticks, known = read_ticks(folder.ticks_path)[0], True
+        if uncounted(manifest) or count_lines(folder.ticks_path) != wanted:
+            ticks = read_ticks(folder.ticks_path)[0]
             refuse_doubled(folder.path, (), ticks)
-    return missing_samples(manifest, count_records(answers, TickTable.of(ticks or ())), ticks=known)
+    return missing_samples(manifest, count_records(answers, TickTable.of(ticks or ())), ticks)

@@ -290,7 +290,8 @@ class RunManifest(BaseModel):
     under load, and no table shows them beside those of one that ran ``alone``.
 
     ``recorded`` says how many records each sample left when the run was done, so that one that is gone is missed;
-    ``judged`` how many verdicts each judging rests on, by its judge and other side.
+    ``judged`` how many verdicts each judging rests on, by its judge and other side, ``readings`` how many replies
+    a judge has read.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -313,7 +314,8 @@ class RunManifest(BaseModel):
     media_digests: dict[str, str] = Field(default_factory=dict)
     planned: list[str] = Field(default_factory=list)
     recorded: dict[str, RecordCounts] = Field(default_factory=dict)
-    judged: dict[str, int] = Field(default_factory=dict)
+    judged: dict[str, Whole] = Field(default_factory=dict)
+    readings: Whole = 0
     failed: list[FailedSample] = Field(default_factory=list)
     warnings: list[str] = Field(default_factory=list)
     error: str | None = None

@@ -43,6 +43,9 @@ class Run:
             gone = missing_text(manifest, self.records.missing)
             again = f"--resume --out {self.records.folder.path} runs them again"
             return f"{self.label}: {gone}, scores are withheld; {again}."
+        if self.records.verdicts_gone:
+            gone = "; ".join(self.records.verdicts_gone)
+            return f"{self.label}: {gone}, scores are withheld; evalkit judge asks for them again."
         if manifest.status not in ("running", "interrupted"):
             return None
         seen = {answer.sample for answer in self.records.answers} | {tick.sample for tick in self.records.ticks}
@@ -67,6 +70,10 @@ class Run:
         lines = [self.unfinished] if self.unfinished else []
         if manifest.status == "failed":
             lines.append(f"{self.label} failed: {manifest.error or 'no reason recorded'}.")
+        if records.uncounted:
+            lines.append(
+                f"{self.label} did not count its records: one lost at a sample's end would not be missed."
+            )
         if not records.answers:
             lines.append(f"{self.label} has no answers on record.")
         if not self.unfinished and records.metrics is None:

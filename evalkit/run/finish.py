@@ -18,6 +18,9 @@ from evalkit.records import (
     RunRecords,
     TickRecord,
     collector_paused,
+    count_verdicts,
+    judging_group,
+    missing_verdicts,
     read_run,
     write_atomic,
 )
@@ -62,7 +65,7 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = (), graded: Sequence
         metrics=tuple(metrics),
     )
     run.folder.write_metrics(figures)
-    run = replace(run, metrics=figures)
+    run = _count_judged(replace(run, metrics=figures), judged)
     _write_submission(run)
     if any(answer.kind == "narration" for answer in run.answers):
         write_captions(run.folder.captions_path, run.answers)
@@ -79,6 +82,18 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = (), graded: Sequence
             with contextlib.suppress(NothingCountedError):
                 plot_runs([run], kind, plots)
     return run
+
+
+def _count_judged(run: RunRecords, judged: Sequence[JudgeSummary]) -> RunRecords:
+    """Write into ``run.json`` how many verdicts these judgements left, so that one that is gone is missed."""
+    if not judged:
+        return run
+    counts = count_verdicts(run.verdicts)
+    groups = [judging_group(summary.baseline, summary.judge) for summary in judged]
+    left = {group: counts[group] for group in groups if group in counts}
+    manifest = run.manifest.model_copy(update={"judged": run.manifest.judged | left})
+    run.folder.write_manifest(manifest)
+    return replace(run, manifest=manifest, verdicts_gone=missing_verdicts(manifest, run.verdicts))
 
 
 def score_run(run: RunRecords) -> ScoreSheet | None:

@@ -11,10 +11,9 @@ __all__ = [
     "judge_endpoint",
     "judge_metrics",
     "judge_run",
-    "judging_group",
 ]
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,15 +25,13 @@ from evalkit.judge import (
     JudgeSettings,
     JudgeSummary,
     VerdictStore,
-    judge_name,
     judge_pairs,
     make_judge,
     summarise_verdicts,
 )
 from evalkit.leaderboard.answers import require_finished
 from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches
-from evalkit.records import Metric, RunFolder, VerdictRecord, hold_folder, read_run
-from evalkit.records.completeness import count_verdicts
+from evalkit.records import Metric, RunFolder, hold_folder, judging_group, read_run
 from evalkit.tasks import NarrationTask
 from evalkit.tasks.catalog import task_named
 
@@ -190,7 +187,6 @@ def judge_run(request: JudgeRequest, notify: Callable[[str], None]) -> JudgeSumm
         raise
     finally:
         store.close()
-    _note_verdicts(folder, verdicts)
     summary = summarise_verdicts(verdicts, uncovered=paired.uncovered)
     if not mismatches:
         return summary
@@ -199,25 +195,11 @@ def judge_run(request: JudgeRequest, notify: Callable[[str], None]) -> JudgeSumm
     return replace(summary, notes=(mark, *summary.notes))
 
 
-def _note_verdicts(folder: RunFolder, verdicts: Sequence[VerdictRecord]) -> None:
-    """Write down how many verdicts a judging rests on, so that one that is gone is missed."""
-    with hold_folder(folder.path, patience=PATIENCE):
-        manifest = folder.read_manifest()
-        judged = manifest.judged | count_verdicts(verdicts)
-        if judged != manifest.judged:
-            folder.write_manifest(manifest.model_copy(update={"judged": judged}))
-
-
 def _warn_in_manifest(folder: RunFolder, warning: str) -> None:
     with hold_folder(folder.path, patience=PATIENCE):
         manifest = folder.read_manifest()
         if warning not in manifest.warnings:
             folder.write_manifest(manifest.model_copy(update={"warnings": [*manifest.warnings, warning]}))
-
-
-def judging_group(baseline: str, judge: str) -> str:
-    """Return the group of one judging's rows in ``metrics.json``: two judges, or two baselines, have two."""
-    return f"vs {baseline}, judge {judge_name(judge)}"
 
 
 def judge_metrics(summary: JudgeSummary) -> list[Metric]:

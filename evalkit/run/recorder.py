@@ -17,6 +17,7 @@ from evalkit.records import (
     RunFolder,
     TickRecord,
     TickTable,
+    broken_off,
     read_jsonl,
     refuse_doubled,
     short_of,
@@ -70,6 +71,7 @@ class Recorder:
         refuse_doubled(folder.path, answers, table)
         self._counts = count_records(answers, table)
         self._done = {d.sample: d.status for d in done}
+        self._gaps = broken_off(table)
         self.gone = [sample for sample, mark in {d.sample: d for d in done}.items() if self._is_gone(mark)]
         for sample in self.gone:
             del self._done[sample]
@@ -79,7 +81,9 @@ class Recorder:
 
     def _is_gone(self, mark: DoneRecord) -> bool:
         found = self._counts.get(mark.sample, RecordCounts())
-        return short_of(mark.counts, found) if mark.counts else found == RecordCounts()
+        if mark.counts is None:
+            return found == RecordCounts() or mark.sample in self._gaps
+        return short_of(mark.counts, found)
 
     def recorded(self) -> dict[str, RecordCounts]:
         """Return how many records each finished sample has."""

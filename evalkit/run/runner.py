@@ -312,7 +312,8 @@ def _is_finished(folder: RunFolder) -> bool:
     """Whether a run has all its records and was reported; it can be killed between the two."""
     if folder.read_manifest().status != "done" or not folder.reported:
         return False
-    return not read_run(folder.path, ticks=False).missing
+    run = read_run(folder.path, ticks=False)
+    return not (run.missing or run.verdicts_gone)
 
 
 def _check_resumable(folder: RunFolder, manifest: RunManifest, fingerprint: dict[str, object]) -> None:

@@ -16,7 +16,7 @@ import pytest
 from judge_server import Call, JudgeServer, Reply
 from run_folders import manifest, write_run
 
-from evalkit.records import AnswerRecord
+from evalkit.records import AnswerRecord, RunManifest, read_run
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -149,7 +149,28 @@ def test_a_run_folder_keeps_the_readings_of_its_own_counts_and_yes_or_no_questio
         ("q3", "NONE", None),
     }
     after = {path.name: path.read_bytes() for path in run.iterdir() if path.name != "fallback.jsonl"}
-    assert after == before
+    assert {name for name in after if after[name] != before[name]} == {"run.json"}
+    assert read_run(run).manifest == RunManifest.model_validate_json(before["run.json"]).model_copy(
+        update={"readings": 3}
+    )
+
+
+def test_readings_that_are_gone_are_named_and_asked_for_again_and_doubled_ones_refused(
+    evalkit: Cli, tmp_path: Path
+) -> None:
+    run = run_of_ovo(tmp_path / "run", [("REC", "count", f"{word} of times", "2") for word in ("a pair", "a lot")])
+    words = ("score", "--task", "ovobench", "--format", "evalkit", run, "--fallback", "openai:m", "--json")
+    with JudgeServer(reads) as server:
+        assert evalkit(*words, "--base-url", server.base_url)[0] == 0
+        lines = (run / "fallback.jsonl").read_text().splitlines(keepends=True)
+        (run / "fallback.jsonl").write_text(lines[0])
+        code, _, err = evalkit(*words, "--base-url", server.base_url)
+        assert (code, len(server.calls)) == (0, 3)
+        assert "1 of 2 readings in" in err
+        (run / "fallback.jsonl").write_text("".join([*lines, lines[0]]))
+        code, _, err = evalkit(*words, "--base-url", server.base_url)
+    assert (code, len(server.calls)) == (2, 3)
+    assert "1 readings on record twice" in err
 
 
 def test_where_nothing_is_unread_nobody_is_asked_and_no_file_is_made(evalkit: Cli, tmp_path: Path) -> None:

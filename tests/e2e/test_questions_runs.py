@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from evalkit.records import missing_samples, read_run
+from evalkit.records.completeness import count_records
 from evalkit.tasks.catalog import task_named
 from evalkit_tasks.toy_qa import make_toy
 
@@ -88,6 +90,10 @@ def test_a_run_leaves_records_metrics_and_a_report(
     run = tmp_path / "run"
     manifest = json.loads((run / "run.json").read_text())
     assert (manifest["status"], manifest["failed"], len(manifest["planned"])) == ("done", [], 2)
+    left = read_run(run)
+    nothing_counted = left.manifest.model_copy(update={"recorded": {}})
+    found = count_records(left.answers, left.ticks)
+    assert left.missing == missing_samples(nothing_counted, found, left.ticks) == ()
     fingerprint = manifest["fingerprint"]
     assert fingerprint["task.protocol"] == protocol
     assert fingerprint["positions.after_vision"] == "max"

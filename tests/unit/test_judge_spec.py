@@ -63,3 +63,11 @@ def test_a_plug_in_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) 
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError):
         JudgeSettings(**wrong)
+
+
+@pytest.mark.parametrize("value", ["math:pi", "evalkit_no_such_module:judge"])
+def test_a_package_that_gives_no_judge_is_named(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("coin", value, "evalkit.judges")
+    monkeypatch.setattr("evalkit.registry.entry_points", lambda group: [entry])
+    with pytest.raises(UsageError, match="judge 'coin'"):
+        make_judge("coin")

@@ -210,7 +210,8 @@ def test_several_judges_are_ranked_apart_and_their_agreement_is_shown(tmp_path, 
 
 
 def test_of_a_pair_judged_twice_by_one_judge_the_last_verdict_counts(tmp_path, capsys):
-    run = judged(tmp_path / "a", "A", [*votes("A", "C", [WIN, LOSS]), *votes("A", "C", [LOSS, LOSS, WIN])])
+    again = [one.model_copy(update={"key": f"{one.key} again"}) for one in votes("A", "C", [LOSS, LOSS, WIN])]
+    run = judged(tmp_path / "a", "A", [*votes("A", "C", [WIN, LOSS]), *again])
     assert ranked(capsys, run)["rankings"][0]["contests"][0]["win_rate"] == pytest.approx(1 / 3)
 
 
