@@ -149,3 +149,18 @@ def test_a_run_that_is_being_reported_is_not_resumed_meanwhile(
     ((code, _, err),) = second
     assert code == 2
     assert "another process is writing into runs/inf-streams/streamingvlm" in err
+
+
+def test_a_run_is_judged_while_its_folder_is_held_and_says_how_many_verdicts_that_left(
+    small_data: Path, tmp_path: Path, evalkit: Callable[..., tuple[int, str, str]]
+) -> None:
+    words = chosen_folder(small_data, "--set", "start_seconds=5")
+    assert evalkit(*words, "--out", "other", "--set", "memory.vision_window=4")[0] == 0
+    code, _, err = evalkit(*words, "--out", "run", "--judge", "overlap", "--against", "other")
+    assert (code, err) == (0, "")
+    (judging,) = json.loads((tmp_path / "run" / "run.json").read_text())["judged"].items()
+    assert judging == ("vs streamingvlm, judge overlap", lines(tmp_path / "run" / "verdicts.jsonl"))
+    (tmp_path / "run" / "verdicts.jsonl").unlink()
+    assert "verdicts vs streamingvlm, judge overlap, are gone" in evalkit("report", "run")[2]
+    assert evalkit("judge", "run", "--against", "other", "--judge", "overlap")[0] == 0
+    assert evalkit("report", "run")[0] == 0
