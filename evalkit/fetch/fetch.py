@@ -99,7 +99,7 @@ def fetch(request: FetchRequest) -> FetchReport:
             into the folder.
         DataError: The hub refuses or is not there, an archive is damaged, or the disk is too small.
     """
-    source = getattr(request.task, "source", None)
+    source = getattr(request.task, "published_at", None)
     if not isinstance(source, Source):
         raise UsageError(f"task {request.task.name} does not say where its files are: make its folder by hand")
     with tempfile.TemporaryDirectory() as scratch:

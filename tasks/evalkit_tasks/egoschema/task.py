@@ -142,7 +142,7 @@ class EgoSchema(ChoiceTask):
     """EgoSchema (arXiv 2308.09126)."""
 
     name: ClassVar[str] = "egoschema"
-    source: ClassVar[Source] = EGOSCHEMA
+    published_at: ClassVar[Source] = EGOSCHEMA
     summary: ClassVar[str] = "EgoSchema: 500 (or all 5,031) five-option questions on 3-minute egocentric clips"
     settings: ClassVar[type[TaskSettings]] = EgoSchemaSettings
     row: ClassVar[type[ChoiceRow]] = EgoSchemaRow

@@ -36,7 +36,7 @@ class InfStreams:
     """Inf-Streams-Eval (StreamingVLM, arXiv 2510.09608)."""
 
     name: ClassVar[str] = "inf-streams"
-    source: ClassVar[Source] = INF_STREAMS
+    published_at: ClassVar[Source] = INF_STREAMS
     summary: ClassVar[str] = "Inf-Streams-Eval: commentary on full games, second by second, judged pairwise"
     settings: ClassVar[type[TaskSettings]] = InfStreamsSettings
     formats: ClassVar[tuple[str, ...]] = ()

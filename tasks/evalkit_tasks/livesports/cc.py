@@ -51,7 +51,7 @@ class LiveSportsCc:
     """LiveSports-3K CC (LiveCC, arXiv 2504.16030): 1,702 events of 416 videos."""
 
     name: ClassVar[str] = NAME
-    source: ClassVar[Source] = LIVESPORTS
+    published_at: ClassVar[Source] = LIVESPORTS
     summary: ClassVar[str] = "LiveSports-3K CC: 1,702 sports events commented, judged pairwise against GPT-4o"
     settings: ClassVar[type[TaskSettings]] = LiveSportsCcSettings
     formats: ClassVar[tuple[str, ...]] = ("official", "livecc", "captions")

@@ -132,7 +132,7 @@ class LiveSportsQa(ChoiceTask):
     """LiveSports-3K QA (LiveCC, arXiv 2504.16030): 1,174 four-option questions."""
 
     name: ClassVar[str] = "livesports-qa"
-    source: ClassVar[Source] = LIVESPORTS
+    published_at: ClassVar[Source] = LIVESPORTS
     summary: ClassVar[str] = "LiveSports-3K QA: 1,174 four-option questions on spans of sports videos"
     row: ClassVar[type[ChoiceRow]] = LiveSportsQaRow
     places: ClassVar[tuple[str, ...]] = (

@@ -22,7 +22,7 @@ class LongVideoBench(QuestionBenchmark):
     """LongVideoBench (arXiv 2407.15754)."""
 
     name: ClassVar[str] = "longvideobench"
-    source: ClassVar[Source] = LONGVIDEOBENCH
+    published_at: ClassVar[Source] = LONGVIDEOBENCH
     summary: ClassVar[str] = "LongVideoBench: referring questions on clips of 8 s to an hour, subtitles if wanted"
     settings: ClassVar[type[TaskSettings]] = LongVideoBenchSettings
     formats: ClassVar[tuple[str, ...]] = FORMATS

@@ -142,7 +142,7 @@ class Mlvu(ChoiceTask):
     """MLVU (arXiv 2406.04264)."""
 
     name: ClassVar[str] = "mlvu"
-    source: ClassVar[Source] = MLVU
+    published_at: ClassVar[Source] = MLVU
     summary: ClassVar[str] = "MLVU: 2,175 four-option questions in 7 tasks on videos of 3 minutes to 9 hours"
     settings: ClassVar[type[TaskSettings]] = MlvuSettings
     row: ClassVar[type[ChoiceRow]] = MlvuRow

@@ -23,7 +23,7 @@ class OvoBench(QuestionBenchmark):
     """The OVO-Bench benchmark (CVPR 2025): 1,640 records, 644 videos, 3,035 scored queries."""
 
     name: ClassVar[str] = "ovobench"
-    source: ClassVar[Source] = OVOBENCH
+    published_at: ClassVar[Source] = OVOBENCH
     summary: ClassVar[str] = "OVO-Bench: backward tracing, real-time perception, forward responding (12 sub-tasks)"
     settings: ClassVar[type[TaskSettings]] = OvoSettings
     formats: ClassVar[tuple[str, ...]] = FORMATS

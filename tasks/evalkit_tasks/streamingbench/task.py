@@ -20,7 +20,7 @@ class StreamingBench(QuestionBenchmark):
     """The StreamingBench benchmark (2024): 900 videos, 4,500 questions, 4,301 of them in its tables."""
 
     name: ClassVar[str] = "streamingbench"
-    source: ClassVar[Source] = STREAMINGBENCH
+    published_at: ClassVar[Source] = STREAMINGBENCH
     summary: ClassVar[str] = "StreamingBench: real-time, omni-source and contextual understanding (18 sub-tasks)"
     settings: ClassVar[type[TaskSettings]] = SbSettings
     formats: ClassVar[tuple[str, ...]] = FORMATS

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from evalkit.errors import DataError
+from evalkit.fetch import Source
 from evalkit.judge import Rubric
 from evalkit.tasks import DemoSize
 from evalkit.tasks.contract import Problem
@@ -20,6 +21,7 @@ from evalkit.utterances import Window
 from evalkit_tasks.ovobench.annotations import find_annotations
 from evalkit_tasks.ovobench.published import FORWARD
 from evalkit_tasks.ovobench.videos import find_videos
+from evalkit_tasks.sources import OVOBENCH
 from evalkit_tasks.timing.turns import TURN_RUBRIC, GradedTurns
 from evalkit_tasks.toy_qa import make_demo
 
@@ -108,6 +110,7 @@ class OvoTiming(GradedTurns, TimedTask):
     tolerance: ClassVar[float] = _TOLERANCE
     rubrics: ClassVar[Mapping[str, Rubric]] = {"SSR": TURN_RUBRIC, "CRR": TURN_RUBRIC}
     headline: ClassVar[Literal["f1", "recall"]] = "f1"
+    published_at: ClassVar[Source] = OVOBENCH
     source: ClassVar[str] = (
         "a response within 2 s of an unused gold time is right; recall and precision per record, averaged per "
         "sub-task, F1 from the two means, total the mean of three F1"

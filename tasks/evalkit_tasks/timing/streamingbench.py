@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from evalkit.errors import DataError
+from evalkit.fetch import Source
 from evalkit.tasks import DemoSize
 from evalkit.tasks.timed import TimedData, TimedQuestion, TimedTask
 from evalkit.utterances import Window
+from evalkit_tasks.sources import STREAMINGBENCH
 from evalkit_tasks.streamingbench.annotations import find_files, read_files
 from evalkit_tasks.streamingbench.videos import bare_name, find_videos
 from evalkit_tasks.toy_qa import make_demo
@@ -30,6 +32,7 @@ class StreamingBenchTiming(TimedTask):
     tasks: ClassVar[tuple[str, ...]] = ("PO",)
     tolerance: ClassVar[float] = _TOLERANCE
     headline: ClassVar[Literal["f1", "recall"]] = "recall"
+    published_at: ClassVar[Source] = STREAMINGBENCH
     source: ClassVar[str] = "an utterance within 2 s of the gold time (count.py's tolerance), precision beside it"
     demo: ClassVar[Callable[[Path, DemoSize | None], None]] = partial(make_demo, "streamingbench-timing")
 

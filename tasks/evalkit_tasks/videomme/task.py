@@ -20,7 +20,7 @@ class VideoMme(QuestionBenchmark):
     """Video-MME (arXiv 2405.21075)."""
 
     name: ClassVar[str] = "videomme"
-    source: ClassVar[Source] = VIDEOMME
+    published_at: ClassVar[Source] = VIDEOMME
     summary: ClassVar[str] = "Video-MME: 2,700 questions on 900 videos of 11 s to an hour, subtitles if wanted"
     settings: ClassVar[type[TaskSettings]] = VideoMmeSettings
     formats: ClassVar[tuple[str, ...]] = FORMATS
