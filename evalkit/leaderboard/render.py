@@ -29,9 +29,10 @@ def _source(row: RankedRow) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _columns(setting: Setting) -> tuple[Column, ...]:
+def _columns(setting: Setting, *, placed: bool) -> tuple[Column, ...]:
     return (
         Column("#"),
+        *([Column("places", text=True)] if placed else []),
         Column("model", text=True),
         *(
             Column(name, "%" if name == setting.primary else "", 2, interval=name == setting.primary)
@@ -43,7 +44,7 @@ def _columns(setting: Setting) -> tuple[Column, ...]:
     )
 
 
-def _cells(row: RankedRow, setting: Setting) -> tuple[Cell, ...]:
+def _cells(row: RankedRow, setting: Setting, *, placed: bool) -> tuple[Cell, ...]:
     entry = row.entry
     values: list[Cell] = [
         Estimate(entry.metrics.get(name), entry.low, entry.high)
@@ -52,11 +53,21 @@ def _cells(row: RankedRow, setting: Setting) -> tuple[Cell, ...]:
         for name in setting.columns
     ]
     coverage = None if entry.coverage is None else 100 * entry.coverage
-    return (row.rank, entry.name, *values, entry.n, coverage, _source(row))
+    return (row.rank, *([_places(row)] if placed else []), entry.name, *values, entry.n, coverage, _source(row))
+
+
+def _places(row: RankedRow) -> str | None:
+    """Return the places that the errors leave open, such as 1-3."""
+    if row.places is None:
+        return None
+    best, worst = row.places
+    return str(best) if best == worst else f"{best}-{worst}"
 
 
 def _notes(rows: Sequence[RankedRow]) -> tuple[str, ...]:
     lines = []
+    if any(row.places for row in rows):
+        lines.append("Places: those that the rows' errors leave open, for all rows at once (95 %, unpaired).")
     for row in rows:
         parts = [f"not ranked: {row.unranked}" if row.unranked else "", row.entry.note]
         said = "; ".join(part for part in parts if part)
@@ -68,10 +79,11 @@ def _notes(rows: Sequence[RankedRow]) -> tuple[str, ...]:
 def setting_table(board: Leaderboard, setting: Setting) -> Table:
     """Return the table of one setting: ranked rows first, then those listed without a rank, with the reasons."""
     rows = rank_rows(board, setting)
+    placed = any(row.places for row in rows)
     return Table(
         caption="",
-        columns=_columns(setting),
-        rows=tuple(_cells(row, setting) for row in rows),
+        columns=_columns(setting, placed=placed),
+        rows=tuple(_cells(row, setting, placed=placed) for row in rows),
         notes=_notes(rows),
         label=f"{board.task}-{setting.id}",
     )

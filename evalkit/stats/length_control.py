@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evalkit.errors import UsageError
-from evalkit.stats.bootstrap import BOOTSTRAP_DRAWS, percentile_interval, resample_clusters
+from evalkit.stats.bootstrap import BOOTSTRAP_DRAWS, percentile_interval, resample_clusters, stretched
 from evalkit.stats.clusters import Clusters, FloatArray, Labels, checked_confidence, checked_scores
 from evalkit.stats.one import NO_SPREAD, ONE_VIDEO
 
@@ -175,7 +175,7 @@ def _interval(
         for begin in range(0, len(weights), block):
             by_row = weights[begin : begin + block][:, videos.codes]
             refitted.append(_refit(by_row, rows, scores, point)[:, 0])
-    replicates = _sigmoid(np.concatenate(refitted))
+    replicates = _sigmoid(stretched(np.concatenate(refitted), point[0], videos.count, confidence))
     lost = int(np.count_nonzero(~np.isfinite(replicates)))
     note = f"{lost} of {draws} resamples had no finite fit and were left out" if lost else ""
     interval = percentile_interval(replicates, confidence)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evalkit.errors import UsageError, suggest
-from evalkit.stats.bootstrap import BOOTSTRAP_DRAWS, percentile_interval, resampled_sums
+from evalkit.stats.bootstrap import BOOTSTRAP_DRAWS, percentile_interval, resampled_sums, stretched
 from evalkit.stats.clusters import Clusters, FloatArray, Labels, checked_confidence, checked_scores
 from evalkit.stats.one import ONE_VIDEO, Estimate, mean_by_cluster
 from evalkit.stats.places import Place, places
@@ -180,8 +180,11 @@ def rank_models(
     point = _fit(total, design, np.zeros(design.features.shape[2]))
     samples = _resampled_fits(by_video, design, point[0], draws, seed)
     played = np.bincount(home, minlength=len(names)) + np.bincount(away, minlength=len(names))
-    models = _ranked(names, _strengths(point, design), _strengths(samples, design), played, confidence)
-    probabilities = _probabilities(names, design, point, samples, confidence)
+    wide = samples
+    if samples.size:
+        wide = stretched(samples, point[0], videos.count, confidence).clip(-_STRENGTH_LIMIT, _STRENGTH_LIMIT)
+    models = _ranked(names, _strengths(point, design), _strengths(wide, design), played, confidence)
+    probabilities = _probabilities(names, design, point, wide, confidence)
     tie_parameter = float(np.exp(point[0, -1])) if chosen == "davidson" else 0.0
     models = _with_places(models, point, samples, design, (base, videos.count, confidence))
     if len(names) == 2:
@@ -398,9 +401,20 @@ def _with_places(
         return models
     ties = float(np.exp(point[0, -1])) if point.shape[1] > len(design.free) else 0.0
     return tuple(
-        replace(model, place=place, win_bound=None if number == anchor else _win_probability(place.bound, ties))
+        replace(
+            model,
+            place=_around(place, model),
+            win_bound=None if number == anchor else _win_probability(place.bound, ties),
+        )
         for number, (model, place) in enumerate(zip(models, found, strict=True))
     )
+
+
+def _around(place: Place, model: RankedModel) -> Place:
+    """Return a place whose interval holds the model's own, since percentiles lean to a side and max-t does not."""
+    if model.low is None or model.high is None:
+        return place
+    return replace(place, low=min(place.low, model.low), high=max(place.high, model.high))
 
 
 def _win_probability(strength: float, ties: float) -> float:

@@ -154,3 +154,23 @@ def test_render_writes_both_files_and_check_notices_a_change(tmp_path, capsys):
 def test_render_without_any_leaderboard_is_one_line(tmp_path, capsys):
     assert main(["leaderboard", "render", "--leaderboards", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_places_are_what_the_errors_leave_open_for_all_rows_together():
+    rows = [
+        entry("a", 80.0, se=1.0, clusters=50),
+        entry("b", 78.0, se=1.0, clusters=50),
+        entry("c", 60.0, se=1.0, clusters=50),
+        entry("published", 79.0),
+    ]
+    one = board(*rows)
+    places = {row.entry.id: row.places for row in rank_rows(one, one.settings[0])}
+    # The published row has no error: it may stand anywhere, and takes a place from nobody.
+    assert places == {"a": (1, 3), "b": (1, 3), "c": (3, 4), "published": None}
+
+
+def test_errors_of_few_videos_leave_more_places_open():
+    few = board(entry("a", 80.0, se=2.0, clusters=3), entry("b", 74.0, se=2.0, clusters=3))
+    many = board(entry("a", 80.0, se=2.0, clusters=60), entry("b", 74.0, se=2.0, clusters=60))
+    assert [row.places for row in rank_rows(few, few.settings[0])] == [(1, 2), (1, 2)]
+    assert [row.places for row in rank_rows(many, many.settings[0])] == [(1, 1), (2, 2)]

@@ -302,7 +302,7 @@ def test_places_are_open_where_models_are_close_and_closed_where_they_are_not():
     assert places == {"a": (1, 2), "b": (1, 2), "c": (3, 3)}
     for model in ranking.models:
         if model.name != "a":
-            assert model.place.low < model.low < model.strength < model.high < model.place.high
+            assert model.place.low <= model.low < model.strength < model.high <= model.place.high
             assert model.place.low < model.place.bound
     close = next(model for model in ranking.models if model.name == "b")
     assert 0.3 < close.win_bound < 0.5
@@ -319,3 +319,14 @@ def test_places_hold_for_all_models_at_once_in_95_percent_of_samples():
         found = places(videos.mean(axis=0), videos[drawn].mean(axis=1), anchor=0, clusters=25, confidence=0.95)
         wrong += any((place.best, place.worst) != (1, 4) for place in found)
     assert wrong / 200 <= 0.09
+
+
+def test_strengths_of_two_videos_say_as_little_as_two_videos_can():
+    games = Games(
+        ["a", "b", "a"] * 20, ["b", "c", "c"] * 20, [1.0, 0.0, 1.0, 0.0, 1.0, 0.0] * 10, np.arange(60) % 2
+    )
+    ranking = rank_models(games, anchor="a", draws=400)
+    against = [one for one in ranking.probabilities if one.against == "a"]
+    # Student's t on one degree of freedom: nearly everything stays open.
+    assert len(against) == 2
+    assert all(one.low is not None and one.high - one.low > 0.9 for one in against)
