@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["CacherSettings", "CacherVariant", "PrunerSettings", "PrunerStrategy", "Segment"]
+__all__ = [
+    "CacherSettings",
+    "CacherVariant",
+    "DyCokeSettings",
+    "PrunerSettings",
+    "PrunerStrategy",
+    "Segment",
+    "StcBaselineSettings",
+    "StcMode",
+    "VidCom2Settings",
+]
 
 import math
 from dataclasses import dataclass
@@ -214,3 +224,67 @@ def _whole(name: str, value: object, *, least: int) -> None:
 def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
     if value not in known:
         raise UsageError(f"{name} must be one of {', '.join(known)}, not {value!r}{suggest(str(value), known)}")
+
+
+@dataclass(frozen=True, slots=True)
+class VidCom2Settings:
+    """Settings of VidCom2.
+
+    Args:
+        keep: Share of tokens kept, above 0 and at most 1 (the paper's ``R``).
+        scope: ``frame``: every frame by itself, as STC's authors ran it in a stream; ``call``: all frames of a
+            call
+            share a budget, as published for whole clips.
+
+    Raises:
+        UsageError: A value is out of range or of the wrong type.
+    """
+
+    keep: float = 0.25
+    scope: Literal["frame", "call"] = "frame"
+
+    def __post_init__(self) -> None:
+        _share("keep", self.keep)
+        if self.keep == 0:
+            raise UsageError("vidcom2 keep is above 0")
+        _one_of("scope", self.scope, ("frame", "call"))
+
+
+@dataclass(frozen=True, slots=True)
+class DyCokeSettings:
+    """Settings of DyCoke's token temporal merging, which prunes three frames of four.
+
+    Args:
+        pruned: Share that goes of a pruned frame, in [0, 1] (the released ``K``).
+
+    Raises:
+        UsageError: It is out of range or of the wrong type.
+    """
+
+    pruned: float = 0.7
+
+    def __post_init__(self) -> None:
+        _share("pruned", self.pruned)
+
+
+StcMode = Literal["vidcom2_orignal", "vidcom2_two_score", "vidcom2_only_memory", "dart"]
+
+
+@dataclass(frozen=True, slots=True)
+class StcBaselineSettings:
+    """Settings of what STC's released code runs under other methods' names.
+
+    Args:
+        mode: Its ``PRUNE_STRATEGY``, as it spells them; ``dart`` there is not DART.
+        keep: Tokens kept of every frame.
+
+    Raises:
+        UsageError: A value is out of range or of the wrong type.
+    """
+
+    mode: StcMode = "dart"
+    keep: int = 49
+
+    def __post_init__(self) -> None:
+        _one_of("mode", self.mode, get_args(StcMode))
+        _whole("keep", self.keep, least=1)

@@ -20,7 +20,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from evalkit.compress.settings import CacherSettings, PrunerSettings
+from evalkit.compress.settings import (
+    CacherSettings,
+    DyCokeSettings,
+    PrunerSettings,
+    StcBaselineSettings,
+    VidCom2Settings,
+)
 from evalkit.errors import UsageError, suggest
 from evalkit.registry import Registry
 
@@ -120,12 +126,42 @@ def _build_pruner(settings: PrunerSettings) -> Any:
     return Pruner(settings)
 
 
+def _build_peer(name: str) -> Callable[[Any], Any]:
+    def build(settings: Any) -> Any:
+        from evalkit.compress import peers
+
+        return getattr(peers, name)(settings)
+
+    return build
+
+
 _BUILT_IN = (
     CompressorKind(
         "cacher", "vision", CacherSettings, _build_cacher, "STC-Cacher: re-encode what left the reference frame"
     ),
     CompressorKind(
         "pruner", "tokens", PrunerSettings, _build_pruner, "STC-Pruner: keep the tokens that differ most"
+    ),
+    CompressorKind(
+        "vidcom2",
+        "tokens",
+        VidCom2Settings,
+        _build_peer("VidCom2"),
+        "VidCom2: keep what is unlike its frame",
+    ),
+    CompressorKind(
+        "dycoke-ttm",
+        "tokens",
+        DyCokeSettings,
+        _build_peer("DyCoke"),
+        "DyCoke: of three frames in four the change",
+    ),
+    CompressorKind(
+        "stc-baseline",
+        "tokens",
+        StcBaselineSettings,
+        _build_peer("StcBaseline"),
+        "what STC's released code runs under other methods' names",
     ),
 )
 
@@ -139,6 +175,9 @@ PRESETS: Mapping[str, str] = MappingProxyType(
         "stc-code-64": "cacher(interval=2,reuse=0.75,variant=stc-code),pruner(keep=64,strategy=gaussian)",
         "stc-pruner-60": "pruner(keep=60,strategy=gaussian)",
         "stc-pruner-64": "pruner(keep=64,strategy=gaussian)",
+        "stc-dart": "stc-baseline(mode=dart,keep=49)",
+        "stc-vidcom2": "stc-baseline(mode=vidcom2_orignal,keep=49)",
+        "stc-vidcom2-two-score": "stc-baseline(mode=vidcom2_two_score,keep=49)",
     }
 )
 

@@ -10,17 +10,17 @@ from __future__ import annotations
 __all__ = ["STC_MODES", "ClipChoice", "StreamScorer", "choose_in_clip"]
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from evalkit.compress.novelty import calm_channels, kernel_sum, lowest
+from evalkit.compress.settings import StcMode
 
 _TEMPERATURE = 0.01
 
-StcMode = Literal["vidcom2_orignal", "vidcom2_two_score", "vidcom2_only_memory", "dart"]
 STC_MODES: tuple[StcMode, ...] = get_args(StcMode)
 """Names under which STC's released code scores (`PRUNE_STRATEGY`), as it spells them. Its ``dart`` is not DART."""
 

@@ -1,0 +1,101 @@
+"""VidCom2, DyCoke and STC's baselines as a session uses them: rules, claims, and memories that come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from evalkit.compress import parse_compression
+from evalkit.compress.vidcom2 import choose_in_clip
+from evalkit.errors import UsageError
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+def drawn(seed: int, frames: int, tokens: int = 16, dim: int = 8) -> Tensor:
+    return torch.randn(frames, tokens, dim, generator=torch.Generator().manual_seed(seed))
+
+
+def built(text: str) -> Any:
+    (part,) = parse_compression(text).parts
+    return part.kind.build(part.settings)
+
+
+def rows(text: str, *calls: Tensor) -> list[list[int]]:
+    compressor = built(text)
+    state = compressor.new_state()
+    return [compressor.prune(features, state).rows().tolist() for features in calls]
+
+
+def test_vidcom2_takes_every_frame_by_itself_or_a_call_together() -> None:
+    features = drawn(0, 3)
+    alone = [choose_in_clip(frame.unsqueeze(0), 0.25).kept + 16 * k for k, frame in enumerate(features)]
+    assert rows("vidcom2", features) == [torch.cat(alone).tolist()]
+    together = choose_in_clip(features, 0.25)
+    assert rows("vidcom2(scope=call)", features) == [together.kept.tolist()]
+    assert len(set(together.counts.tolist())) > 1
+
+
+@pytest.mark.parametrize("text", ["vidcom2(keep=1)", "vidcom2(keep=1,scope=call)", "dycoke-ttm(pruned=0)"])
+def test_keeping_everything_changes_nothing(text: str) -> None:
+    assert rows(text, drawn(1, 3), drawn(2, 2)) == [list(range(48)), list(range(32))]
+
+
+@pytest.mark.parametrize(
+    ("text", "shares"),
+    [
+        ("vidcom2(keep=0.25)", [0.25, 0.25, 0.25]),
+        ("vidcom2(keep=0.25,scope=call)", [None, None, None]),
+        ("dycoke-ttm(pruned=0.5)", [0.75, 0.5, 0.75]),
+        ("stc-dart", [1.0, 1.0, 1.0]),
+        ("stc-baseline(keep=4)", [0.25, 0.25, 0.25]),
+    ],
+)
+def test_what_is_claimed_of_a_call_is_what_is_kept(text: str, shares: list[float | None]) -> None:
+    compressor = built(text)
+    state = compressor.new_state()
+    for seed, share in enumerate(shares):
+        report = compressor.prune(drawn(seed, 2), state).report
+        assert report.claimed_share == share
+        if share is not None:
+            assert report.tokens_out / report.tokens_in == share
+
+
+@pytest.mark.parametrize("text", ["vidcom2", "dycoke-ttm", "stc-baseline(mode=vidcom2_two_score,keep=4)"])
+def test_a_memory_that_was_saved_goes_on_as_the_unbroken_one(text: str) -> None:
+    calls = [drawn(seed, 1) for seed in range(6)]
+    whole = rows(text, *calls)
+    compressor = built(text)
+    state, later = compressor.new_state(), compressor.new_state()
+    for features in calls[:3]:
+        compressor.prune(features, state)
+    later.restore(*state.snapshot())
+    assert [compressor.prune(features, later).rows().tolist() for features in calls[3:]] == whole[3:]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("vidcom2(keep=0)", "vidcom2 keep is above 0"),
+        ("vidcom2(scope=clip)", "scope must be one of frame, call"),
+        ("dycoke-ttm(pruned=2)", r"pruned must be a number in \[0, 1\]"),
+        ("stc-baseline(mode=dartt)", "did you mean 'dart'"),
+        ("vidcom2,pruner", "one compressor for tokens, not 2"),
+    ],
+)
+def test_settings_out_of_range_are_refused(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse_compression(text)
+
+
+@pytest.mark.parametrize("text", ["vidcom2", "dycoke-ttm"])
+def test_a_run_proves_that_it_was_on(text: str, evalkit: Call) -> None:
+    words = ("--task", "ovobench", "--data", "demo", "--model", "full", "--checkpoint", "tiny-llava")
+    limit = ("--limit", "1", "--set", "task.tasks=OCR", "--out", "run")
+    code, _, err = evalkit("run", *words, *limit, "--compress", text)
+    assert code == 0, err
+    assert "compression" not in err
