@@ -1,4 +1,4 @@
-"""The workflow of this repository, its steps run here: a fault in what the model keeps fails, a refactoring passes."""
+"""The workflow of this repository, run here: a fault in what the model keeps fails, a refactoring passes."""
 
 from __future__ import annotations
 
