@@ -1,6 +1,6 @@
 """Time what has to stay quick: `evalkit --help`, and the statistics of the largest runs. Prints one JSON object.
 
-    python scripts/bench_scale.py
+    PYTHONPATH=. python scripts/bench_scale.py
 
 `help`: least wall seconds of five starts; the others: CPU seconds of this process.
 """

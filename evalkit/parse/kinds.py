@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from evalkit.parse.choice import parse_choice
 from evalkit.parse.count import parse_count
@@ -21,6 +22,8 @@ _MOST_OPTIONS = 5
 _OPTION_MARK = re.compile(r"\(?[A-Z][.):]\s*")
 _SHORTEST_ECHO = 2
 """Characters of the shortest option that can be told from a letter."""
+_SHORT = 200
+"""Characters of the longest reply whose reading is remembered, so that memory stays within some megabytes."""
 _OUTER = string.whitespace + string.punctuation
 
 
@@ -71,6 +74,18 @@ def parse(kind: str, text: str, choices: Sequence[str] = ()) -> Parsed | Unparse
 
 
 def _parse_choice(text: str, choices: Sequence[str]) -> Parsed | Unparsed:
+    if len(text) <= _SHORT:
+        return _parse_short_choice(text, tuple(choices))
+    return _parse_any_choice(text, choices)
+
+
+@lru_cache(maxsize=1 << 14)
+def _parse_short_choice(text: str, choices: tuple[str, ...]) -> Parsed | Unparsed:
+    """Read a reply once of the several times a score sheet asks for it, and of the many that are alike."""
+    return _parse_any_choice(text, choices)
+
+
+def _parse_any_choice(text: str, choices: Sequence[str]) -> Parsed | Unparsed:
     said = list(_said(text)) if choices else []
     echoed = _one(_verbatim_option(part, choices) for part in said)
     if echoed is not None:
