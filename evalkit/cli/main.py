@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "merge": ("evalkit.cli.merge", "put the shards of a run together"),
     "judge": ("evalkit.cli.judge", "judge a run against another, or analyse recorded votes"),
     "score": ("evalkit.cli.score", "score prediction files or a run"),
+    "rescore": ("evalkit.cli.rescore", "score runs again from their records, old and new side by side"),
     "compare": ("evalkit.cli.compare", "compare runs on the same questions, clustered by video"),
     "rank": ("evalkit.cli.rank", "rank models by the verdicts of several judged runs"),
     "power": ("evalkit.cli.power", "how many videos an effect needs, from a pilot run"),
