@@ -80,3 +80,36 @@ def test_another_seed_is_refused_with_both_values(head: Run, gate: Gate) -> None
     code, _, err = gate(run)
     assert code == 2
     assert "seed (42 against 7)" in err
+
+
+def test_a_policy_altered_by_settings_is_named_and_its_replies_differ(head: Run, gate: Gate) -> None:
+    run = head("policy", "--set", "memory.text_sink=0", "--set", "memory.vision_window=1")
+    code, out, _ = gate(run)
+    # 42 of 48 replies differ, and yet 6 videos do not show a drop of 50 points: its upper bound is -13.8.
+    assert code == 4
+    code, out, _ = gate(run, "--max-drop", "10")
+    assert code == 1
+    assert "of 48 replies differ" in out
+    assert "model.memory.text_sink (8 against 0)" in out
+    assert "gate: fail" in out
+
+
+def test_smaller_frames_are_refused_with_their_size(head: Run, gate: Gate) -> None:
+    code, _, err = gate(head("size", "--frame-pixels", "3200"))
+    assert code == 2
+    assert "frames.pixels (absent against 3200)" in err
+
+
+def test_another_frame_rate_and_other_words_are_refused(head: Run, gate: Gate) -> None:
+    code, _, err = gate(head("fps", "--set", "task.fps=1"))
+    assert code == 2
+    assert "frames.fps" in err
+    code, _, err = gate(head("prompt", "--set", "task.instruction=Say what you see."))
+    assert code == 2
+    assert "prompt.digest" in err
+
+
+def test_half_the_videos_are_refused(head: Run, gate: Gate) -> None:
+    code, _, err = gate(head("half", "--limit", "3"))
+    assert code == 2
+    assert "data.samples" in err
