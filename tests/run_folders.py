@@ -260,6 +260,7 @@ def question(number: int, rng: random.Random, accuracy: float) -> AnswerRecord:
         unparsed=unparsed if status == "ok" else None,
         gold=gold,
         choices=("a red ball", "a blue square", "two players", "<b>nothing</b>"),
+        prompt=f"Question {number}: what is seen at {number % 60} s?\nA. a red ball ... <b>D</b>",
         cluster=f"video-{number // 8}",
         tags={"task": task, "category": CATEGORIES[task]},
         tokens=9,

@@ -149,7 +149,8 @@ class CallRecord(_Record):
 class AnswerRecord(_Record):
     """One reply (``answers.jsonl``): an answered query, or what was said in one second of narration.
 
-    ``kind`` is ``narration`` or the query's kind. ``parsed`` is the parser's value; where there is none,
+    ``kind`` is ``narration`` or the query's kind. ``prompt`` is the text that was put to the model. ``parsed`` is
+    the parser's value; where there is none,
     ``unparsed`` names the reason. ``status`` is ``failed`` where the sample broke before the reply, with
     the reason in ``error``, and ``dropped`` for a second that the overload rule of a paced run never let the model
     see; both count in every denominator. ``call`` says what a server was asked.
@@ -172,6 +173,7 @@ class AnswerRecord(_Record):
     unparsed: str | None = None
     gold: str | None = None
     choices: tuple[str, ...] = ()
+    prompt: str | None = None
     cluster: str = ""
     tags: dict[str, str] = Field(default_factory=dict)
     tokens: int = 0

@@ -120,6 +120,7 @@ def _questions(runs: Sequence[Run], video_of: Callable[[str, str], str | None]) 
         columns["category"].append(words(first.tags.get("category", "")))
         columns["gold"].append(words(first.gold))
         columns["choices"].append(options(first.choices))
+        columns["prompt"].append(words(first.prompt))
         columns["differs"].append(int(len({_verdict(answer) for answer in found}) > 1))
         for column, answer in zip(replies, found, strict=True):
             _add_reply(column, answer, words)

@@ -214,6 +214,7 @@ def _failed_answers(sample: StreamSample, reason: str, spoken_until: float | Non
             end=query.at,
             gold=query.answer,
             choices=query.choices,
+            prompt=query.prompt,
             cluster=sample.cluster,
             status="failed",
             error=reason,

@@ -325,6 +325,7 @@ class SampleRunner:
                 unparsed=None if isinstance(read, Parsed) else read.reason,
                 gold=query.answer,
                 choices=query.choices,
+                prompt=query.prompt,
                 cluster=sample.cluster,
                 tags=sample.tags | query.tags,
                 tokens=reply.tokens,

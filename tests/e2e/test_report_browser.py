@@ -195,6 +195,22 @@ def test_questions_start_with_those_that_differ_and_filter(
     check_quiet(tab)
 
 
+def test_a_question_shows_what_was_asked_and_is_reached_by_its_link(
+    tab: Tab, asked: list[Path], folder: Path, shots: Path
+) -> None:
+    page = build_report(asked, folder / "linked.html").as_uri()
+    tab.open(f"{page}#question=s30%2Fq123")
+    assert tab.run("document.querySelector('.detail h3').textContent") == "q123"
+    asked_for = tab.run("document.querySelector('.detail .prompt').textContent")
+    assert asked_for == "Question 123: what is seen at 3 s?\nA. a red ball ... <b>D</b>"
+    search(tab, "question 77:")
+    tab.wait("document.querySelector('.detail h3').textContent === 'q77'")
+    assert tab.run("document.querySelector('.detail h3 a').getAttribute('href')") == "#question=s19%2Fq77"
+    still(tab)
+    tab.screenshot(shots / "question.png")
+    check_quiet(tab)
+
+
 def test_the_list_is_walked_by_keyboard(tab: Tab, asked: list[Path], folder: Path) -> None:
     tab.open(build_report(asked[:1], folder / "one.html").as_uri())
     tab.run("document.querySelector('#questions tbody button').focus()")

@@ -94,7 +94,7 @@
     const c = q.columns, w = q.words, letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
     let rows = [], page = 0, chosen = -1, needle = "";
     const haystack = new Array(q.n);
-    const hay = (i) => haystack[i] || (haystack[i] = [c.query[i], w[c.sample[i]], w[c.cluster[i]], w[c.gold[i]] || "",
+    const hay = (i) => haystack[i] || (haystack[i] = [c.query[i], w[c.sample[i]], w[c.cluster[i]], w[c.gold[i]] || "", w[c.prompt[i]] || "",
       q.choices[c.choices[i]].join("\n"), ...q.replies.map((r) => (r.text[i] || "") + "\n" + (w[r.reason[i]] || ""))].join("\n").toLowerCase());
 
     const search = make("input", { type: "search", placeholder: "Search replies, options, ids", "aria-label": "Search questions" });
@@ -168,18 +168,34 @@
       const film = videoNode(q.videos[c.video[i]]);
       const facts = [w[c.category[i]], w[c.task[i]], w[c.kind[i]], "asked at " + clock(c.at[i]), "sees from " + clock(c.start[i]), "video " + (w[c.cluster[i]] || w[c.sample[i]])];
       detail.replaceChildren(
-        make("h3", { text: c.query[i] }),
+        make("h3", {}, make("a", { href: "#" + anchor(i), text: c.query[i] })),
         make("p", { class: "facts" }, ...facts.filter(Boolean).map((fact) => make("span", { text: fact }))),
         ...(film ? [make("div", { class: "screen" }, film),
           make("div", { class: "bar" }, make("button", { type: "button", text: "Play to the moment", onclick: () => playTo(film, c.at[i]) }))] : []),
+        ...(w[c.prompt[i]] ? [make("pre", { class: "prompt", "aria-label": "Prompt", text: w[c.prompt[i]] })] : []),
         choices.length ? make("ul", { class: "options", "aria-label": "Options" }, ...choices.map((text, k) => {
           const letter = letters[k], by = runs.filter((_, r) => given[r] === letter), right = gold === letter;
-          return make("li", { class: right ? "gold" : "" }, make("b", { text: letter }), make("span", {}, marked(text, needle)),
+          return make("li", { class: right ? "gold" : "" }, make("b", { text: letter }), make("span", {}, marked(unlettered(text, letter), needle)),
             make("span", { class: "tag", text: [right ? "gold" : "", ...by].filter(Boolean).join(" · ") }));
         })) : make("p", {}, "Gold: ", make("b", { text: gold ?? "not known" })),
         ...q.replies.map((r, k) => reply(r, k, i)));
       if (film) film.addEventListener("loadedmetadata", () => { film.currentTime = Math.min(c.at[i], film.duration); }, { once: true });
       detail.scrollTop = 0;
+    }
+    function anchor(i) { return "question=" + encodeURIComponent(w[c.sample[i]] + "/" + c.query[i]); }
+    // Options whose text begins with their own letter ("A. 42:02") have it once.
+    function unlettered(text, letter) {
+      const rest = new RegExp("^\\(?" + letter + "[.):]\\s+").exec(text);
+      return rest ? text.slice(rest[0].length) : text;
+    }
+    function linked() {
+      const wanted = location.hash.slice(1);
+      const at = wanted.startsWith("question=") ? rows.findIndex((i) => anchor(i) === wanted) : -1;
+      if (at < 0) return;
+      page = Math.floor(at / PAGE);
+      list();
+      show(rows[at]);
+      host.scrollIntoView();
     }
     function playTo(film, at) {
       film.currentTime = Math.max(0, at - 5);
@@ -205,6 +221,12 @@
       if (to) { event.preventDefault(); to.querySelector("button").focus(); show(Number(to.dataset.row)); }
     });
     filter();
+    if (location.hash.startsWith("#question=")) {
+      differing.checked = false;
+      filter();
+      linked();
+    }
+    window.addEventListener("hashchange", linked);
   }
 
   window.evalkitReport = { data, make, draw, read, clock, marked, later, badge, plural, option, runs, several, dotted, videoNode, $ };
