@@ -19,14 +19,17 @@ from hypothesis import strategies as st
 from run_folders import narration_run, question_run
 
 from evalkit.errors import EvalkitError
+from evalkit.judge.store import FallbackStore, VerdictStore
 from evalkit.judge.votes import read_votes
 from evalkit.leaderboard import read_board
 from evalkit.leaderboard.entries import add_row, empty_board, row_of_run
 from evalkit.leaderboard.files import dump_board
+from evalkit.models.card import read_card
 from evalkit.ranking.human_labels import read_labels
-from evalkit.records import read_run
+from evalkit.records import RunFolder, read_run
 from evalkit.report import markdown_report
 from evalkit.run.options import read_config
+from evalkit.run.recorder import Recorder
 from evalkit.settings import validated
 from evalkit.tasks import TaskData, folder_settings
 from evalkit.tasks.catalog import data_folder, task_named
@@ -366,6 +369,40 @@ def _records(folder: Path) -> list[Loader]:
             lambda place: narration.read_outputs(place / "merged_result.jsonl"),
         ),  # type: ignore[attr-defined]
         Loader("sniff", other, ("said.json", "merged_result.jsonl"), sniff),
+        *_resumed(folder / "resumed", told),
+    ]
+
+
+def _resumed(folder: Path, told: Path) -> list[Loader]:
+    """Return what a run or a judging that goes on reads of itself, and what a checkpoint says of itself."""
+    (folder / "state").mkdir(parents=True)
+    done = {"sample": "s0", "status": "done", "counts": {"answers": 1, "ticks": 2}}
+    (folder / "state" / "done.jsonl").write_text(json.dumps(done) + "\n")
+    reading = {
+        "key": "k",
+        "question": "q",
+        "kind": "count",
+        "said": "2",
+        "value": "2",
+        "judge": "j",
+        "attempts": 1,
+    }
+    (folder / "fallback.jsonl").write_text(json.dumps(reading) + "\n")
+    card = {"memory": {"seconds": 3}, "generation": {"temperature": 0.5}, "files": {"a.bin": "sha256:00"}}
+    (folder / "evalkit.json").write_text(json.dumps(card))
+
+    def record(run: Path) -> None:
+        with Recorder(RunFolder(run)):
+            pass
+
+    return [
+        Loader("done", folder, ("state/done.jsonl",), record),
+        Loader("recorder", told, ("answers.jsonl", "ticks.jsonl"), record),
+        Loader(
+            "verdict-store", told, ("verdicts.jsonl",), lambda run: VerdictStore(run / "verdicts.jsonl").close()
+        ),
+        Loader("readings", folder, ("fallback.jsonl",), lambda run: FallbackStore(run / "fallback.jsonl").close()),
+        Loader("card", folder, ("evalkit.json",), lambda place: read_card(str(place))),
     ]
 
 
