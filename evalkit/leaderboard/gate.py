@@ -139,7 +139,7 @@ def run_gate(bases: Sequence[RunRecords], heads: Sequence[RunRecords], rule: Gat
         unit=scored[0].unit,
         error=error,
         checks=tuple(checks),
-        transcripts=compare_transcripts(one_side[0][0], one_side[1][0]),
+        transcripts=compare_transcripts(*scored),
         changed=tuple(model_changes(*first)),
         ignored=tuple(one for one in comparable(*first) if one.field in may_differ),
         mismatches=found[_BASE, _HEAD],
@@ -150,7 +150,8 @@ def run_gate(bases: Sequence[RunRecords], heads: Sequence[RunRecords], rule: Gat
 
 
 def _repeated(scored: Sequence[ScoredRun]) -> list[str]:
-    return [f"{run.label}: {run.repeats.sentence()}" for run in scored if run.repeats is not None]
+    lines = [f"{run.label}: {run.repeats.sentence()}" for run in scored if run.repeats is not None]
+    return [*lines, "answers: those of the first run of either side"] if lines else []
 
 
 def _averaged_fields(bases: Sequence[RunRecords], heads: Sequence[RunRecords]) -> frozenset[str]:

@@ -40,8 +40,11 @@ class Transcripts:
 
     @property
     def identical(self) -> bool:
-        """Whether both runs said the same, word for word."""
-        return self.differing == 0
+        """Whether both runs said the same, word for word, and nothing scores otherwise.
+
+        Means over several runs may differ although the first runs, whose replies these are, said the same.
+        """
+        return self.differing == 0 and self.lost == self.gained == 0
 
     @property
     def same(self) -> str:
@@ -50,7 +53,7 @@ class Transcripts:
 
     def sentence(self) -> str:
         """Return identity, flips both ways and coverage of both sides as one line."""
-        if self.identical:
+        if self.differing == 0:
             said = self.same
         else:
             said = f"{self.differing} of {self.replies} replies differ, the first at {self.first}"

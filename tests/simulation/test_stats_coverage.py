@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 VIDEOS, SEGMENTS = 20, 70
 BY_VIDEO = Clusters.of(np.repeat(np.arange(VIDEOS), SEGMENTS), VIDEOS * SEGMENTS)
-REPLICATES = 6000
+REPLICATES = 2500
 
 
 def right_or_wrong(rng, share, icc, videos=VIDEOS, segments=SEGMENTS):

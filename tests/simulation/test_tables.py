@@ -48,13 +48,13 @@ def test_whole_videos_broken_at_the_margin_pass_in_no_more_than_5_percent():
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "videos", "share", "icc"), EVERY)
 def test_every_interval_holds_the_score_in_93_to_97_percent_or_carries_a_note(kind, videos, share, icc):
-    row = coverage(kind, videos, share, icc, 1000)
+    row = coverage(kind, videos, share, icc, 400)
     if row["withheld"] == 100:
         assert row["noted"] == 100
         return
-    # Two standard errors of 1,000 samples are 1.6 percent.
-    assert row["now"] >= 93 - 1.6
-    assert row["now"] <= 97 + 1.2 or row["noted"] > 0
+    # Two standard errors of 400 samples are 2.6 percent at 93, 1.7 at 97.
+    assert row["now"] >= 93 - 2.6
+    assert row["now"] <= 97 + 1.7 or row["noted"] > 0
 
 
 @pytest.mark.slow

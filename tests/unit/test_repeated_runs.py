@@ -112,3 +112,13 @@ def test_a_second_side_that_changes_nothing_or_the_data_is_refused(tmp_path):
     beside.write_text("limit = 2\n")
     with pytest.raises(UsageError, match="limit must be the same"):
         single_runs(options(repeat=2, beside=str(beside), out="o"))
+
+
+def test_sides_whose_first_runs_say_the_same_are_not_called_identical_where_their_means_differ(tmp_path, capsys):
+    a, b = model(tmp_path / "a", "full", 0.6, (1, 2)), model(tmp_path / "b", "full", 0.6, (1, 3))
+    assert main(["compare", str(a), str(b), "--json"]) == 0
+    pair = json.loads(capsys.readouterr().out)["pairs"][0]
+    assert pair["replies_differing"] == 0
+    assert pair["difference"] != 0
+    assert pair["low"] is not None
+    assert not pair["transcripts_equal"]
