@@ -128,8 +128,9 @@ def repeats_text(task: str, names: list[str], mean: ScoredRun, estimate: stats.E
         rows = [(name, Estimate(100 * value)) for name, value in zip(names, mean.repeats.values, strict=True)]
     ends = (None if end is None else 100 * end for end in (estimate.low, estimate.high))
     rows.append(("mean", Estimate(100 * estimate.value, *ends)))
+    videos = "video" if estimate.clusters == 1 else "videos"
     notes = [
-        f"{estimate.n} {mean.unit} on {estimate.clusters} videos, averaged over the runs per question first.",
+        f"{estimate.n} {mean.unit} on {estimate.clusters} {videos}, averaged over the runs per question first.",
         "Interval: 95 %, over videos. What runs differ by stands apart:",
         *([f"{mean.repeats.sentence()}."] if mean.repeats is not None else []),
         *([f"{estimate.note}."] if estimate.note else []),
