@@ -54,32 +54,45 @@ def scale(name: str, shape: tuple[int, ...]) -> float:
     return 1 / np.sqrt(np.prod(shape[1:]))
 
 
+def text_config_of(model: dict[str, Any]) -> dict[str, Any]:
+    """The text side of the tiny Qwen models."""
+    return {
+        "vocab_size": 151936,
+        "hidden_size": model.get("hidden", 64),
+        "intermediate_size": model.get("inter", 128),
+        "num_hidden_layers": model.get("layers", 3),
+        "num_attention_heads": model.get("heads", 4),
+        "num_key_value_heads": model.get("kv", 2),
+        "max_position_embeddings": 32768,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 1e6,
+            "mrope_section": list(model.get("sections", (2, 3, 3))),
+        },
+        "tie_word_embeddings": False,
+        "bos_token_id": 151643,
+        "eos_token_id": IM_END,
+        "pad_token_id": 151643,
+    }
+
+
+SPECIAL_IDS = {
+    "vision_start_token_id": VISION_START,
+    "vision_end_token_id": VISION_END,
+    "video_token_id": VIDEO_PAD,
+    "image_token_id": 151655,
+    "tie_word_embeddings": False,
+}
+
+
 def config_of(model: dict[str, Any]) -> Qwen2_5_VLConfig:
     hidden = model.get("hidden", 64)
     vdepth = model.get("vdepth", 2)
-    vhidden = model.get("vhidden", 32)
     return Qwen2_5_VLConfig(
-        text_config={
-            "vocab_size": 151936,
-            "hidden_size": hidden,
-            "intermediate_size": model.get("inter", 128),
-            "num_hidden_layers": model.get("layers", 3),
-            "num_attention_heads": model.get("heads", 4),
-            "num_key_value_heads": model.get("kv", 2),
-            "max_position_embeddings": 32768,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": 1e6,
-                "mrope_section": list(model.get("sections", (2, 3, 3))),
-            },
-            "tie_word_embeddings": False,
-            "bos_token_id": 151643,
-            "eos_token_id": IM_END,
-            "pad_token_id": 151643,
-        },
+        text_config=text_config_of(model),
         vision_config={
             "depth": vdepth,
-            "hidden_size": vhidden,
+            "hidden_size": model.get("vhidden", 32),
             "out_hidden_size": hidden,
             "num_heads": model.get("vheads", 2),
             "intermediate_size": model.get("vinter", 64),
@@ -90,12 +103,16 @@ def config_of(model: dict[str, Any]) -> Qwen2_5_VLConfig:
             "temporal_patch_size": 2,
             "tokens_per_second": 2,
         },
-        vision_start_token_id=VISION_START,
-        vision_end_token_id=VISION_END,
-        video_token_id=VIDEO_PAD,
-        image_token_id=151655,
-        tie_word_embeddings=False,
+        **SPECIAL_IDS,
     )
+
+
+def end_row(network: Any, seed: int, eos_scale: float) -> None:
+    """Draw the output row of the end marker, which decides how long replies are."""
+    hidden = network.lm_head.weight.shape[1]
+    row = np.random.default_rng([99, seed]).standard_normal(hidden) * eos_scale / np.sqrt(hidden)
+    with torch.no_grad():
+        network.lm_head.weight[IM_END] = torch.from_numpy(row.astype(np.float32))
 
 
 def network_of(model: dict[str, Any], seed: int, eos_scale: float) -> Qwen2_5_VLForConditionalGeneration:
@@ -103,10 +120,7 @@ def network_of(model: dict[str, Any], seed: int, eos_scale: float) -> Qwen2_5_VL
         config_of(model), dtype=torch.float32, attn_implementation="sdpa"
     ).eval()
     fill_parameters(network, scale)
-    hidden = network.lm_head.weight.shape[1]
-    row = np.random.default_rng([99, seed]).standard_normal(hidden) * eos_scale / np.sqrt(hidden)
-    with torch.no_grad():
-        network.lm_head.weight[IM_END] = torch.from_numpy(row.astype(np.float32))
+    end_row(network, seed, eos_scale)
     return network
 
 

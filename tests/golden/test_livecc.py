@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from golden.streamingvlm_model import IM_END, VIDEO_PAD, VISION_END, VISION_START, TraceText
+from golden.streamingvlm_model import SPECIAL_IDS, TraceText, end_row, text_config_of
 from numpy.typing import NDArray
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
@@ -44,24 +44,7 @@ def scale(name: str, shape: tuple[int, ...]) -> float:
 def backbone_of(meta: dict[str, Any]) -> QwenVL:
     model = meta["model"]
     config = Qwen2VLConfig(
-        text_config={
-            "vocab_size": 151936,
-            "hidden_size": model["hidden"],
-            "intermediate_size": model.get("inter", 128),
-            "num_hidden_layers": model["layers"],
-            "num_attention_heads": model["heads"],
-            "num_key_value_heads": model["kv"],
-            "max_position_embeddings": 32768,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": 1e6,
-                "mrope_section": list(model["sections"]),
-            },
-            "tie_word_embeddings": False,
-            "bos_token_id": 151643,
-            "eos_token_id": IM_END,
-            "pad_token_id": 151643,
-        },
+        text_config=text_config_of(model),
         vision_config={
             "depth": model["vdepth"],
             "embed_dim": model["vhidden"],
@@ -72,20 +55,13 @@ def backbone_of(meta: dict[str, Any]) -> QwenVL:
             "spatial_merge_size": 2,
             "temporal_patch_size": 2,
         },
-        vision_start_token_id=VISION_START,
-        vision_end_token_id=VISION_END,
-        video_token_id=VIDEO_PAD,
-        image_token_id=151655,
-        tie_word_embeddings=False,
+        **SPECIAL_IDS,
     )
     network = Qwen2VLForConditionalGeneration._from_config(
         config, dtype=torch.float32, attn_implementation="sdpa"
     ).eval()
     fill_parameters(network, scale)
-    hidden = network.lm_head.weight.shape[1]
-    row = np.random.default_rng([99, meta["seed"]]).standard_normal(hidden) * meta["eos_scale"] / np.sqrt(hidden)
-    with torch.no_grad():
-        network.lm_head.weight[IM_END] = torch.from_numpy(row.astype(np.float32))
+    end_row(network, meta["seed"], meta["eos_scale"])
     return QwenVL(network, TraceText(), name=meta["name"])
 
 

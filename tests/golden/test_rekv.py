@@ -19,7 +19,7 @@ from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGener
 from evalkit.compress import Pruner, PrunerSettings
 from evalkit.memory import rekv
 from evalkit.models.weights import fill_parameters
-from tests.golden.streamingvlm_model import IM_END, TraceText
+from tests.golden.streamingvlm_model import IM_END, TraceText, end_row
 
 FOLDER = Path(os.environ.get("EVALKIT_GOLDEN_DIR", "../shared/golden")) / "rekv"
 FILES = sorted(FOLDER.glob("*.npz"))
@@ -72,10 +72,7 @@ def network_of(meta: dict[str, Any]) -> LlavaOnevisionForConditionalGeneration:
     )
     network = LlavaOnevisionForConditionalGeneration._from_config(config, dtype=torch.float32).eval()
     fill_parameters(network, scale)
-    hidden = network.lm_head.weight.shape[1]
-    row = np.random.default_rng([99, meta["seed"]]).standard_normal(hidden) * meta["eos_scale"] / np.sqrt(hidden)
-    with torch.no_grad():
-        network.lm_head.weight[IM_END] = torch.from_numpy(row.astype(np.float32))
+    end_row(network, meta["seed"], meta["eos_scale"])
     return network
 
 
