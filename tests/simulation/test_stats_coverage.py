@@ -90,7 +90,7 @@ def test_a_difference_as_large_as_the_mde_is_found_four_times_out_of_five():
     assert 0.77 <= found / 1500 <= 0.83
 
 
-def test_non_inferiority_is_declared_in_5_percent_when_the_loss_is_just_the_margin():
+def test_non_inferiority_is_declared_in_no_more_than_5_percent_when_the_loss_is_just_the_margin():
     rng = np.random.default_rng(13)
     labels = Clusters.of(np.repeat(np.arange(50), 10), 500)
     options = CompareOptions(margin=0.02, draws=1)
@@ -98,7 +98,8 @@ def test_non_inferiority_is_declared_in_5_percent_when_the_loss_is_just_the_marg
     for _ in range(2000):
         d = -0.02 + rng.normal(0, 0.1, 50).repeat(10) + rng.normal(0, 0.3, 500)
         declared += compare_pair(d, np.zeros(500), labels, options=options).non_inferiority.holds
-    assert 0.04 <= declared / 2000 <= 0.06
+    # The exact bound assumes no normal distribution, which costs power where there is one.
+    assert declared / 2000 <= 0.06
 
 
 def test_prediction_powered_intervals_cover_the_human_rate_although_the_judge_is_biased():
