@@ -1,4 +1,4 @@
-"""Serve a run's page on this machine, with its videos seekable."""
+"""Serve a run's page on this machine, with its videos seekable, or the list of the runs below a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evalkit.cli.output import say
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or one folder with runs below it")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8765, help="port to listen on (default 8765; 0 for any)")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Page", "build_report", "render_page"]
+__all__ = ["Page", "build_report", "environment", "render_page", "static"]
 
 import base64
 import hashlib
@@ -50,7 +50,8 @@ class Page:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Return what renders the pages: everything put into one is escaped."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("evalkit.report"),
         autoescape=True,
@@ -61,7 +62,8 @@ def _environment() -> jinja2.Environment:
 
 
 @cache
-def _static(name: str) -> str:
+def static(name: str) -> str:
+    """Return the text of a script or a style of the pages."""
     return files("evalkit.report").joinpath("static", name).read_text(encoding="utf-8")
 
 
@@ -100,14 +102,14 @@ def render_page(
     lines = summary.notices(runs)
     if left_out:
         lines.append(f"{left_out} seconds have no thumbnail: a page holds only so many.")
-    early, style = _static("theme.js"), _static("report.css")
-    script = _static("timeline.js") + _static("report.js")
+    early, style = static("theme.js"), static("report.css")
+    script = static("timeline.js") + static("report.js")
     policy = _policy(script, early, style)
     replays = [replay_run(run, ReplaySettings()) for run in runs]
     on_clock = any(len(replay.ticks) for replay in replays)
     has_timelines, questions = bool(payload.timelines), payload.index["questions"]["n"]
     html = (
-        _environment()
+        environment()
         .get_template("report.html.jinja")
         .render(
             title=f"{runs[0].records.manifest.task}: {', '.join(run.label for run in runs)}",

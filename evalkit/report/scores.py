@@ -8,6 +8,7 @@ __all__ = [
     "headline",
     "is_overall",
     "is_timing",
+    "main_score",
     "percent",
     "scaled",
     "score_name",
@@ -88,7 +89,12 @@ def group_label(metric: Metric) -> str:
 
 def headline(run: Run) -> Metric | None:
     """Return the run's main score: the strict overall one, else the win rate, else nothing."""
-    known = [metric for metric in run.metrics if metric.value is not None and math.isfinite(metric.value)]
+    return main_score(run.metrics)
+
+
+def main_score(metrics: Sequence[Metric]) -> Metric | None:
+    """Return the main one of some metrics: the strict overall one, else the win rate, else nothing."""
+    known = [metric for metric in metrics if metric.value is not None and math.isfinite(metric.value)]
     strict = [metric for metric in known if metric.score == "strict" and not metric.group]
     wins = [metric for metric in known if metric.name == "win_rate" and is_overall(metric)]
     return next(iter([*strict, *wins]), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ReportServer", "byte_range", "make_server", "serve"]
+__all__ = ["IndexServer", "ReportServer", "ServedReport", "byte_range", "make_server", "serve"]
 
 import re
 import threading
@@ -13,11 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from evalkit.errors import EvalkitError, UsageError
+from evalkit.errors import DataError, EvalkitError, UsageError
 from evalkit.records import collector_paused
 from evalkit.report.html import Page, render_page
+from evalkit.report.index import find_runs, render_index, row_of
 from evalkit.report.media import Thumbnails, open_video, servable_videos, thumbnail_reader
 from evalkit.report.runs import load_runs
 
@@ -31,6 +32,7 @@ _TYPES = {
 }
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 _BLOCK = 1 << 18
+_VIEW = re.compile(r"/view/(\d{1,5}(?:-\d{1,5}){0,19})(/.*)")
 _RECORDS = ("run.json", "answers.jsonl", "ticks.jsonl", "verdicts.jsonl", "metrics.json")
 
 
@@ -62,6 +64,40 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
     return first, last
 
 
+class ServedReport:
+    """The page of some runs and the videos it plays, by number.
+
+    Args:
+        runs: Run folders.
+        thumbnails: Pictures of videos that are not here.
+        base: Path its videos are served below.
+    """
+
+    def __init__(self, runs: Sequence[Path], thumbnails: Thumbnails | None, base: str = "") -> None:
+        self._runs, self._thumbnails, self._base = list(runs), thumbnails, base
+        self._lock = threading.Lock()
+        self._seen: tuple[tuple[int, int], ...] = ()
+        self._page: Page | None = None
+        self.videos: list[Path] = []
+
+    def page(self) -> Page:
+        """Return the page; it is made again when a record file changed, so a reload follows a running run."""
+        with self._lock:
+            stamps = tuple(_stamp(run / name) for run in self._runs for name in _RECORDS)
+            if self._page is None or stamps != self._seen:
+                with collector_paused():
+                    runs = load_runs(self._runs)
+                    videos = servable_videos(runs)
+                    numbers = {name: number for number, name in enumerate(videos)}
+                    self._page = render_page(
+                        runs,
+                        lambda name, _: f"{self._base}{_MEDIA}{numbers[name]}" if name in numbers else None,
+                        self._thumbnails,
+                    )
+                self.videos, self._seen = list(videos.values()), stamps
+            return self._page
+
+
 class ReportServer(ThreadingHTTPServer):
     """Serves one page and the videos of the runs' data, by number; it knows no other path.
 
@@ -76,11 +112,8 @@ class ReportServer(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], runs: Sequence[Path], thumbnails: Thumbnails | None) -> None:
         super().__init__(address, _Handler)
-        self._runs, self._thumbnails = list(runs), thumbnails
-        self._lock = threading.Lock()
-        self._seen: tuple[tuple[int, int], ...] = ()
-        self._page: Page | None = None
-        self.videos: list[Path] = []
+        self._thumbnails = thumbnails
+        self._report = ServedReport(runs, thumbnails)
 
     @property
     def url(self) -> str:
@@ -89,22 +122,22 @@ class ReportServer(ThreadingHTTPServer):
         name = host.decode() if isinstance(host, bytes | bytearray) else host
         return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
 
+    @property
+    def videos(self) -> list[Path]:
+        """The videos of the first page, by number."""
+        return self._report.videos
+
     def page(self) -> Page:
-        """Return the page; it is made again when a record file changed, so a reload follows a running run."""
-        with self._lock:
-            stamps = tuple(_stamp(run / name) for run in self._runs for name in _RECORDS)
-            if self._page is None or stamps != self._seen:
-                with collector_paused():
-                    runs = load_runs(self._runs)
-                    videos = servable_videos(runs)
-                    numbers = {name: number for number, name in enumerate(videos)}
-                    self._page = render_page(
-                        runs,
-                        lambda name, _: f"{_MEDIA}{numbers[name]}" if name in numbers else None,
-                        self._thumbnails,
-                    )
-                self.videos, self._seen = list(videos.values()), stamps
-            return self._page
+        """Return the first page."""
+        return self._report.page()
+
+    def find(self, path: str) -> tuple[ServedReport | None, str]:
+        """Return the report that a path belongs to, and the path within it."""
+        return self._report, path
+
+    def moved(self, address: str) -> str | None:
+        """Return where an address has its page instead, or ``None``."""
+        return None
 
     def allows(self, host: str | None) -> bool:
         """Tell whether a ``Host`` header names this machine: a page elsewhere cannot rebind its name to it."""
@@ -115,6 +148,57 @@ class ReportServer(ThreadingHTTPServer):
             return ip_address(name).is_loopback or not _is_loopback(str(self.server_address[0]))
         except ValueError:
             return False
+
+
+class IndexServer(ReportServer):
+    """Serves the list of the runs below a folder, each with its page, and the page of several together.
+
+    Args:
+        address: Host and port.
+        folder: Where runs are looked for, at each request anew.
+        thumbnails: Pictures of videos that are not here.
+    """
+
+    def __init__(self, address: tuple[str, int], folder: Path, thumbnails: Thumbnails | None) -> None:
+        super().__init__(address, (), thumbnails)
+        self._folder = folder
+        self._known: list[Path] = []  # a run keeps its number while the server runs
+        self._reports: dict[tuple[int, ...], ServedReport] = {}
+        self._changing = threading.Lock()
+
+    def page(self) -> Page:
+        """Return the list.
+
+        Raises:
+            DataError: There is no run below the folder.
+        """
+        found = find_runs(self._folder)
+        if not found:
+            raise DataError(f"there is no run below {self._folder}", path=self._folder)
+        with self._changing:
+            self._known += [path for path in found if path not in self._known]
+            numbers = {path: number for number, path in enumerate(self._known)}
+        return render_index([row_of(numbers[path], path, self._folder) for path in found], str(self._folder))
+
+    def find(self, path: str) -> tuple[ServedReport | None, str]:
+        """Return the report of ``/view/NUMBERS/...``."""
+        match = _VIEW.fullmatch(path)
+        numbers = tuple(int(number) for number in match[1].split("-")) if match else ()
+        if match is None or any(number >= len(self._known) for number in numbers):
+            return None, path
+        with self._changing:
+            if numbers not in self._reports:
+                runs = [self._known[number] for number in numbers]
+                self._reports[numbers] = ServedReport(runs, self._thumbnails, f"/view/{match[1]}")
+            return self._reports[numbers], match[2]
+
+    def moved(self, address: str) -> str | None:
+        """Return the page that ``/compare?run=1&run=2`` stands for."""
+        parts = urlsplit(address)
+        if parts.path != "/compare":
+            return None
+        numbers = [value for value in parse_qs(parts.query).get("run", []) if value.isascii() and value.isdigit()]
+        return f"/view/{'-'.join(numbers)}/" if numbers else "/"
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -155,19 +239,30 @@ class _Handler(BaseHTTPRequestHandler):
                 self._text(HTTPStatus.BAD_REQUEST, "the request's Host or path cannot be read", body)
             elif not allowed:
                 self._text(HTTPStatus.FORBIDDEN, "this page is for this machine alone", body)
-            elif path == "/":
-                self._page(body)
-            elif path.startswith(_MEDIA):
-                self._video(path.removeprefix(_MEDIA), body)
             else:
-                self._text(HTTPStatus.NOT_FOUND, "no such page", body)
+                self._find(path, body)
         except (BrokenPipeError, ConnectionResetError, TimeoutError):
             # A browser that seeks drops the range under way; nothing is lost.
             self.close_connection = True
 
-    def _page(self, body: bool) -> None:
+    def _find(self, path: str, body: bool) -> None:
+        if (elsewhere := self.server.moved(self.path)) is not None:
+            self._head(HTTPStatus.SEE_OTHER, "text/plain; charset=utf-8", 0, {"Location": elsewhere})
+            return
+        if path == "/":
+            self._page(self.server.page, body)
+            return
+        report, rest = self.server.find(path)
+        if report is not None and rest == "/":
+            self._page(report.page, body)
+        elif report is not None and rest.startswith(_MEDIA):
+            self._video(report, rest.removeprefix(_MEDIA), body)
+        else:
+            self._text(HTTPStatus.NOT_FOUND, "no such page", body)
+
+    def _page(self, make: Callable[[], Page], body: bool) -> None:
         try:
-            page = self.server.page()
+            page = make()
         except EvalkitError as error:
             self._text(HTTPStatus.INTERNAL_SERVER_ERROR, str(error), body)
             return
@@ -182,12 +277,12 @@ class _Handler(BaseHTTPRequestHandler):
         if body:
             self.wfile.write(blob)
 
-    def _video(self, name: str, body: bool) -> None:
+    def _video(self, report: ServedReport, name: str, body: bool) -> None:
         number = int(name) if name.isascii() and name.isdigit() and len(name) < 7 else -1
-        if not 0 <= number < len(self.server.videos):
+        if not 0 <= number < len(report.videos):
             self._text(HTTPStatus.NOT_FOUND, "no such video", body)
             return
-        path = self.server.videos[number]
+        path = report.videos[number]
         try:
             file = open_video(path)
         except OSError:
@@ -245,7 +340,7 @@ def make_server(
     """Read the runs, bind the port, and return the server; ``serve_forever`` starts it.
 
     Args:
-        runs: Run folders of one task.
+        runs: Run folders of one task, or one folder with runs below it, which are listed.
         host: Address to listen on.
         port: Port, 0 for any free one (``url`` then says which).
         thumbnails: As for `build_report`.
@@ -254,8 +349,13 @@ def make_server(
         UsageError: The port is taken, the host is none of this machine's, or the runs do not go together.
         DataError: A folder is not a readable run.
     """
+    reader = thumbnail_reader(thumbnails)
     try:
-        server = ReportServer((host, port), runs, thumbnail_reader(thumbnails))
+        server = (
+            IndexServer((host, port), runs[0], reader)
+            if len(runs) == 1 and runs[0].is_dir() and not (runs[0] / "run.json").exists()
+            else ReportServer((host, port), runs, reader)
+        )
     except (OSError, OverflowError) as error:
         raise UsageError(f"cannot serve on {host}:{port} ({error}); choose another --port") from error
     try:
@@ -277,7 +377,7 @@ def serve(
     """Serve the report until Ctrl-C, which ends it without a traceback.
 
     Args:
-        runs: One run folder or several of one task.
+        runs: One run folder, several of one task, or a folder with runs below it.
         host: Address to listen on; the loopback one by default, so that nobody else can reach it.
         port: Port, 0 for any free one.
         on_ready: Called with the URL once the page can be opened.

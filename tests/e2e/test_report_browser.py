@@ -6,6 +6,7 @@ Screenshots go to the folder named by ``EVALKIT_SCREENSHOTS_DIR``, else to pytes
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -209,6 +210,26 @@ def test_a_question_shows_what_was_asked_and_is_reached_by_its_link(
     still(tab)
     tab.screenshot(shots / "question.png")
     check_quiet(tab)
+
+
+def test_runs_below_a_folder_are_filtered_and_two_are_compared_in_two_clicks(
+    tab: Tab, asked: list[Path], tmp_path: Path, shots: Path
+) -> None:
+    for number, path in enumerate(asked):
+        shutil.copytree(path, tmp_path / "runs" / f"{number}-{path.name}")
+    with make_server([tmp_path / "runs"]) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        tab.open(server.url)
+        assert tab.run("document.querySelector('#count').textContent") == f"{len(asked)} of {len(asked)} runs"
+        assert tab.run("document.querySelector('#compare').disabled")
+        tab.screenshot(shots / "index.png")
+        for place in (0, 1):
+            tab.run(f"document.querySelectorAll('tbody input')[{place}].click()")
+        assert tab.run("document.querySelector('#compare').textContent") == "Compare 2"
+        assert tab.run("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        tab.run("document.querySelector('#compare').click()")
+        tab.wait("location.pathname.startsWith('/view/') && document.querySelector('#questions tbody tr')")
+        server.shutdown()
 
 
 def test_the_list_is_walked_by_keyboard(tab: Tab, asked: list[Path], folder: Path) -> None:
