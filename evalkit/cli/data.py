@@ -25,7 +25,7 @@ _JSON = "print one JSON object and nothing else on stdout"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    commands = parser.add_subparsers(dest="action", required=True, metavar="fetch|verify|check|demo|import")
+    commands = parser.add_subparsers(dest="action", required=True, metavar="fetch|verify|check|demo|import|export")
     _add_fetch(commands.add_parser("fetch", help="bring a benchmark's published files here"))
     verify = commands.add_parser("verify", help="read every file: digests, a second of every video, rows")
     verify.add_argument("task", metavar="TASK")
@@ -43,6 +43,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     taken.add_argument("--model", required=True, metavar="NAME", help="what the outputs are called")
     taken.add_argument("--data", metavar="DIR|demo", help="folder of the benchmark (default data/TASK)")
     taken.add_argument("--out", metavar="DIR", required=True, help="run folder to make")
+    export = commands.add_parser("export", help="write a run for a hub (parquet) or a tracker (scalars)")
+    export.add_argument("run", metavar="RUN", help="run folder")
+    export.add_argument("--format", choices=("parquet", "scalars"), default="parquet", help="default parquet")
+    export.add_argument(
+        "--out", metavar="DIR|FILE", required=True, help="folder, or a .json or .csv file of scalars"
+    )
     for command in (check, demo, taken):
         command.add_argument("--task", required=True)
     for command in (check, verify):
@@ -76,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
     """Fetch, verify, check, write or take in data."""
     from evalkit.tasks.catalog import task_named
 
+    if args.action == "export":
+        return _export(args)
     task = task_named(args.task)
     return {"fetch": _fetch, "verify": _verify, "check": _check, "demo": _demo, "import": _import}[args.action](
         args, task
@@ -166,6 +174,19 @@ def _check(args: argparse.Namespace, task: Task) -> int:
             say(f"  {name}: {value}")
         _say_problems(list(report.problems))
     return EXIT_CHECK_FAILED if report.problems else EXIT_DONE
+
+
+def _export(args: argparse.Namespace) -> int:
+    from evalkit.records.share import write_parquet, write_scalars
+    from evalkit.records.tables import RunTables
+
+    run = RunTables(args.run)
+    if args.format == "scalars":
+        say(f"{write_scalars(run, Path(args.out))}")
+    else:
+        for path in write_parquet(run, Path(args.out)):
+            say(f"{path}")
+    return EXIT_DONE
 
 
 def _demo(args: argparse.Namespace, task: Task) -> int:

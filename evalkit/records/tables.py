@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from evalkit.errors import UsageError
 from evalkit.records.folder import RunFolder, RunRecords, read_run
 from evalkit.records.schema import (
     AnswerRecord,
@@ -108,6 +109,25 @@ class RunTables:
         """
         metrics = self.records.metrics
         return _frame(Metric, () if metrics is None else metrics.metrics)
+
+    def to_datasets(self) -> Any:
+        """Return a ``datasets.DatasetDict`` of the tables that have rows (extra ``[data]``).
+
+        Raises:
+            UsageError: ``datasets`` is not installed.
+        """
+        try:
+            from datasets import Dataset, DatasetDict
+        except ImportError as error:
+            raise UsageError("to_datasets needs the package datasets: pip install 'evalkit[data]'") from error
+        frames = {name: getattr(self, name) for name in ("answers", "ticks", "verdicts", "metrics")}
+        return DatasetDict(
+            {
+                name: Dataset.from_pandas(frame, preserve_index=False)
+                for name, frame in frames.items()
+                if len(frame)
+            }
+        )
 
     def __repr__(self) -> str:
         """Name folder, task, model and status."""
