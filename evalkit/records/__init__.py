@@ -13,7 +13,7 @@ from evalkit.records.completeness import (
     short_of,
 )
 from evalkit.records.folder import RunFolder, RunRecords, read_bare_ticks, read_run, write_atomic
-from evalkit.records.jsonl import JsonlWriter, read_jsonl, stream_jsonl
+from evalkit.records.jsonl import JsonlWriter, json_line, read_jsonl, stream_jsonl
 from evalkit.records.lock import hold_folder
 from evalkit.records.reading import (
     NotJsonError,
@@ -72,6 +72,7 @@ __all__ = [
     "decode_json",
     "has_lone_surrogate",
     "hold_folder",
+    "json_line",
     "judging_group",
     "missing_samples",
     "missing_text",

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["RunFolder", "RunRecords", "read_bare_ticks", "read_run", "write_atomic"]
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -200,6 +201,9 @@ def read_run(path: Path, *, ticks: bool = True, damaged_ticks: bool = False) -> 
         ticks: Whether to read ``ticks.jsonl`` too (it is the largest file).
         damaged_ticks: Whether to go on without lines of it that are no ticks; ``damaged`` names them.
 
+    Returns:
+        The records in the order of the samples, whoever of several workers put them on record when.
+
     Raises:
         DataError: Not a run folder, a file in it is malformed, or a record stands in it twice.
     """
@@ -216,8 +220,8 @@ def read_run(path: Path, *, ticks: bool = True, damaged_ticks: bool = False) -> 
     return RunRecords(
         folder=folder,
         manifest=manifest,
-        answers=answers,
-        ticks=tick_table,
+        answers=_in_order(answers, manifest.planned),
+        ticks=tick_table.in_order(manifest.planned),
         verdicts=verdicts,
         metrics=folder.read_metrics(),
         warnings=torn_answers + torn_ticks + torn_verdicts,
@@ -225,6 +229,12 @@ def read_run(path: Path, *, ticks: bool = True, damaged_ticks: bool = False) -> 
         verdicts_gone=missing_verdicts(manifest, verdicts),
         damaged=damaged,
     )
+
+
+def _in_order(answers: list[AnswerRecord], samples: Sequence[str]) -> list[AnswerRecord]:
+    """Return answers sample by sample, in the order given; within one, and of samples not named, as they are."""
+    ranks = {name: rank for rank, name in enumerate(samples)}
+    return sorted(answers, key=lambda answer: ranks.get(answer.sample, len(ranks)))
 
 
 def read_bare_ticks(path: Path) -> RunRecords | None:

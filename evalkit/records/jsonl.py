@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["JsonlWriter", "count_lines", "read_jsonl", "stream_jsonl"]
+__all__ = ["JsonlWriter", "count_lines", "json_line", "read_jsonl", "stream_jsonl"]
 
 import os
 from collections.abc import Iterator
@@ -117,6 +117,11 @@ def _complaint(path: Path, number: int, line: bytes, error: ValidationError) -> 
     return f"{path}:{number}: field {where!r}: {first['msg']}"
 
 
+def json_line(record: BaseModel) -> bytes:
+    """Return the line of a record, with its end."""
+    return record.model_dump_json(exclude_defaults=False).encode() + b"\n"
+
+
 class JsonlWriter(Generic[R]):
     """Appends records, one flushed line each.
 
@@ -138,7 +143,15 @@ class JsonlWriter(Generic[R]):
         Raises:
             OSError: It cannot be written.
         """
-        line = memoryview(record.model_dump_json(exclude_defaults=False).encode() + b"\n")
+        self.append_line(json_line(record))
+
+    def append_line(self, text: bytes) -> None:
+        """Hand on the line of one record, as `json_line` gives it.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        line = memoryview(text)
         end = self._file.tell()
         try:
             while line:

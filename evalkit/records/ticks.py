@@ -6,7 +6,7 @@ __all__ = ["STAGE_COLUMNS", "TickTable", "TokenCounts", "TokenTimes", "read_tick
 
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -197,6 +197,21 @@ class TickTable(Sequence[TickRecord]):
             memory={name: column[rows] for name, column in self.memory.items()},
             pace=self.pace[rows],
         )
+
+    def in_order(self, samples: Sequence[str]) -> TickTable:
+        """Return the ticks sample by sample in the order given; within one, and of samples not named, as they are.
+
+        Several workers leave theirs in turns. A table that is in this order already is returned itself.
+        """
+        ranks = {name: rank for rank, name in enumerate(dict.fromkeys(samples))}
+        order = sorted(range(len(self.samples)), key=lambda code: ranks.get(self.samples[code], len(ranks)))
+        places = np.empty(len(order), dtype=np.int32)
+        places[order] = np.arange(len(order), dtype=np.int32)
+        ranked = places[self.sample]
+        if order == sorted(order) and bool(np.all(ranked[1:] >= ranked[:-1])):
+            return self
+        table = replace(self, samples=tuple(self.samples[code] for code in order), sample=ranked)
+        return table.where(np.argsort(ranked, kind="stable"))
 
     def by_sample(self) -> dict[str, Ints]:
         """Return the places of each sample's ticks, in the order of the table."""

@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
-__all__ = ["SessionCheckpoints"]
+__all__ = ["Checkpoints", "SessionCheckpoints", "pack_state", "unpack_state"]
 
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from evalkit.errors import DataError
 from evalkit.records import write_atomic
+
+
+class Checkpoints(Protocol):
+    """Where the state of a sample goes while it runs."""
+
+    def save(self, sample: str, tick: int, state: dict[str, Any]) -> None:
+        """Save a session: what ``StreamSession.state`` returned, and the index of the next tick."""
+
+    def load(self, sample: str) -> tuple[int, dict[str, Any]] | None:
+        """Return the next tick and the state of a sample, or ``None`` where there is no checkpoint."""
+
+
+def pack_state(tick: int, state: dict[str, Any]) -> bytes:
+    """Return a session's state as one safetensors file.
+
+    Args:
+        tick: Index of the next tick.
+        state: What ``StreamSession.state`` returned.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state["tensors"].items()}
+    return save(tensors, metadata={"session": json.dumps({"tick": tick, **state["json"]})})
+
+
+def unpack_state(blob: bytes) -> tuple[int, dict[str, Any]]:
+    """Return the next tick and the state that `pack_state` packed.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    try:
+        tensors = load(blob)
+        plain = json.loads(json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])["__metadata__"]["session"])
+        tick = int(plain.pop("tick"))
+    except Exception as error:  # safetensors raises its own untyped errors
+        raise DataError(f"checkpoint is damaged ({error})") from error
+    return tick, {"tensors": tensors, "json": plain}
 
 
 class SessionCheckpoints:
@@ -38,9 +75,29 @@ class SessionCheckpoints:
             tick: Index of the next tick.
             state: What ``StreamSession.state`` returned.
         """
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state["tensors"].items()}
-        plain = json.dumps({"tick": tick, **state["json"]})
-        write_atomic(self._path(sample), save(tensors, metadata={"session": plain}))
+        self.put(sample, pack_state(tick, state))
+
+    def put(self, sample: str, blob: bytes) -> None:
+        """Save a session that is packed already."""
+        write_atomic(self._path(sample), blob)
+
+    def lay_aside(self, sample: str, blob: bytes) -> Path:
+        """Write a packed session onto the disk beside its place, for whoever may put it there (`take`)."""
+        part = self._path(sample).with_name(f".{self._path(sample).name}.{os.getpid()}.part")
+        with part.open("wb") as file:
+            file.write(blob)
+            file.flush()
+            os.fsync(file.fileno())
+        return part
+
+    def take(self, sample: str, part: Path) -> None:
+        """Put what was laid aside in its place."""
+        part.replace(self._path(sample))
+
+    def read(self, sample: str) -> bytes | None:
+        """Return a session as it was packed, ``None`` where there is no checkpoint."""
+        path = self._path(sample)
+        return path.read_bytes() if path.exists() else None
 
     def load(self, sample: str) -> tuple[int, dict[str, Any]] | None:
         """Return the next tick and the state of a sample, or ``None`` where there is no checkpoint.

@@ -11,13 +11,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Never
 
 from tqdm import tqdm
 
 from evalkit.compress import check_shares, unclaimed_lines
-from evalkit.errors import EvalkitError, ModelError, UsageError
+from evalkit.errors import ModelError, UsageError
 from evalkit.models.protocol import StopRun, StreamingModel
 from evalkit.records import (
     AnswerRecord,
@@ -31,6 +32,7 @@ from evalkit.records import (
 )
 from evalkit.run.check import check_out
 from evalkit.run.checkpoint import SessionCheckpoints
+from evalkit.run.failures import costs_a_sample, put_failed, reason_of
 from evalkit.run.fingerprint import fingerprint_digest, full_fingerprint
 from evalkit.run.media import media_digests
 from evalkit.run.memory import memory_readers
@@ -40,7 +42,7 @@ from evalkit.run.pool import run_all
 from evalkit.run.provenance import git_revision, host_facts, versions
 from evalkit.run.recorder import Recorder
 from evalkit.run.reopen import reopen_failed
-from evalkit.run.sample import SampleRunner, failed_narration
+from evalkit.run.sample import SampleRunner
 from evalkit.run.stop import Interrupted, listening
 from evalkit.shown import shown_on_one_line
 from evalkit.stream import StreamSample
@@ -136,12 +138,13 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
             journal.warn(warning)
         for sample in recorder.gone:
             journal.warn(f"{sample}: was finished, but records of it are gone: run again")
+        checkpoints = SessionCheckpoints(folder.state_path)
         sampler = MemorySampler(memory_readers(model.placement.device))
         with listening() as stop, _progress(plan) as advanced, sampler as memory:
             runner = SampleRunner(
                 model=model,
                 recorder=recorder,
-                checkpoints=SessionCheckpoints(folder.state_path),
+                checkpoints=checkpoints,
                 seed=plan.options.seed,
                 checkpoint_seconds=plan.options.checkpoint_seconds,
                 stopping=stop,
@@ -153,7 +156,10 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
                 memory=memory,
             )
             try:
-                run_all(plan.samples, lambda sample: _run_sample(sample, runner, journal), plan.concurrency, stop)
+                one = partial(
+                    _run_sample, runner=runner, journal=journal, recorder=recorder, checkpoints=checkpoints
+                )
+                run_all(plan.samples, one, plan.concurrency, stop)
             except Interrupted:
                 journal.end("interrupted")
                 return RunResult(folder, journal.manifest, interrupted=True)
@@ -172,54 +178,27 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
     return RunResult(folder, journal.manifest)
 
 
-def _run_sample(sample: StreamSample, runner: SampleRunner, journal: _Journal) -> None:
-    if runner.recorder.status(sample.id) is not None:
+def _run_sample(
+    sample: StreamSample,
+    runner: SampleRunner,
+    journal: _Journal,
+    recorder: Recorder,
+    checkpoints: SessionCheckpoints,
+) -> None:
+    if recorder.status(sample.id) is not None:
         runner.advanced(sample.end - sample.start)
         return
     try:
         runner.run(sample)
     except Exception as error:
-        if not _costs_a_sample(error):
+        if not costs_a_sample(error):
             raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        kind = type(error).__name__
-        journal.fail(FailedSample(sample=sample.id, reason=reason, error=kind))
-        for record in _failed_answers(sample, reason, runner.recorder.spoken_until(sample.id)):
-            if not runner.recorder.answered(sample.id, record.query):
-                runner.recorder.answer(record)
-        runner.recorder.finish(sample.id, "failed")
+        reason = reason_of(error)
+        journal.fail(FailedSample(sample=sample.id, reason=reason, error=type(error).__name__))
+        put_failed(sample, reason, recorder)
     else:
-        runner.recorder.finish(sample.id, "done")
-    runner.checkpoints.drop(sample.id)
-
-
-def _costs_a_sample(error: Exception) -> bool:
-    """Whether an error ends its sample and not the run. torch's own is known only where torch is in use."""
-    torch = sys.modules.get("torch")
-    kinds = (EvalkitError, MemoryError) if torch is None else (EvalkitError, MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds)
-
-
-def _failed_answers(sample: StreamSample, reason: str, spoken_until: float | None) -> Iterator[AnswerRecord]:
-    """Yield what stands in the denominator for a sample that broke."""
-    if sample.narration is not None:
-        yield failed_narration(sample, sample.start if spoken_until is None else spoken_until, reason)
-    for query in sample.queries:
-        yield AnswerRecord(
-            sample=sample.id,
-            query=query.id,
-            kind=query.kind,
-            at=query.at,
-            start=sample.start,
-            end=query.at,
-            gold=query.answer,
-            choices=query.choices,
-            prompt=query.prompt,
-            cluster=sample.cluster,
-            status="failed",
-            error=reason,
-            tags=sample.tags | query.tags,
-        )
+        recorder.finish(sample.id, "done")
+    checkpoints.drop(sample.id)
 
 
 def _prove_compression(plan: RunPlan, folder: RunFolder, journal: _Journal) -> None:

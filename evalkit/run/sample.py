@@ -15,10 +15,10 @@ from evalkit.errors import DataError
 from evalkit.models.protocol import RecallingSession, SessionRequest, StepReport, StreamingModel, StreamSession
 from evalkit.parse import Parsed, parse
 from evalkit.records import AnswerRecord, PacedTick, StageTimes, TickRecord
-from evalkit.run.checkpoint import SessionCheckpoints
+from evalkit.run.checkpoint import Checkpoints
 from evalkit.run.clips import read_clip
 from evalkit.run.pace import Pace, PacedStream
-from evalkit.run.recorder import Recorder
+from evalkit.run.recorder import Records
 from evalkit.run.stop import Interrupted
 from evalkit.run.windows import read_window
 from evalkit.stream import Chunk, FrameFeed, FrameSchedule, Narration, Query, StreamSample, Tick, exact_seconds
@@ -49,8 +49,8 @@ class SampleRunner:
     """
 
     model: StreamingModel
-    recorder: Recorder
-    checkpoints: SessionCheckpoints
+    recorder: Records
+    checkpoints: Checkpoints
     seed: int
     checkpoint_seconds: int
     stopping: Callable[[], bool]
