@@ -30,6 +30,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import SiglipVisionModel
 
+from evalkit.compress.contract import SideProducts
+from evalkit.compress.novelty import lowest
 from evalkit.compress.settings import CacherSettings, Segment
 from evalkit.errors import UsageError
 from evalkit.records import CompressorReport
@@ -104,15 +106,20 @@ class CacherState:
 
 @dataclass(frozen=True, slots=True)
 class EncodedFrames:
-    """What a cacher returns for one call.
+    """What a compressor around the encoder returns for one call.
 
     Args:
         features: The tower's output, frames in order; its shape is the host's.
         report: What was reused, for the second's record.
+        places: ``(frames, tokens)`` places on the tower's own grid, where tokens were merged inside it and the
+            output is ``(frames, tokens, dim)`` of so many. ``None`` where every place has its token.
+        side: What the last layer leaves beside, for an encoder that says it ``gives`` it.
     """
 
     features: Tensor
     report: CompressorReport
+    places: Tensor | None = None
+    side: SideProducts | None = None
 
 
 class TowerRun(Protocol):
@@ -255,9 +262,11 @@ def key_similarity(keys: Tensor, reference: Tensor) -> Tensor:
 
 
 def least_similar(similarity: Tensor, count: int) -> Tensor:
-    """Return the ``count`` tokens of lowest similarity of each frame, ascending, ``(frames, count)``."""
-    chosen = similarity.topk(count, dim=-1, largest=False, sorted=False).indices
-    return chosen.sort(dim=-1).values
+    """Return the ``count`` tokens of lowest similarity of each frame, ascending, ``(frames, count)``.
+
+    Of equally similar ones the first stay: on a still picture many are.
+    """
+    return lowest(similarity, count)
 
 
 def flat_rows(chosen: Tensor, tokens: int) -> Tensor:

@@ -15,8 +15,8 @@ _BANDWIDTHS = tuple(2.0**power for power in range(-3, 2))
 
 
 def calm_channels(rows: Tensor, count: int) -> Tensor:
-    """Return the ``count`` channels of ``rows (tokens, dim)`` that vary least, calmest first."""
-    return rows.var(dim=0, unbiased=False).topk(count, largest=False).indices
+    """Return the ``count`` channels of ``rows (tokens, dim)`` that vary least, calmest first, first of equals."""
+    return rows.float().var(dim=0, unbiased=False).sort(stable=True).indices[:count]
 
 
 def kernel_sum(unit: Tensor, anchor: Tensor) -> Tensor:

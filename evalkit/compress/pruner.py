@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from evalkit.compress.novelty import calm_channels, kernel_sum
+from evalkit.compress.novelty import calm_channels, highest, kernel_sum
 from evalkit.compress.settings import PrunerSettings
 from evalkit.errors import UsageError
 from evalkit.records import CompressorReport
@@ -123,7 +123,7 @@ class Pruner:
         if keep == tokens:
             kept = torch.arange(tokens, device=features.device).expand(frames, -1)
         else:
-            kept = novelty.topk(keep, dim=-1).indices.sort(dim=-1).values
+            kept = highest(novelty, keep)
         return PrunedFrames(kept, tokens, self._report(frames, tokens, keep))
 
     def _gaussian(self, features: Tensor, state: PrunerState) -> Tensor:

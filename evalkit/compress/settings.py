@@ -6,12 +6,16 @@ __all__ = [
     "CacherSettings",
     "CacherVariant",
     "DyCokeSettings",
+    "FrameStrideSettings",
     "PrunerSettings",
     "PrunerStrategy",
     "Segment",
     "StcBaselineSettings",
     "StcMode",
+    "StcVisionZipSettings",
+    "ToMeSettings",
     "VidCom2Settings",
+    "VisionZipSettings",
 ]
 
 import math
@@ -288,3 +292,140 @@ class StcBaselineSettings:
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, get_args(StcMode))
         _whole("keep", self.keep, least=1)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameStrideSettings:
+    """Settings of the plainest baseline: one frame of so many stays, whole.
+
+    Args:
+        every: One frame of how many, >= 1, counted through the stream.
+
+    Raises:
+        UsageError: It is out of range or of the wrong type.
+    """
+
+    every: int = 4
+
+    def __post_init__(self) -> None:
+        _whole("every", self.every, least=1)
+
+
+@dataclass(frozen=True, slots=True)
+class VisionZipSettings:
+    """Settings of VisionZip. Give ``keep`` or ``pruned``, not both; neither means 50 tokens.
+
+    Args:
+        keep: Tokens that a frame becomes, >= 1.
+        pruned: Share of a frame's tokens that it has fewer, in [0, 1); ``floor(tokens * (1 - pruned))`` are left.
+        dominant: Share of these that are chosen by the attention they receive, in [0, 1]; the whole part counts.
+            The rest is merged into contextual ones. 54 of 64 in the paper.
+        contextual: How many are contextual, in place of ``dominant``; 0 merges nothing.
+
+    Raises:
+        UsageError: A value is out of range, of the wrong type, or contradicts another.
+    """
+
+    keep: int | None = None
+    pruned: float | None = None
+    dominant: float | None = None
+    contextual: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.keep is not None and self.pruned is not None:
+            raise UsageError("visionzip takes keep or pruned, not both")
+        if self.keep is None and self.pruned is None:
+            object.__setattr__(self, "keep", 50)
+        if self.keep is not None:
+            _whole("keep", self.keep, least=1)
+        if self.pruned is not None:
+            _share("pruned", self.pruned)
+            if self.pruned >= 1.0:
+                raise UsageError("pruned must be below 1: a frame keeps at least one token")
+        if self.dominant is not None and self.contextual is not None:
+            raise UsageError("visionzip takes dominant or contextual, not both")
+        if self.contextual is not None:
+            _whole("contextual", self.contextual, least=0)
+            if self.keep is not None and self.contextual > self.keep:
+                raise UsageError(f"contextual={self.contextual} is more than the {self.keep} tokens kept")
+        elif self.dominant is None:
+            object.__setattr__(self, "dominant", 54 / 64)
+        else:
+            _share("dominant", self.dominant)
+
+    def kept(self, tokens: int) -> int:
+        """Return how many tokens a frame of ``tokens`` becomes, never more than there are."""
+        if self.keep is not None:
+            return min(self.keep, tokens)
+        return max(1, _exact_floor(tokens, _complement(self.pruned or 0.0)))
+
+    def dominants(self, kept: int) -> int:
+        """Return how many of the ``kept`` are chosen and not merged."""
+        if self.contextual is not None:
+            return kept - min(self.contextual, kept)
+        return int(kept * (54 / 64 if self.dominant is None else self.dominant))
+
+    @property
+    def merges(self) -> bool:
+        """Whether some tokens are merged."""
+        return self.contextual != 0 and self.dominant != 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StcVisionZipSettings:
+    """Settings of the function that STC's released code names ``visionzip``.
+
+    Args:
+        share: Share of a frame's tokens that stays, in (0, 1]; the whole part counts, at least one.
+
+    Raises:
+        UsageError: It is out of range or of the wrong type.
+    """
+
+    share: float = 0.25
+
+    def __post_init__(self) -> None:
+        _share("share", self.share)
+        if self.share == 0.0:
+            raise UsageError("share must be above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class ToMeSettings:
+    """Settings of ToMe. Give ``r`` or ``keep``, not both; neither means ``r=8``.
+
+    Args:
+        r: Tokens that a layer merges away, >= 0, never more than half of them.
+        inflection: How ``r`` rises or falls over the layers about its mean, in [-1, 1]: -1 falls linearly to
+            zero (the paper's "decreasing" schedule), 0 is the same in all.
+        keep: Tokens of a frame left behind the last layer, >= 1; every layer merges the same number, the first
+            ones one more where that does not come out even.
+        restore: Whether every place gets back what its token was merged into behind the last layer. The grid is
+            whole again then, and only the encoder's time is saved.
+
+    Raises:
+        UsageError: A value is out of range, of the wrong type, or contradicts another.
+    """
+
+    r: int | None = None
+    inflection: float | None = None
+    keep: int | None = None
+    restore: bool = True
+
+    def __post_init__(self) -> None:
+        if self.r is not None and self.keep is not None:
+            raise UsageError("tome takes r or keep, not both")
+        if self.r is None and self.keep is None:
+            object.__setattr__(self, "r", 8)
+        if self.r is not None:
+            _whole("r", self.r, least=0)
+        if self.keep is not None:
+            _whole("keep", self.keep, least=1)
+            if self.inflection is not None:
+                raise UsageError("inflection bends r; with keep every layer merges the same number")
+        if self.inflection is not None and not (
+            isinstance(self.inflection, int | float) and -1.0 <= self.inflection <= 1.0
+        ):
+            raise UsageError(f"inflection must be a number in [-1, 1], not {self.inflection!r}")
+        if not isinstance(self.restore, bool):
+            raise UsageError(f"restore must be true or false, not {self.restore!r}")

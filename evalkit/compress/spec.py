@@ -8,6 +8,7 @@ __all__ = [
     "CompressionSpec",
     "CompressorKind",
     "CompressorSpec",
+    "SideProduct",
     "broken_compressors",
     "compressor_kinds",
     "parse_compression",
@@ -23,9 +24,13 @@ from typing import Any, Literal
 from evalkit.compress.settings import (
     CacherSettings,
     DyCokeSettings,
+    FrameStrideSettings,
     PrunerSettings,
     StcBaselineSettings,
+    StcVisionZipSettings,
+    ToMeSettings,
     VidCom2Settings,
+    VisionZipSettings,
 )
 from evalkit.errors import UsageError, suggest
 from evalkit.registry import Registry
@@ -33,7 +38,14 @@ from evalkit.registry import Registry
 COMPRESSOR_GROUP = "evalkit.compressors"
 NO_COMPRESSION = "none"
 
+SideProduct = Literal["attention", "keys"]
+"""What the vision tower's last used layer can leave beside features: attention received, mean keys."""
+
 _PART = re.compile(r"\s*([A-Za-z][\w.-]*)\s*(?:\(([^()]*)\))?\s*(,|$)")
+
+
+def _never(settings: Any) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +59,17 @@ class CompressorKind:
         build: For ``vision`` a function of ``(tower, settings)`` returning an object with ``new_state()``
             and ``encode(..., state)``, which takes what the tower takes and returns ``features`` and a
             ``report``; for ``tokens`` one of ``(settings)`` returning an object with ``new_state()`` and
-            ``prune(features, state)``, which returns ``rows()`` and a ``report``. A state has ``snapshot()``
-            and ``restore(tensors, plain)``, so that a run that was killed goes on where it stopped.
+            ``prune(features, state)``, which returns an `evalkit.compress.Compressed`, or an object with
+            ``rows()`` and a ``report``. A state has ``snapshot()`` and ``restore(tensors, plain)``, so that a
+            run that was killed goes on where it stopped.
         summary: One line for ``evalkit list``.
+        needs: What a compressor of tokens asks of the vision tower beside features; ``prune`` is then given
+            `evalkit.compress.SideProducts` as its third argument. No compressor of the encoder can stand
+            before it unless that one ``gives`` the same.
+        gives: Which of these a compressor of the encoder leaves as ``side`` of what ``encode`` returns.
+        merges: Whether, with such settings, new vectors stand in place of tokens. They cannot be made again
+            from rows, so a policy that encodes its window anew refuses them; and an encoder that merges leaves
+            no grid for a compressor of tokens.
     """
 
     name: str
@@ -57,6 +77,9 @@ class CompressorKind:
     settings: type[Any]
     build: Callable[..., Any]
     summary: str
+    needs: frozenset[SideProduct] = frozenset()
+    gives: frozenset[SideProduct] = frozenset()
+    merges: Callable[[Any], bool] = _never
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +115,24 @@ class CompressionSpec:
         """The compressor before the language model, if any."""
         return self._of("tokens")
 
+    @property
+    def merging(self) -> CompressorSpec | None:
+        """The first compressor that puts new vectors in place of tokens, if any."""
+        return next((part for part in self.parts if part.kind.merges(part.settings)), None)
+
+    def refuse_encoding_again(self, model: str) -> None:
+        """Refuse what cannot be made again by a model that encodes its window anew each second.
+
+        Raises:
+            UsageError: A compressor merges tokens.
+        """
+        if self.merging is not None:
+            raise UsageError(
+                f"{model} encodes its window again each second, which cannot make again what "
+                f"{self.merging.kind.name} merged: keep the features (sliding: --set memory.reuse_vision=true), "
+                "or choose another compressor"
+            )
+
     def _of(self, stage: str) -> CompressorSpec | None:
         return next((part for part in self.parts if part.kind.stage == stage), None)
 
@@ -126,6 +167,12 @@ def _build_pruner(settings: PrunerSettings) -> Any:
     return Pruner(settings)
 
 
+def _build_tome(tower: Any, settings: ToMeSettings) -> Any:
+    from evalkit.compress.hosts import merge_inside
+
+    return merge_inside(tower, settings)
+
+
 def _build_peer(name: str) -> Callable[[Any], Any]:
     def build(settings: Any) -> Any:
         from evalkit.compress import peers
@@ -134,6 +181,8 @@ def _build_peer(name: str) -> Callable[[Any], Any]:
 
     return build
 
+
+_SIDE: frozenset[SideProduct] = frozenset(("attention", "keys"))
 
 _BUILT_IN = (
     CompressorKind(
@@ -163,6 +212,38 @@ _BUILT_IN = (
         _build_peer("StcBaseline"),
         "what STC's released code runs under other methods' names",
     ),
+    CompressorKind(
+        "tome",
+        "vision",
+        ToMeSettings,
+        _build_tome,
+        "ToMe: merge similar tokens inside the vision encoder",
+        merges=lambda settings: not settings.restore,
+    ),
+    CompressorKind(
+        "visionzip",
+        "tokens",
+        VisionZipSettings,
+        _build_peer("VisionZip"),
+        "VisionZip: keep what receives attention, merge the rest",
+        needs=_SIDE,
+        merges=lambda settings: settings.merges,
+    ),
+    CompressorKind(
+        "stc-visionzip",
+        "tokens",
+        StcVisionZipSettings,
+        _build_peer("StcVisionZip"),
+        "what STC's released code has under VisionZip's name",
+        needs=frozenset(("attention",)),
+    ),
+    CompressorKind(
+        "frame-stride",
+        "tokens",
+        FrameStrideSettings,
+        _build_peer("FrameStride"),
+        "one frame of so many, whole",
+    ),
 )
 
 #: Settings of the paper's tables (arXiv 2512.00891, section 4.1) and of the released code, by name.
@@ -178,6 +259,15 @@ PRESETS: Mapping[str, str] = MappingProxyType(
         "stc-dart": "stc-baseline(mode=dart,keep=49)",
         "stc-vidcom2": "stc-baseline(mode=vidcom2_orignal,keep=49)",
         "stc-vidcom2-two-score": "stc-baseline(mode=vidcom2_two_score,keep=49)",
+        "stc-vidcom2-only-memory": "stc-baseline(mode=vidcom2_only_memory,keep=49)",
+        "stc-dycoke": "frame-stride(every=4)",
+        "tome-49": "tome(keep=49,restore=false)",
+        "visionzip-49": "visionzip(keep=49)",
+        "visionzip-49-dominant": "visionzip(keep=49,contextual=0)",
+        "visionzip-50": "visionzip(keep=50)",
+        "vidcom2-25": "vidcom2(keep=0.25)",
+        "vidcom2-15": "vidcom2(keep=0.15)",
+        "dycoke-ttm-70": "dycoke-ttm(pruned=0.7)",
     }
 )
 
@@ -235,7 +325,27 @@ def parse_compression(text: str) -> CompressionSpec:
         same = [part.kind.name for part in parts if part.kind.stage == stage]
         if len(same) > 1:
             raise UsageError(f"one compressor for {stage}, not {len(same)} ({', '.join(same)}), in {text!r}")
-    return CompressionSpec(tuple(sorted(parts, key=lambda part: part.kind.stage != "vision")))
+    spec = CompressionSpec(tuple(sorted(parts, key=lambda part: part.kind.stage != "vision")))
+    _refuse_pair(spec)
+    return spec
+
+
+def _refuse_pair(spec: CompressionSpec) -> None:
+    """Refuse two compressors of which one takes from the other what it works on."""
+    vision, tokens = spec.vision, spec.tokens
+    if vision is None or tokens is None:
+        return
+    lacking = sorted(tokens.kind.needs - vision.kind.gives)
+    if lacking:
+        raise UsageError(
+            f"{tokens.kind.name} asks the vision encoder for {' and '.join(lacking)}, which {vision.kind.name} "
+            "does not compute for every token: choose one of the two"
+        )
+    if vision.kind.merges(vision.settings):
+        raise UsageError(
+            f"{vision.kind.name} merges tokens inside the encoder and leaves no grid for {tokens.kind.name}: "
+            "choose one of the two"
+        )
 
 
 def _split(text: str) -> list[tuple[str, str | None]]:

@@ -53,7 +53,7 @@ def zip_with_class_token(
 
 
 def zip_without_class_token(
-    received: Tensor, features: Tensor, metric: Tensor, tokens: int, ratio: float
+    received: Tensor, features: Tensor, metric: Tensor, tokens: int, dominant: int
 ) -> Zipped:
     """Choose and merge the tokens of a tower without a class token.
 
@@ -62,9 +62,8 @@ def zip_without_class_token(
         features: ``(frames, places, dim)``, after projector and pooling.
         metric: ``(frames, places, head_dim)``: keys, mean over heads, pooled alike.
         tokens: Tokens that stay.
-        ratio: Share of them that are dominant; the whole part counts.
+        dominant: How many of them are chosen by attention.
     """
-    dominant = int(tokens * ratio)
     chosen = (-received.float()).sort(dim=-1, stable=True).indices[:, :dominant]
     return _zip(features, metric, chosen, tokens - dominant)
 
@@ -77,20 +76,20 @@ def _zip(hidden: Tensor, metric: Tensor, chosen: Tensor, contextual: int) -> Zip
     dominant = hidden.gather(1, _wide(by_place, hidden))
     if contextual == 0:
         return Zipped(dominant, by_place, chosen)
+    others = torch.arange(rest.shape[1], device=hidden.device)
     step = max(1, rest.shape[1] // contextual)
-    targets = torch.arange(0, rest.shape[1], step, device=hidden.device)[:contextual]
-    others = torch.tensor(
-        [k for k in range(rest.shape[1]) if k not in set(targets.tolist())], device=hidden.device
-    )
+    is_target = (others % step == 0) & (others < step * contextual)
+    targets, others = others[is_target], others[~is_target]
     keys = metric.float().gather(1, _wide(rest, metric))
     keys = keys / keys.norm(dim=-1, keepdim=True)
-    left = hidden.gather(1, _wide(rest, hidden))
-    merged = left[:, targets].clone()
+    left = hidden.float().gather(1, _wide(rest, hidden))
+    merged = left[:, targets]
     if others.numel():
         nearest = (keys[:, others] @ keys[:, targets].transpose(1, 2)).argmax(dim=-1)
-        hot = F.one_hot(nearest, len(targets)).to(hidden.dtype)
+        hot = F.one_hot(nearest, len(targets)).float()
         counts = hot.sum(dim=1).clamp(min=1).unsqueeze(-1)
         merged = merged + hot.transpose(1, 2) @ left[:, others] / counts
+    merged = merged.to(hidden.dtype)
     places = torch.cat([by_place, rest[:, targets]], dim=1)
     return Zipped(torch.cat([dominant, merged], dim=1), places, chosen)
 

@@ -176,8 +176,9 @@ class StreamDecoder:
             }
             if store.keys:
                 found |= {
-                    f"{name}.keys": torch.stack(store.keys),
-                    f"{name}.values": torch.stack(store.values),
+                    f"{name}.keys": torch.cat(store.keys, dim=1),
+                    f"{name}.values": torch.cat(store.values, dim=1),
+                    f"{name}.lengths": torch.tensor([keys.shape[1] for keys in store.keys]),
                     f"{name}.representatives": torch.stack(store.representatives),
                 }
         return found
@@ -192,10 +193,12 @@ class StreamDecoder:
             store.init_values = tensors[f"{name}.init_values"].to(device)
             store.local_keys = tensors[f"{name}.local_keys"].to(device)
             store.local_values = tensors[f"{name}.local_values"].to(device)
-            for what in ("keys", "values", "representatives"):
-                kept = tensors.get(f"{name}.{what}")
-                place = device if what == "representatives" else store.storage
-                setattr(store, what, [] if kept is None else [one.to(place) for one in kept])
+            store.keys, store.values, store.representatives = [], [], []
+            if f"{name}.keys" in tensors:
+                lengths = tensors[f"{name}.lengths"].tolist()
+                store.keys = list(tensors[f"{name}.keys"].to(store.storage).split(lengths, dim=1))
+                store.values = list(tensors[f"{name}.values"].to(store.storage).split(lengths, dim=1))
+                store.representatives = list(tensors[f"{name}.representatives"].to(device))
 
     def _attend_in_stream(
         self, q: Tensor, keys: Tensor, values: Tensor, store: BlockStore, start: int, initial: int

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 __all__ = ["Backbone", "Features", "Packed"]
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +16,9 @@ from numpy.typing import NDArray
 from evalkit.memory import PositionRule
 from evalkit.memory.cache import SpanCache
 from evalkit.models.layout import ChatLayout
+
+if TYPE_CHECKING:
+    from evalkit.compress.contract import SideProducts
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +41,20 @@ class Features:
     Args:
         tokens: Shape ``(tokens, hidden)``.
         grid: ``(t, h, w)`` of the full grid.
-        rows: Flat grid indices of the tokens that were kept, ascending; ``None`` for all.
+        rows: Flat grid indices of the places where they stand, ascending; ``None`` for all. Frames may keep
+            different numbers of tokens, and none; merged tokens may stand at one place.
     """
 
     tokens: torch.Tensor
     grid: tuple[int, int, int]
     rows: NDArray[np.int64] | None = None
+
+    def by_frame(self) -> tuple[torch.Tensor, ...]:
+        """Return the tokens of each temporal grid, ``(tokens, hidden)``, empty where none was kept."""
+        frames, height, width = self.grid
+        if self.rows is None:
+            return self.tokens.split(height * width)
+        return self.tokens.split(np.bincount(self.rows // (height * width), minlength=frames).tolist())
 
 
 class Backbone(Protocol):
@@ -83,6 +96,26 @@ class Backbone(Protocol):
 
     def from_tower(self, output: torch.Tensor) -> torch.Tensor:
         """Return the features ``(tokens, hidden)`` that `encode` makes of the tower's output."""
+
+    def from_merged(self, output: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return features of tokens that were merged inside the tower, and the rows of the grid they stand at.
+
+        Args:
+            output: The tower's last hidden states, ``(frames, tokens, dim)``.
+            places: ``(frames, tokens)`` places on the tower's own grid.
+
+        Returns:
+            ``(frames * tokens, hidden)``, and their rows, ascending; several may stand at one.
+
+        Raises:
+            UsageError: Nothing merges inside this tower.
+        """
+
+    def watch_tower(self) -> AbstractContextManager[Callable[[Packed], SideProducts]]:
+        """Watch the last used layer of the tower while it encodes, and return what gives its side products.
+
+        The function is called with what was encoded, after it was; only then is anything computed.
+        """
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Return token embeddings ``(tokens, hidden)``."""

@@ -112,10 +112,12 @@ class ChatLayout:
         return self._span("time", [f"Time={start:.1f}-{end:.1f}s"], second)
 
     def vision(self, block: VisionBlock, second: int) -> list[Span]:
-        """Return a vision block with its markers."""
+        """Return a vision block with its markers; of one without tokens an empty span alone."""
         t = self.tokens
         pads = np.full(block.tokens, t.vision, dtype=np.int64)
         spans = [Span("vision", pads, second, block.grid, block.rows, block.temporal_step, block.number)]
+        if not block.tokens:
+            return spans
         if t.vision_open is not None:
             spans.insert(0, self._span("vision_open", [t.vision_open], second))
         if t.vision_close is not None:

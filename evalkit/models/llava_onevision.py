@@ -5,12 +5,15 @@ from __future__ import annotations
 __all__ = ["SIGLIP_MEAN", "SIGLIP_STD", "LlavaChatLayout", "LlavaOnevision"]
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from evalkit.compress.contract import SideProducts
 from evalkit.errors import ModelError, UsageError
 from evalkit.memory import PositionRule, Span
 from evalkit.memory.cache import SpanCache
@@ -18,6 +21,7 @@ from evalkit.models.backbone import Packed
 from evalkit.models.decoder import DecoderBackbone, TextDecoder
 from evalkit.models.layout import SYSTEM_PROMPT, ChatLayout, ChatTokens
 from evalkit.models.pack import normalise
+from evalkit.models.side_products import watch_siglip_layer
 from evalkit.models.text import TextCodec, single_token
 
 SIGLIP_MEAN = (0.5, 0.5, 0.5)
@@ -169,6 +173,32 @@ class LlavaOnevision(DecoderBackbone):
             output = output[:, 1:]
         features: torch.Tensor = self._model.apply_pooling(self._model.multi_modal_projector(output))
         return features.flatten(0, 1)
+
+    def from_merged(self, output: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Project tokens that were merged inside the tower; see `Backbone.from_merged`.
+
+        Nothing is left to pool. A token stands at the pooled place that its cell of the tower's grid lies in.
+        """
+        side, pooled = self._side // self._config.vision_config.patch_size, self._pooled
+        row, column = places // side, places % side
+        cells = row * pooled // side * pooled + column * pooled // side
+        order = cells.sort(dim=-1, stable=True).indices
+        frames = torch.arange(len(places), device=places.device).unsqueeze(1)
+        rows = (cells.gather(1, order) + frames * pooled**2).flatten()
+        projected: torch.Tensor = self._model.multi_modal_projector(output)
+        return projected.gather(1, order.unsqueeze(-1).expand_as(projected)).flatten(0, 1), rows
+
+    def watch_tower(self) -> AbstractContextManager[Callable[[Packed], SideProducts]]:
+        """Watch the layer that the features are read from; see `Backbone.watch_tower`.
+
+        Raises:
+            UsageError: They are read from several layers.
+        """
+        layer, layers = self._config.vision_feature_layer, self._model.vision_tower.encoder.layers
+        if not isinstance(layer, int):
+            raise UsageError(f"{self.name} reads vision features from layers {layer}; one has side products")
+        attention = layers[layer if layer < 0 else layer - 1].self_attn
+        return watch_siglip_layer(attention, self._model.apply_pooling)
 
     def forward(self, embeddings: torch.Tensor, positions: torch.Tensor, cache: SpanCache) -> torch.Tensor:
         """Run the text model on new tokens; return the last hidden state ``(1, hidden)``."""

@@ -191,9 +191,12 @@ class PolicyEntry(ModelEntry):
         known: dict[str, Any] = getattr(self.memory, "__dataclass_fields__", {})
         memory = self.memory_defaults | {name: value for name, value in card.memory.items() if name in known}
         generation = self.generation | card.generation | choice.of("generation")
+        policy = self.memory(**(memory | choice.of("memory")))
+        if getattr(policy, "reencodes", False):
+            compress.refuse_encoding_again(self.name)
         return PolicyRecipe(
             name=self.name,
-            policy=self.memory(**(memory | choice.of("memory"))),
+            policy=policy,
             generation=validated(GenerationSettings, "generation", generation),
             compress=compress,
             checkpoint=checkpoint,

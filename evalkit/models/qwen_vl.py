@@ -4,19 +4,23 @@ from __future__ import annotations
 
 __all__ = ["QwenVL"]
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evalkit.errors import ModelError
+from evalkit.compress.contract import SideProducts
+from evalkit.errors import ModelError, UsageError
 from evalkit.memory import PositionRule
 from evalkit.memory.cache import SpanCache
 from evalkit.models.backbone import Packed
 from evalkit.models.decoder import DecoderBackbone, TextDecoder
 from evalkit.models.layout import ChatLayout, ChatTokens
 from evalkit.models.pack import normalise, to_patches
+from evalkit.models.side_products import watch_qwen_tower
 from evalkit.models.text import TextCodec, single_token
 from evalkit.video import STREAMINGVLM_LIMITS, PixelLimits, smart_resize
 
@@ -114,6 +118,18 @@ class QwenVL(DecoderBackbone):
     def from_tower(self, output: torch.Tensor) -> torch.Tensor:
         """Return the tower's merged features ``(tokens, hidden)`` as they are."""
         return output
+
+    def from_merged(self, output: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Refuse: what is merged inside the tower would have to be whole groups of patches.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(f"{self.name}: tokens cannot be merged inside its vision tower")
+
+    def watch_tower(self) -> AbstractContextManager[Callable[[Packed], SideProducts]]:
+        """Watch the tower's last layer; see `Backbone.watch_tower`."""
+        return watch_qwen_tower(self.tower)
 
     def forward(self, embeddings: torch.Tensor, positions: torch.Tensor, cache: SpanCache) -> torch.Tensor:
         """Run the text model on new tokens; return the last hidden state ``(1, hidden)``."""

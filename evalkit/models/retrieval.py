@@ -87,11 +87,12 @@ class RetrievalSession:
             self._clock.enter("preprocess")
             packed = self._vision.pack(chunk.frames)
             features = self._vision.encode(packed, self._clock)
-            blocks = features.tokens.unflatten(0, (packed.grid[0], -1))
             self._clock.enter("prefill")
-            if not self._begun:
-                self._begin(blocks.shape[1])
-            for block in blocks:
+            for block in features.by_frame():
+                if not len(block):  # a frame of which nothing was kept is none that a question could retrieve
+                    continue
+                if not self._begun:
+                    self._begin(block.shape[0])
                 self._decoder.read_frame(block)
             seen = features.tokens.shape[0]
         kept = {
@@ -100,7 +101,7 @@ class RetrievalSession:
         }
         return StepReport(
             stages=self._clock.stop(),
-            tokens_in={"vision": seen} if seen else {},
+            tokens_in={"vision": seen} if len(chunk.frames) else {},
             kept=kept,
             evicted={},
             cache_tokens=min(self._decoder.tokens, self._settings.n_local),

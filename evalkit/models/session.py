@@ -122,7 +122,7 @@ class CachedSession:
         spans += self._see(chunk, second)
         spans += [self._layout.subtitle(text, second) for text in subtitles]
         self._ledger.extend(spans)
-        if spans and not self._policy.recompute:
+        if any(map(len, spans)) and not self._policy.recompute:
             self._prefill()
         return self._report(spans, evicted)
 
@@ -242,9 +242,10 @@ class CachedSession:
             packed = self._vision.pack(chunk.frames)
             features = self._vision.encode(packed, self._clock)
             number, self._next_block = self._next_block, self._next_block + 1
-            self._features[number] = features
-            if self._policy.reencodes:
-                self._pixels[number] = packed
+            if len(features.tokens):
+                self._features[number] = features
+                if self._policy.reencodes:
+                    self._pixels[number] = packed
             step = self._backbone.temporal_step(self._request.fps)
             spans += self._layout.vision(VisionBlock(features.grid, features.rows, step, number), second)
             if self._request.whole_clip and self._backbone.clip_end is not None:

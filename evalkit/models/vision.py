@@ -5,16 +5,57 @@ from __future__ import annotations
 __all__ = ["SessionVision", "VisionSide"]
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evalkit.compress import CompressionSpec
+from evalkit.compress import CompressionSpec, CompressorSpec
+from evalkit.compress.contract import SideProducts, checked_rows
+from evalkit.errors import UsageError
 from evalkit.models.backbone import Backbone, Features, Packed
 from evalkit.records import CompressorReport
 from evalkit.timing import StageClock
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCompressor:
+    """A compressor before the language model, and what it was made of.
+
+    Args:
+        built: What `CompressorKind.build` returned.
+        spec: Its name and settings.
+    """
+
+    built: Any
+    spec: CompressorSpec
+
+    @property
+    def merges(self) -> bool:
+        """Whether it puts new vectors in place of tokens."""
+        return self.spec.kind.merges(self.spec.settings)
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks the vision tower for more than features."""
+        return bool(self.spec.kind.needs)
+
+    def compress(self, features: torch.Tensor, state: Any, side: SideProducts | None) -> Any:
+        """Return what goes on of features ``(frames, tokens, dim)``."""
+        return self.built.prune(features, state, side) if self.asks else self.built.prune(features, state)
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """What the encoder gave: tokens, where they stand if it merged some, and what gives its side products."""
+
+    tokens: torch.Tensor
+    rows: torch.Tensor | None = None
+    side: Callable[[], SideProducts] | None = None
 
 
 class VisionSide:
@@ -32,7 +73,7 @@ class VisionSide:
         self._backbone = backbone
         vision, tokens = compression.vision, compression.tokens
         self._cacher = None if vision is None else vision.kind.build(backbone.tower, vision.settings)
-        self._pruner = None if tokens is None else tokens.kind.build(tokens.settings)
+        self._pruner = None if tokens is None else TokenCompressor(tokens.kind.build(tokens.settings), tokens)
 
     def open(self, watch: Callable[[Features], None] | None = None) -> SessionVision:
         """Return the vision side of a new session, with the state a new stream starts with.
@@ -57,7 +98,7 @@ class SessionVision:
         self,
         backbone: Backbone,
         cacher: Any = None,
-        pruner: Any = None,
+        pruner: TokenCompressor | None = None,
         watch: Callable[[Features], None] | None = None,
     ) -> None:
         self._backbone = backbone
@@ -66,7 +107,7 @@ class SessionVision:
         self._pruner = pruner
         self._states: dict[str, Any] = {
             name: compressor.new_state()
-            for name, compressor in (("cacher", cacher), ("pruner", pruner))
+            for name, compressor in (("cacher", cacher), ("pruner", None if pruner is None else pruner.built))
             if compressor is not None
         }
         self._reports: dict[str, CompressorReport] = {}
@@ -76,24 +117,40 @@ class SessionVision:
         return self._backbone.pack(frames)
 
     def encode(self, packed: Packed, clock: StageClock) -> Features:
-        """Return what the language model is to see of one second of frames."""
+        """Return what the language model is to see of one second of frames.
+
+        Raises:
+            ModelError: A compressor returned what does not fit the features.
+        """
         clock.enter("vision_encode")
-        tokens = self._encoded(packed, self._states.get("cacher"))
-        rows = None
-        if self._pruner is not None:
+        encoded = self._encoded(packed, self._states.get("cacher"))
+        tokens, rows = encoded.tokens, None
+        if encoded.rows is not None:
+            rows = encoded.rows.cpu().numpy()
+        elif self._pruner is not None:
             clock.enter("compress")
-            frames, height, width = packed.grid
-            grids = tokens.view(frames, height * width, -1)
-            pruned = self._pruner.prune(grids, self._states["pruner"])
-            self._note(pruned.report)
-            kept = pruned.rows()
-            if len(kept) < len(tokens):
-                tokens, rows = tokens.index_select(0, kept), kept.cpu().numpy()
+            tokens, rows = self._compressed(self._pruner, encoded, packed.grid)
         clock.enter("other")
         features = Features(tokens, packed.grid, rows)
         if self._watch is not None:
             self._watch(features)
         return features
+
+    def _compressed(
+        self, pruner: TokenCompressor, encoded: _Encoded, grid: tuple[int, int, int]
+    ) -> tuple[torch.Tensor, NDArray[np.int64] | None]:
+        """Return the tokens that go on and the rows they stand at, ``None`` for all."""
+        frames, height, width = grid
+        features = encoded.tokens.view(frames, height * width, -1)
+        side = None if encoded.side is None else encoded.side()
+        result = pruner.compress(features, self._states["pruner"], side)
+        rows, merged = checked_rows(result, features, pruner.spec.kind.name)
+        self._note(result.report)
+        if merged is not None:
+            return merged.to(features.dtype), rows
+        if len(rows) == len(encoded.tokens):
+            return encoded.tokens, None
+        return encoded.tokens.index_select(0, torch.from_numpy(rows).to(features.device)), rows
 
     def encode_window(
         self, seconds: Iterable[tuple[Packed, NDArray[np.int64] | None]], clock: StageClock
@@ -106,22 +163,36 @@ class SessionVision:
         Args:
             seconds: Packed frames in stream order, each with the rows of its tokens that were kept.
             clock: Clock of the second in hand.
+
+        Raises:
+            UsageError: A compressor merges tokens, which rows alone do not bring back.
         """
         state = None if self._cacher is None else self._cacher.new_state()
         for packed, rows in seconds:
             clock.enter("vision_encode")
-            tokens = self._encoded(packed, state)
+            encoded = self._encoded(packed, state)
+            merged = rows is not None and self._pruner is not None and self._pruner.merges
+            if merged or encoded.rows is not None:
+                raise UsageError("tokens that were merged are not encoded again: keep their features")
+            tokens = encoded.tokens
             if rows is not None:
                 tokens = tokens.index_select(0, torch.from_numpy(rows).to(tokens.device))
             yield Features(tokens, packed.grid, rows)
         clock.enter("other")
 
-    def _encoded(self, packed: Packed, state: Any) -> torch.Tensor:
+    def _encoded(self, packed: Packed, state: Any) -> _Encoded:
+        asks = self._pruner is not None and self._pruner.asks
         if self._cacher is None:
-            return self._backbone.encode(packed)
+            with self._backbone.watch_tower() if asks else nullcontext() as watched:
+                tokens = self._backbone.encode(packed)
+            return _Encoded(tokens, side=None if watched is None else partial(watched, packed))
         encoded = self._cacher.encode(*self._backbone.tower_inputs(packed), state)
         self._note(encoded.report)
-        return self._backbone.from_tower(encoded.features)
+        # One's own encoder need not know of what it does not give.
+        places, side = getattr(encoded, "places", None), getattr(encoded, "side", None)
+        if places is not None:
+            return _Encoded(*self._backbone.from_merged(encoded.features, places))
+        return _Encoded(self._backbone.from_tower(encoded.features), side=None if side is None else lambda: side)
 
     def _note(self, report: CompressorReport) -> None:
         before = self._reports.get(report.name)

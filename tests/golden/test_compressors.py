@@ -128,7 +128,9 @@ def visionzip_siglip(trace: Trace) -> None:
     metric = visionzip.pool_map(trace["metric"], meta["grid"])
     close(pooled, trace["pooled"])
     close(looked_at, trace["pooled_attention"])
-    zipped = visionzip.zip_without_class_token(looked_at, pooled, metric, meta["tokens"], meta["dominant_ratio"])
+    zipped = visionzip.zip_without_class_token(
+        looked_at, pooled, metric, meta["tokens"], int(meta["tokens"] * meta["dominant_ratio"])
+    )
     close(zipped.out, trace["out"])
 
 

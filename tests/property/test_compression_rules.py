@@ -79,7 +79,7 @@ def test_no_frame_of_a_clip_is_lost_or_doubled(seed: int, frames: int, tokens: i
 def test_keeping_every_dominant_token_changes_no_vector(seed: int, tokens: int) -> None:
     features = draw(seed, 2, tokens, 5)
     zipped = visionzip.zip_without_class_token(
-        draw(seed + 1, 2, tokens).abs(), features, draw(seed + 2, 2, tokens, 4), tokens, 1.0
+        draw(seed + 1, 2, tokens).abs(), features, draw(seed + 2, 2, tokens, 4), tokens, tokens
     )
     assert torch.equal(zipped.out, features)
     assert zipped.places.tolist() == [list(range(tokens))] * 2

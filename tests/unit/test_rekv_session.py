@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from evalkit.compress import parse_compression
 from evalkit.errors import ModelError, UsageError
 from evalkit.memory import FullAttention
 from evalkit.memory.retrieval import ReKVSettings
@@ -40,10 +41,12 @@ def stream(llava: Backbone, seconds: Seconds) -> Callable[[int], list[Chunk]]:
     return lambda count: list(seconds(count, fps=1, size=size))
 
 
-def opened(llava: Backbone, **settings: object) -> RetrievalSession:
+def opened(llava: Backbone, compress: str = "none", **settings: object) -> RetrievalSession:
     from evalkit.models.retrieval import RetrievalSession
+    from evalkit.models.vision import VisionSide
 
-    return RetrievalSession(llava, ReKVSettings(**settings), GREEDY, REQUEST)  # type: ignore[arg-type]
+    vision = VisionSide(llava, parse_compression(compress)).open()
+    return RetrievalSession(llava, ReKVSettings(**settings), GREEDY, REQUEST, vision=vision)  # type: ignore[arg-type]
 
 
 class Watch:
@@ -94,22 +97,36 @@ def test_a_question_leaves_the_memory_as_it_was(llava: Backbone, stream: Callabl
     assert session.observe(last).kept["vision"] == 5 * session.decoder.stores[0].keys[0].shape[1]
 
 
+@pytest.mark.parametrize("compress", ["none", "dycoke-ttm", "frame-stride(every=2)"])
 def test_a_restored_session_goes_on_as_the_unbroken_one(
-    llava: Backbone, stream: Callable[[int], list[Chunk]]
+    compress: str, llava: Backbone, stream: Callable[[int], list[Chunk]]
 ) -> None:
     chunks = stream(6)
-    whole, broken = opened(llava, n_local=600, topk=2), opened(llava, n_local=600, topk=2)
+    whole, broken = (opened(llava, compress, n_local=600, topk=2) for _ in range(2))
     for chunk in chunks:
         whole.observe(chunk)
     for chunk in chunks[:3]:
         broken.observe(chunk)
-    resumed = opened(llava, n_local=600, topk=2)
+    resumed = opened(llava, compress, n_local=600, topk=2)
     resumed.restore(broken.state())
     for chunk in chunks[3:]:
         resumed.observe(chunk)
     assert resumed.ask(PROMPT, Elicitation(), key="q").text == whole.ask(PROMPT, Elicitation(), key="q").text
     ours, theirs = resumed.state()["tensors"], whole.state()["tensors"]
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize(
+    ("compress", "blocks"), [("dycoke-ttm", [196, 58, 58, 58, 196]), ("frame-stride(every=4)", [196, 196])]
+)
+def test_frames_may_keep_different_numbers_of_tokens_and_none(
+    compress: str, blocks: list[int], llava: Backbone, stream: Callable[[int], list[Chunk]]
+) -> None:
+    session = opened(llava, compress, n_local=600, topk=3)
+    seen = [session.observe(chunk).tokens_in["vision"] for chunk in stream(5)]
+    assert [count for count in seen if count] == blocks
+    assert [keys.shape[1] for keys in session.decoder.stores[0].keys] == blocks
+    assert session.ask(PROMPT, Elicitation(), key="q").tokens
 
 
 @pytest.mark.parametrize("protocol", ["rekv", "stc"])

@@ -78,6 +78,11 @@ def outcome(backbone: Any, compression: str, policy: MemoryPolicy, chunks: list[
         "cacher(reuse=0,interval=3,variant=stc-paper)",
         "pruner(keep=1000000)",
         "pruner(pruned=0,strategy=dual-anchor)",
+        "visionzip(keep=1000000)",
+        "stc-visionzip(share=1)",
+        "vidcom2(keep=1)",
+        "dycoke-ttm(pruned=0)",
+        "frame-stride(every=1)",
     ],
 )
 def test_reusing_nothing_and_keeping_all_are_no_compression_bit_for_bit(
@@ -91,7 +96,18 @@ def test_reusing_nothing_and_keeping_all_are_no_compression_bit_for_bit(
     assert all((a == b).all() for a, b in zip(plain[2], other[2], strict=True))
 
 
-@pytest.mark.parametrize("compression", ["cacher(reuse=0)", "pruner(keep=196)", "none"])
+@pytest.mark.parametrize(
+    "compression",
+    [
+        "cacher(reuse=0)",
+        "pruner(keep=196)",
+        "none",
+        "tome(r=0)",
+        "tome(r=0,restore=false)",
+        "visionzip(keep=196)",
+        "vidcom2(keep=1)",
+    ],
+)
 def test_the_identities_hold_on_llava_onevision_too(compression: str, llava: Any, seconds: Seconds) -> None:
     chunks = list(seconds(3, size=(384, 384)))
     plain = outcome(llava, "none", FullAttention(), chunks)
@@ -181,7 +197,13 @@ def rows_of(session: CachedSession) -> list[list[int]]:
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize(
     "compression",
-    ["stc", "cacher(interval=4),pruner(keep=5,history=2)", "pruner(keep=4,strategy=dual-anchor,history=3)"],
+    [
+        "stc",
+        "cacher(interval=4),pruner(keep=5,history=2)",
+        "pruner(keep=4,strategy=dual-anchor,history=3)",
+        "frame-stride(every=3)",
+        "visionzip(keep=4,contextual=0)",
+    ],
 )
 def test_a_session_restored_from_disk_goes_on_as_the_unbroken_one(
     policy: str, compression: str, tiny: Any, seconds: Seconds, tmp_path: Path
@@ -229,7 +251,10 @@ def test_a_window_that_is_encoded_again_starts_from_its_own_reference_and_keeps_
         assert rows_of(once) == rows_of(again)
 
 
-@pytest.mark.parametrize("compression", ["stc", "stc-code", "stc-cacher-n4", "stc-pruner-60"])
+@pytest.mark.parametrize(
+    "compression",
+    ["stc", "stc-code", "stc-cacher-n4", "stc-pruner-60", "stc-visionzip", "visionzip-49-dominant", "stc-dycoke"],
+)
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_preset_runs_under_every_policy_and_keeps_its_claim(
     compression: str, policy: str, tiny: Any, seconds: Seconds
@@ -245,6 +270,78 @@ def test_every_preset_runs_under_every_policy_and_keeps_its_claim(
     ]  # fmt: skip
     assert check_shares(ticks, compressors=parts) == []
     assert [len(tick.compressors) for tick in ticks] == [parts] * 5
+
+
+@pytest.mark.parametrize("policy", ["full", "sliding-reused", "streamingvlm"])
+def test_merged_tokens_stand_where_their_representatives_stood(policy: str, tiny: Any, seconds: Seconds) -> None:
+    seen: list[Features] = []
+    side = VisionSide(tiny, parse_compression("visionzip(keep=4,contextual=2)"))
+    request = SessionRequest("sample", 2.0, narration=NARRATION)
+    session = CachedSession(tiny, POLICIES[policy], GREEDY, request, vision=side.open(watch=seen.append))
+    plain: list[Features] = []
+    bare = VisionSide(tiny, CompressionSpec()).open(watch=plain.append)
+    other = CachedSession(tiny, POLICIES[policy], GREEDY, request, vision=bare)
+    for chunk in seconds(4):
+        step = session.speak(chunk).step
+        other.speak(chunk)
+        assert step.tokens_in["vision"] == step.compressors[0].tokens_out == 4
+        rows = seen[-1].rows
+        assert rows is not None
+        own = plain[-1].tokens[torch.from_numpy(rows)]
+        same = [torch.equal(a, b) for a, b in zip(seen[-1].tokens, own, strict=True)]
+        assert 2 <= sum(same) <= 3, "one contextual token or both took others in"
+    assert all(len(rows) == 4 for rows in rows_of(session))
+
+
+def test_a_window_that_is_encoded_again_takes_no_merged_tokens(tiny: Any, seconds: Seconds) -> None:
+    session = session_of(tiny, "visionzip(keep=4)", SlidingWindow(3, 3))
+    first, second = seconds(2)
+    session.speak(first)
+    with pytest.raises(UsageError, match="tokens that were merged are not encoded again"):
+        session.speak(second)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_second_may_keep_no_token(policy: str, tiny: Any, seconds: Seconds) -> None:
+    watch = PrefillWatch()
+    session = session_of(tiny, "frame-stride(every=3)", POLICIES[policy], watch)
+    grid = 6  # tokens of a second's one grid
+    for index, chunk in enumerate(seconds(5)):
+        step = session.speak(chunk).step
+        kept = grid if index % 3 == 0 else 0
+        assert step.tokens_in["vision"] == step.compressors[0].tokens_out == kept
+        assert step.compressors[0].claimed_share == (1.0 if kept else 0.0)
+        assert ("vision_open" in step.tokens_in) == bool(kept)
+    answers = session_of(tiny, "frame-stride(every=3)", POLICIES[policy], narration=None)
+    counts = [answers.observe(chunk).tokens_in["vision"] for chunk in seconds(5)]
+    assert counts == [grid, 0, 0, grid, 0]
+    assert answers.ask("What is the score?", Elicitation(), key="q").tokens
+
+
+@pytest.mark.parametrize(
+    ("compression", "left"), [("tome(r=30,restore=false)", 669), ("tome-49", 195), ("tome(r=30)", 196)]
+)
+def test_tokens_merged_inside_the_tower_reach_the_language_model_as_they_are(
+    compression: str, left: int, llava: Any, seconds: Seconds
+) -> None:
+    seen: list[Features] = []
+    vision = VisionSide(llava, parse_compression(compression)).open(watch=seen.append)
+    request = SessionRequest("sample", 1.0, time_stamps=False)
+    session = CachedSession(llava, FullAttention(), GREEDY, request, vision=vision)
+    for chunk in seconds(2, fps=1, size=(384, 384)):
+        step = session.observe(chunk)
+        (report,) = step.compressors
+        assert step.tokens_in["vision"] == left == len(seen[-1].tokens)
+        if seen[-1].rows is None:
+            assert report.reused_share == report.claimed_share == pytest.approx((30 + 60) / (2 * 729))
+        else:
+            assert (np.diff(seen[-1].rows) >= 0).all()
+            assert seen[-1].rows[-1] < 196
+            assert (report.tokens_in, report.tokens_out) == (729, left)
+            assert report.claimed_share == (None if "49" in compression else left / 729)
+    if compression == "tome-49":
+        assert "no layer merges more than half: 195 of 729 are left, not 49" in report.note
+    assert session.ask("What is the score?", Elicitation(), key="q").tokens
 
 
 def test_frames_of_another_size_force_a_reference_and_say_so(tiny: Any, seconds: Seconds) -> None:
