@@ -1,4 +1,4 @@
-"""STC-Cacher and STC-Pruner, how they are named, and the proof that they were on.
+"""Token compressors: STC and its peers, how they are named, and the proof that they were on.
 
 Settings, specifications and proof load no torch; what runs tensors is imported when first asked for.
 """
@@ -15,6 +15,7 @@ from evalkit.compress.spec import (
     CompressionSpec,
     CompressorKind,
     CompressorSpec,
+    SideProduct,
     broken_compressors,
     compressor_kinds,
     parse_compression,
@@ -23,6 +24,7 @@ from evalkit.compress.spec import (
 if TYPE_CHECKING:
     from evalkit.compress.bench import ChunkComparison, EncodingComparison, compare_encoding
     from evalkit.compress.cacher import CacherState, EncodedFrames, SiglipCacher
+    from evalkit.compress.contract import Compressed, NoState, SideProducts
     from evalkit.compress.hosts import wrap_vision_tower
     from evalkit.compress.pruner import PrunedFrames, Pruner, PrunerState
     from evalkit.compress.qwen_cacher import QwenVisionCacher
@@ -33,17 +35,21 @@ __all__ = [
     "CacherSettings",
     "CacherState",
     "ChunkComparison",
+    "Compressed",
     "CompressionSpec",
     "CompressorKind",
     "CompressorSpec",
     "EncodedFrames",
     "EncodingComparison",
+    "NoState",
     "PrunedFrames",
     "Pruner",
     "PrunerSettings",
     "PrunerState",
     "QwenVisionCacher",
     "ShareProblem",
+    "SideProduct",
+    "SideProducts",
     "SiglipCacher",
     "broken_compressors",
     "check_shares",
@@ -58,12 +64,15 @@ __all__ = [
 _NEEDS_TORCH = {
     "CacherState": "cacher",
     "ChunkComparison": "bench",
+    "Compressed": "contract",
     "EncodedFrames": "cacher",
     "EncodingComparison": "bench",
+    "NoState": "contract",
     "PrunedFrames": "pruner",
     "Pruner": "pruner",
     "PrunerState": "pruner",
     "QwenVisionCacher": "qwen_cacher",
+    "SideProducts": "contract",
     "SiglipCacher": "cacher",
     "compare_encoding": "bench",
     "wrap_vision_tower": "hosts",

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from evalkit.compress.settings import (
     CacherSettings,
@@ -294,11 +294,30 @@ def _kinds() -> tuple[dict[str, CompressorKind], dict[str, str]]:
             continue
         if not isinstance(kind, CompressorKind):
             broken[name] = f"entry point {name!r} of {COMPRESSOR_GROUP} gives no CompressorKind"
+        elif wrong := _what_is_wrong(kind):
+            broken[name] = f"compressor {name!r}: {wrong} (see docs/adding-a-compressor.md)"
         elif kind.name in kinds and kinds[kind.name] is not kind:
             broken[name] = f"entry point {name!r} gives a second compressor named {kind.name!r}; uninstall one"
         else:
             kinds[kind.name] = kind
     return kinds, broken
+
+
+def _what_is_wrong(kind: CompressorKind) -> str | None:
+    """Return the first thing in which somebody's kind is none, if any."""
+    fields = dataclasses.fields(kind.settings) if dataclasses.is_dataclass(kind.settings) else None
+    missing = dataclasses.MISSING
+    if kind.stage not in ("vision", "tokens"):
+        return f"stage is {kind.stage!r}, not vision or tokens"
+    if fields is None or not isinstance(kind.settings, type):
+        return "settings is no dataclass"
+    if bare := [f.name for f in fields if f.default is missing and f.default_factory is missing]:
+        return f"setting {bare[0]!r} has no default"
+    if not callable(kind.build) or not callable(kind.merges):
+        return "build and merges must be functions"
+    if unknown := (kind.needs | kind.gives) - set(get_args(SideProduct)):
+        return f"{sorted(unknown)[0]!r} is no side product (known: {', '.join(get_args(SideProduct))})"
+    return None
 
 
 def parse_compression(text: str) -> CompressionSpec:

@@ -7,16 +7,16 @@ __all__ = ["OwnEntry", "OwnModel", "OwnRecipe", "OwnSession"]
 import inspect
 import json
 import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
-from evalkit.errors import EvalkitError, ModelError, UsageError
+from evalkit.errors import ModelError, UsageError
 from evalkit.models.entry import ModelChoice, ModelEntry, ModelRecipe
-from evalkit.models.protocol import Answer, Capabilities, Placement, SessionRequest, Spoken, StepReport, StopRun
+from evalkit.models.foreign import call_foreign
+from evalkit.models.protocol import Answer, Capabilities, Placement, SessionRequest, Spoken, StepReport
 from evalkit.settings import SettingGroups, validated
 from evalkit.stream import Chunk, Elicitation
 from evalkit.timing import process_peak_mib
@@ -125,7 +125,7 @@ class OwnRecipe(ModelRecipe):
         """Ask the class itself, where it has a `check`."""
         asked = getattr(self.source, "check", None)
         if callable(asked):
-            _call(f"{self.name}.check", asked, *(() if self.settings is None else (self.settings,)))
+            call_foreign(f"{self.name}.check", asked, *(() if self.settings is None else (self.settings,)))
 
     def make(self) -> OwnModel:
         """Call the class.
@@ -135,7 +135,7 @@ class OwnRecipe(ModelRecipe):
         """
         made = self.source
         if isinstance(made, type):
-            made = _call(self.name, made, *(() if self.settings is None else (self.settings,)))
+            made = call_foreign(self.name, made, *(() if self.settings is None else (self.settings,)))
         return OwnModel(made, self.name, self.capabilities)
 
 
@@ -162,7 +162,7 @@ class OwnModel:
         asked = getattr(self._model, "frame_size", None)
         if asked is None:
             return width, height
-        size = _call(f"{self.name}.frame_size", asked, width, height)
+        size = call_foreign(f"{self.name}.frame_size", asked, width, height)
         if not (isinstance(size, tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
             raise ModelError(f"{self.name}.frame_size must return (width, height) in pixels, not {_short(size)}")
         return size
@@ -173,7 +173,7 @@ class OwnModel:
         Raises:
             ModelError: It raises, or the session lacks a method that it needs.
         """
-        session = _call(f"{self.name}.open", self._model.open, request)
+        session = call_foreign(f"{self.name}.open", self._model.open, request)
         needed = ["speak"] if request.narration is not None else ["observe", "ask"]
         for method in needed:
             if not callable(getattr(session, method, None)):
@@ -182,7 +182,7 @@ class OwnModel:
 
     def identity(self) -> dict[str, Any]:
         """Return what the model says identifies it, each key below ``model.``."""
-        said = _call(f"{self.name}.identity", self._model.identity)
+        said = call_foreign(f"{self.name}.identity", self._model.identity)
         if not isinstance(said, Mapping):
             raise ModelError(f"{self.name}.identity must return a dictionary, not {_short(said)}")
         try:
@@ -194,7 +194,7 @@ class OwnModel:
     def peak_mib(self) -> float:
         """Return what the model says, or the peak memory of this process."""
         asked = getattr(self._model, "peak_mib", None)
-        return process_peak_mib() if asked is None else float(_call(f"{self.name}.peak_mib", asked))
+        return process_peak_mib() if asked is None else float(call_foreign(f"{self.name}.peak_mib", asked))
 
     def close(self) -> None:
         """Close the model, where it can be closed."""
@@ -228,7 +228,7 @@ class OwnSession:
                 raise ModelError(f"{label} takes no subtitles, which this sample has: give it a second parameter")
             words = (chunk,)
         began = time.perf_counter()
-        step = _call(label, observe, *words)
+        step = call_foreign(label, observe, *words)
         spent = time.perf_counter() - began
         if step is None:
             return _step({"decode": chunk.wait_seconds, "other": spent})
@@ -244,7 +244,7 @@ class OwnSession:
         """
         label = f"{self._name}.speak"
         began = time.perf_counter()
-        said = _call(label, self._session.speak, chunk)
+        said = call_foreign(label, self._session.speak, chunk)
         spent = time.perf_counter() - began
         if isinstance(said, str):
             return Spoken(said, (), _step({"decode": chunk.wait_seconds, "generate": spent}))
@@ -260,7 +260,7 @@ class OwnSession:
         """
         label = f"{self._name}.ask"
         began = time.perf_counter()
-        said = _call(label, self._session.ask, prompt, elicitation, key=key)
+        said = call_foreign(label, self._session.ask, prompt, elicitation, key=key)
         spent = time.perf_counter() - began
         answer = Answer(said, 0, spent, None, {"generate": spent}) if isinstance(said, str) else said
         if not isinstance(answer, Answer):
@@ -275,14 +275,14 @@ class OwnSession:
         asked = getattr(self._session, "state", None)
         if asked is None:
             return None
-        state = _call(f"{self._name}.state", asked)
+        state = call_foreign(f"{self._name}.state", asked)
         if not (state is None or (isinstance(state, dict) and set(state) == {"tensors", "json"})):
             raise ModelError(f"{self._name}.state must return a dictionary of 'tensors' and 'json'")
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Give the session a state back."""
-        _call(f"{self._name}.restore", self._session.restore, state)
+        call_foreign(f"{self._name}.restore", self._session.restore, state)
 
     def close(self) -> None:
         """Close the session, where it can be closed."""
@@ -296,26 +296,7 @@ def _step(stages: dict[Any, float]) -> StepReport:
 def _close(name: str, thing: Any) -> None:
     asked = getattr(thing, "close", None)
     if asked is not None:
-        _call(f"{name}.close", asked)
-
-
-def _call(label: str, function: Callable[..., Any], *words: Any, **named: Any) -> Any:
-    """Call what somebody else wrote; what it raises becomes one line that names its place.
-
-    Raises:
-        ModelError: It raised anything that is no error of evalkit's.
-    """
-    try:
-        return function(*words, **named)
-    except (EvalkitError, StopRun, MemoryError):
-        raise
-    except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's: the run tells it from a fault
-            raise
-        frames = traceback.extract_tb(error.__traceback__)[1:]
-        place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ModelError(f"{label} raised {said}{place}") from error
+        call_foreign(f"{name}.close", asked)
 
 
 def _short(value: Any) -> str:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from evalkit.compress import CompressionSpec, CompressorSpec
 from evalkit.compress.contract import SideProducts, checked_rows
-from evalkit.errors import UsageError
+from evalkit.errors import ModelError, UsageError
 from evalkit.models.backbone import Backbone, Features, Packed
+from evalkit.models.foreign import call_foreign
 from evalkit.records import CompressorReport
 from evalkit.timing import StageClock
 
@@ -46,7 +47,8 @@ class TokenCompressor:
 
     def compress(self, features: torch.Tensor, state: Any, side: SideProducts | None) -> Any:
         """Return what goes on of features ``(frames, tokens, dim)``."""
-        return self.built.prune(features, state, side) if self.asks else self.built.prune(features, state)
+        given = (side,) if self.asks else ()
+        return call_foreign(f"compressor {self.spec.kind.name}: prune", self.built.prune, features, state, *given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ class VisionSide:
     def __init__(self, backbone: Backbone, compression: CompressionSpec) -> None:
         self._backbone = backbone
         vision, tokens = compression.vision, compression.tokens
-        self._cacher = None if vision is None else vision.kind.build(backbone.tower, vision.settings)
-        self._pruner = None if tokens is None else TokenCompressor(tokens.kind.build(tokens.settings), tokens)
+        self._cacher = None if vision is None else _built(vision, "encode", backbone.tower)
+        self._pruner = None if tokens is None else TokenCompressor(_built(tokens, "prune"), tokens)
 
     def open(self, watch: Callable[[Features], None] | None = None) -> SessionVision:
         """Return the vision side of a new session, with the state a new stream starts with.
@@ -82,6 +84,23 @@ class VisionSide:
             watch: Shown the features of each second.
         """
         return SessionVision(self._backbone, self._cacher, self._pruner, watch)
+
+
+def _built(spec: CompressorSpec, works_by: str, *given: Any) -> Any:
+    """Build a compressor, which may be somebody else's code.
+
+    Raises:
+        ModelError: It cannot be built, or what was built lacks a method that a session calls.
+    """
+    label = f"compressor {spec.kind.name}"
+    built = call_foreign(f"{label}: build", spec.kind.build, *given, spec.settings)
+    lacks = [method for method in ("new_state", works_by) if not callable(getattr(built, method, None))]
+    if not lacks:
+        state = call_foreign(f"{label}: new_state", built.new_state)
+        lacks = [f"{method} of its state" for method in ("snapshot", "restore") if not hasattr(state, method)]
+    if lacks:
+        raise ModelError(f"{label} lacks {', '.join(lacks)} (see docs/adding-a-compressor.md)")
+    return built
 
 
 class SessionVision:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from evalkit.compress import dycoke, tome, vidcom2, visionzip
+from evalkit.compress import dycoke, parse_compression, tome, vidcom2, visionzip
+from evalkit.compress.contract import SideProducts
 from evalkit.compress.novelty import highest, lowest
 from evalkit.errors import UsageError
 from evalkit.memory.infinipot import InfiniPotSettings, select_tokens
@@ -27,6 +28,47 @@ def test_of_equal_scores_the_first_places_stay(scores: list[int], data: st.DataO
     assert lowest(torch.tensor(scores), count).tolist() == by_hand
     by_hand = sorted(sorted(range(len(scores)), key=lambda place: (-scores[place], place))[:count])
     assert highest(torch.tensor(scores), count).tolist() == by_hand
+
+
+COMPRESSORS = ("pruner(keep=5)", "pruner(keep=5,strategy=dual-anchor)", "vidcom2(keep=0.5)", "dycoke-ttm",
+               "stc-baseline(keep=5)", "stc-baseline(mode=vidcom2_two_score,keep=5)", "visionzip(keep=5)",
+               "stc-visionzip(share=0.5)")  # fmt: skip
+
+
+def kept(text: str, features: Tensor, side: SideProducts) -> list[int]:
+    """Return the rows that a compressor keeps of a stream's first call."""
+    (part,) = parse_compression(text).parts
+    compressor = part.kind.build(part.settings)
+    given = (side,) if part.kind.needs else ()
+    rows: list[int] = compressor.prune(features, compressor.new_state(), *given).rows().tolist()
+    return rows
+
+
+@settings(max_examples=25)
+@pytest.mark.parametrize("text", COMPRESSORS)
+@given(SEEDS, st.integers(6, 16), st.integers(1, 3))
+def test_of_tokens_that_are_all_alike_every_compressor_keeps_the_first(
+    text: str, seed: int, tokens: int, frames: int
+) -> None:
+    features = draw(seed, 1, 1, 8).expand(frames, tokens, 8)
+    side = SideProducts(torch.full((frames, tokens), 1 / tokens), torch.ones(frames, tokens, 4))
+    rows = kept(text, features, side)
+    for frame in range(frames):
+        inside = [row - frame * tokens for row in rows if frame * tokens <= row < (frame + 1) * tokens]
+        if text != "visionzip(keep=5)":
+            assert inside == list(range(len(inside)))
+        else:  # what is not chosen stands in even steps for its neighbours
+            assert inside[:4] == [0, 1, 2, 3]
+
+
+@settings(max_examples=25)
+@pytest.mark.parametrize("text", COMPRESSORS)
+@given(SEEDS, st.sampled_from([torch.float16, torch.bfloat16]))
+def test_half_precision_features_are_scored_in_float32(text: str, seed: int, dtype: torch.dtype) -> None:
+    """The choice is that of the same numbers in float32; scored in half precision many would be equal."""
+    features = draw(seed, 2, 40, 16).to(dtype)
+    side = SideProducts(draw(seed + 1, 2, 40).softmax(dim=-1), draw(seed + 2, 2, 40, 4))
+    assert kept(text, features, side) == kept(text, features.float(), side)
 
 
 @given(SEEDS, st.integers(2, 20), st.integers(1, 30))

@@ -106,10 +106,32 @@ def test_settings_out_of_range_are_refused(text: str, said: str) -> None:
         parse_compression(text)
 
 
-@pytest.mark.parametrize("text", ["vidcom2", "dycoke-ttm"])
-def test_a_run_proves_that_it_was_on(text: str, evalkit: Call) -> None:
-    words = ("--task", "ovobench", "--data", "demo", "--model", "full", "--checkpoint", "tiny-llava")
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [("full", "vidcom2"), ("rekv", "dycoke-ttm"), ("full", "tome(r=300,restore=false)"), ("rekv", "visionzip-49")],
+)
+def test_a_run_proves_that_it_was_on(model: str, text: str, evalkit: Call) -> None:
+    words = ("--task", "ovobench", "--data", "demo", "--model", model, "--checkpoint", "tiny-llava")
     limit = ("--limit", "1", "--set", "task.tasks=OCR", "--out", "run")
     code, _, err = evalkit("run", *words, *limit, "--compress", text)
     assert code == 0, err
     assert "compression" not in err
+
+
+TASKS = ("ovobench", "streamingbench", "videomme", "mlvu", "egoschema", "longvideobench")
+OFFERED = (
+    "tome-49", "tome(r=100)", "visionzip-50", "visionzip-49-dominant", "vidcom2-25", "vidcom2(scope=call)",
+    "dycoke-ttm-70", "frame-stride(every=4)", "stc-visionzip", "stc-dart", "stc-dycoke", "stc",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["full", "rekv"])
+@pytest.mark.parametrize("task", TASKS)
+def test_each_compressor_runs_on_each_task_and_keeps_its_claim(task: str, model: str, evalkit: Call) -> None:
+    for number, text in enumerate(OFFERED):
+        words = ("--task", task, "--data", "demo", "--model", model, "--checkpoint", "tiny-llava")
+        limit = ("--limit", "1", "--set", "generation.answer_tokens=4", "--out", f"run-{number}")
+        code, _, err = evalkit("run", *words, *limit, "--compress", text)
+        assert code == 0, (text, err)
+        assert "was not what it claims" not in err, text
