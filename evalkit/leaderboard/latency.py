@@ -23,6 +23,8 @@ _LEAST_BLOCKS = 5
 _DRAWS = 2000
 # A bootstrap median is read off this many equal bins of the sorted seconds: rank error at most 0.05 %.
 _BINS = 2000
+_SHARED = {"alone": [], "loaded": ["several samples at once"], "batched": ["streams as one batch"]}
+"""What more a second's time is told with than the machine, by `RunManifest.latency`."""
 _HARDWARE = ("gpu", "processor", "cpu", "machine", "cores", "device")
 
 
@@ -80,9 +82,10 @@ class MedianSeconds:
 
 
 def hardware(manifest: RunManifest) -> str:
-    """Return the machine a run took place on, in words; empty where it is not on record."""
+    """Return the machine a run took place on, and who shared it, in words; empty where it is not on record."""
     facts = [(key, manifest.host[key]) for key in _HARDWARE if manifest.host.get(key) not in (None, "")]
-    return ", ".join(f"{key} {value}" for key, value in facts)
+    words = [f"{key} {value}" for key, value in facts]
+    return ", ".join([*words, *_SHARED[manifest.latency]])
 
 
 def median_seconds(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Rotary", "SpanCache"]
+__all__ = ["ManyStreams", "Rotary", "SpanCache", "StreamCaches"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -227,3 +227,86 @@ class SpanCache(Cache):
             layer.length = used
         if self.pristine is not None:
             self._rotate(0, used, self._placed)
+
+    def take_back(self, length: int) -> None:
+        """Forget what a forward that broke off has written behind token number ``length``, and expect it again."""
+        for layer in self.layers:
+            layer.length = min(layer.length, length)
+
+
+class ManyStreams(list[torch.Tensor]):
+    """Keys or values of several streams, one tensor ``(1, kv_heads, tokens, head_dim)`` each.
+
+    Args:
+        streams: The tensors.
+        new: How many tokens of each stream are new.
+    """
+
+    def __init__(self, streams: Sequence[torch.Tensor], new: Sequence[int]) -> None:
+        super().__init__(streams)
+        self.new = tuple(new)
+
+
+class _StreamsLayer(CacheLayerMixin):
+    """One layer of several streams' caches."""
+
+    is_sliding = False
+    is_croppable = False
+
+    def __init__(self, layers: Sequence[CacheLayerMixin], new: Sequence[int]) -> None:
+        super().__init__()
+        self._layers, self._new = layers, new
+        self.is_initialized = True
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Do nothing: every stream's store is allocated before the model runs."""
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give each stream its own of the keys and values ``(1, kv_heads, tokens, head_dim)``.
+
+        Returns:
+            All that each has cached, as `ManyStreams`; only a kernel that knows them can attend to them.
+        """
+        cached = [
+            layer.update(keys, values)
+            for layer, keys, values in zip(
+                self._layers,
+                key_states.split(self._new, dim=2),
+                value_states.split(self._new, dim=2),
+                strict=True,
+            )
+        ]
+        keys = ManyStreams([one for one, _ in cached], self._new)
+        values = ManyStreams([one for _, one in cached], self._new)
+        return keys, values  # type: ignore[return-value]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Return key length and offset: every stream has a mask of its own, so there is none in common."""
+        return query_length, 0
+
+    def get_seq_length(self) -> int:
+        """Return 0: positions are given."""
+        return 0
+
+    def get_max_length(self) -> int:
+        """Return -1: the stores grow."""
+        return -1
+
+    def get_max_cache_shape(self) -> int:
+        """Return -1, under the name older releases use."""
+        return -1
+
+
+class StreamCaches(Cache):
+    """Caches of several streams, whose new tokens go through the model in one row.
+
+    Args:
+        caches: One cache a stream.
+        new: How many tokens of each stream the row holds, in the same order.
+    """
+
+    def __init__(self, caches: Sequence[SpanCache], new: Sequence[int]) -> None:
+        layers = zip(*(cache.layers for cache in caches), strict=True)
+        super().__init__(layers=[_StreamsLayer(layer, new) for layer in layers])

@@ -1,9 +1,10 @@
-"""An attention kernel for the CPU: query heads are grouped by key head, so that keys are never copied per head."""
+"""Attention kernels: one for the CPU that never copies keys per head, one for several streams in a row."""
 
 from __future__ import annotations
 
-__all__ = ["GROUPED_SDPA"]
+__all__ = ["GROUPED_SDPA", "STREAMS"]
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,8 +12,12 @@ import torch.nn.functional as F
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from evalkit.memory.cache import ManyStreams
+
 GROUPED_SDPA = "evalkit_grouped_sdpa"
 """Name under which the kernel is registered with transformers."""
+STREAMS = "evalkit_streams"
+"""The same of the kernel that gives every stream of a row its own cache."""
 
 
 def _grouped_sdpa(
@@ -62,3 +67,33 @@ def _grouped_sdpa(
 AttentionInterface.register(GROUPED_SDPA, _grouped_sdpa)
 # A forward that leaves the mask to transformers gets sdpa's.
 AttentionMaskInterface.register(GROUPED_SDPA, sdpa_mask)
+
+
+def _each_stream(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: ManyStreams,
+    value: ManyStreams,
+    attention_mask: tuple[Callable[..., Any], list[torch.Tensor | None]],
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend in each stream to its own keys; a function for transformers' `AttentionInterface`.
+
+    Args:
+        module: The attention layer.
+        query: New tokens of all streams, one stream behind the other, ``(1, heads, tokens, head_dim)``.
+        key: Keys of each stream.
+        value: Values of each stream.
+        attention_mask: The kernel that attends in one stream, and each stream's mask as that kernel takes it.
+        **kwargs: What that kernel wants.
+
+    Returns:
+        ``(1, tokens, heads, head_dim)`` and nothing.
+    """
+    kernel, masks = attention_mask
+    parts = zip(query.split(key.new, dim=2), key, value, masks, strict=True)
+    attended = [kernel(module, q.contiguous(), k, v, mask, **kwargs)[0] for q, k, v, mask in parts]
+    return torch.cat(attended, dim=1), None
+
+
+AttentionInterface.register(STREAMS, _each_stream)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Backbone", "Features", "Packed"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -79,6 +79,9 @@ class Backbone(Protocol):
     def encode(self, packed: Packed) -> torch.Tensor:
         """Return features ``(tokens, hidden)`` of packed frames."""
 
+    def encode_all(self, packed: Sequence[Packed]) -> list[torch.Tensor]:
+        """Return the features of the packed frames of each of several streams."""
+
     @property
     def clip_end(self) -> torch.Tensor | None:
         """The vision token ``(1, hidden)`` that ends a clip shown at once, if the model has one."""
@@ -132,8 +135,22 @@ class Backbone(Protocol):
             Hidden state of the last token, shape ``(1, hidden)``.
         """
 
+    def forward_all(self, parts: Sequence[tuple[torch.Tensor, torch.Tensor, SpanCache]]) -> torch.Tensor:
+        """Run the language model on new tokens of several streams, each behind its own cache.
+
+        Args:
+            parts: Of each stream what `forward` takes.
+
+        Returns:
+            Hidden state of each stream's last token, ``(streams, hidden)``.
+        """
+
+    @property
+    def takes_streams(self) -> bool:
+        """Whether `forward_all` can run with the attention kernel in use."""
+
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return float32 logits ``(1, vocabulary)`` of a hidden state ``(1, hidden)``."""
+        """Return float32 logits ``(streams, vocabulary)`` of hidden states ``(streams, hidden)``."""
 
     def new_cache(self, *, rebases: bool) -> SpanCache:
         """Return an empty cache for one stream."""

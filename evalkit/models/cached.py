@@ -4,17 +4,20 @@ from __future__ import annotations
 
 __all__ = ["CachedModel"]
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from evalkit.compress import CompressionSpec
+from evalkit.errors import UsageError
 from evalkit.memory.policies import MemoryPolicy
 from evalkit.memory.shortcuts import FrameView
 from evalkit.models.backbone import Backbone
+from evalkit.models.batch import BatchServer, SharedBackbone, StreamBatch
 from evalkit.models.protocol import Placement, SessionRequest, StreamSession
 from evalkit.models.session import CachedSession
 from evalkit.models.settings import GenerationSettings
+from evalkit.models.together import Together
 from evalkit.models.views import ViewedSession
 from evalkit.models.vision import VisionSide
 from evalkit.timing import process_peak_mib
@@ -50,7 +53,22 @@ class CachedModel:
         self.policy = policy
         self.generation = generation
         self._revision = revision
-        self._vision = VisionSide(backbone, compression or CompressionSpec())
+        self._compression = compression or CompressionSpec()
+        self._vision = VisionSide(backbone, self._compression)
+
+    def together(self) -> tuple[Together, CachedModel]:
+        """Return this model for several streams that advance together, and what makes them do so.
+
+        Raises:
+            UsageError: The attention kernel in use takes one stream only.
+        """
+        if not self.backbone.takes_streams:
+            raise UsageError("--streams needs --attention sdpa or flash_attention_2: this kernel takes one stream")
+        group = StreamBatch(BatchServer(self.backbone))
+        shared = cast(Backbone, SharedBackbone(self.backbone, group))
+        return group, type(self)(
+            self.name, shared, self.policy, self.generation, self._revision, self._compression
+        )
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the ``(width, height)`` to which the decoder scales a video of this size."""

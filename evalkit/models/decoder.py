@@ -5,12 +5,14 @@ from __future__ import annotations
 __all__ = ["DecoderBackbone", "TextDecoder"]
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from evalkit.memory.cache import Rotary, SpanCache
-from evalkit.models.attention import GROUPED_SDPA
+from evalkit.memory.cache import Rotary, SpanCache, StreamCaches
+from evalkit.models.attention import GROUPED_SDPA, STREAMS
 
 
 class TextDecoder:
@@ -62,21 +64,57 @@ class TextDecoder:
         hidden: torch.Tensor = output.last_hidden_state[:, -1]
         return hidden
 
+    def forward_all(self, parts: Sequence[tuple[torch.Tensor, torch.Tensor, SpanCache]]) -> torch.Tensor:
+        """Run the model on new tokens of several streams, in one row; each attends to its own cache alone.
+
+        Args:
+            parts: Of each stream what `forward` takes.
+
+        Returns:
+            Hidden state of each stream's last token, ``(streams, hidden)``.
+        """
+        new = [embeddings.shape[1] for embeddings, _, _ in parts]
+        masks = [self._one_mask(count, cache.length) for count, (_, _, cache) in zip(new, parts, strict=True)]
+        config = self._model.config
+        config._attn_implementation = STREAMS
+        try:
+            output = self._model(
+                inputs_embeds=torch.cat([embeddings for embeddings, _, _ in parts], dim=1),
+                position_ids=torch.cat([positions for _, positions, _ in parts], dim=-1),
+                past_key_values=StreamCaches([cache for _, _, cache in parts], new),
+                use_cache=True,
+                attention_mask=dict.fromkeys(self._mask_names, (ALL_ATTENTION_FUNCTIONS[self._kernel], masks)),
+            )
+        finally:
+            config._attn_implementation = self._kernel
+        ends = torch.tensor(new, device=self.device).cumsum(0) - 1
+        hidden: torch.Tensor = output.last_hidden_state[0, ends]
+        return hidden
+
     def _mask(self, new: int, cached: int) -> dict[str, torch.Tensor | None] | None:
         """Return the mask the model would make for itself, without making it again for every token."""
         if self._kernel not in ("sdpa", GROUPED_SDPA):
             return None
-        if new == 1 or cached == 0:
-            return dict.fromkeys(self._mask_names)
+        return dict.fromkeys(self._mask_names, self._one_mask(new, cached))
+
+    def _one_mask(self, new: int, cached: int) -> torch.Tensor | None:
+        """Return the mask of new tokens behind cached ones, as the kernel takes it."""
+        if new == 1 or cached == 0 or self._kernel not in ("sdpa", GROUPED_SDPA):
+            return None
         seen = torch.ones(new, cached + new, dtype=torch.bool, device=self.device).tril_(cached)
         if self._kernel == "sdpa":
-            return dict.fromkeys(self._mask_names, seen[None, None])
+            return seen[None, None]
         # The CPU kernel would make floats of a boolean mask in every layer.
         hidden = torch.zeros(seen.shape, dtype=self.dtype).masked_fill_(~seen, -torch.inf)
-        return dict.fromkeys(self._mask_names, hidden[None, None])
+        return hidden[None, None]
+
+    @property
+    def takes_streams(self) -> bool:
+        """Whether its kernel can attend in several streams at once: it needs no mask that the model makes."""
+        return self._kernel in ("sdpa", GROUPED_SDPA) or self._kernel.startswith("flash_attention")
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return float32 logits ``(1, vocabulary)``."""
+        """Return float32 logits ``(streams, vocabulary)`` of hidden states ``(streams, hidden)``."""
         scores: torch.Tensor = self._head(hidden).float()
         return scores
 
@@ -113,9 +151,26 @@ class DecoderBackbone(ABC):
     def _rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return cosines and sines of positions ``(3, tokens)``, as `SpanCache` asks for them."""
 
+    @abstractmethod
+    def _placed(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return positions ``(3, tokens)`` in the shape that the text model takes."""
+
+    @property
+    def takes_streams(self) -> bool:
+        """Whether `forward_all` can run with the attention kernel in use."""
+        return self._decoder.takes_streams
+
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Return token embeddings ``(tokens, hidden)``."""
         return self._decoder.embed(ids)
+
+    def forward(self, embeddings: torch.Tensor, positions: torch.Tensor, cache: SpanCache) -> torch.Tensor:
+        """Run the text model on new tokens; return the last hidden state ``(1, hidden)``."""
+        return self._decoder.forward(embeddings, self._placed(positions), cache)
+
+    def forward_all(self, parts: Sequence[tuple[torch.Tensor, torch.Tensor, SpanCache]]) -> torch.Tensor:
+        """Run the text model on new tokens of several streams; return their last hidden states."""
+        return self._decoder.forward_all([(one, self._placed(where), cache) for one, where, cache in parts])
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return float32 logits ``(1, vocabulary)``."""

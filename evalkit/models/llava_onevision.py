@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["SIGLIP_MEAN", "SIGLIP_STD", "LlavaChatLayout", "LlavaOnevision"]
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from evalkit.compress.contract import SideProducts
 from evalkit.errors import ModelError, UsageError
 from evalkit.memory import PositionRule, Span
-from evalkit.memory.cache import SpanCache
 from evalkit.models.backbone import Packed
 from evalkit.models.decoder import DecoderBackbone, TextDecoder
 from evalkit.models.layout import SYSTEM_PROMPT, ChatLayout, ChatTokens
@@ -163,6 +162,19 @@ class LlavaOnevision(DecoderBackbone):
         # Releases differ in whether the newline is appended here or later.
         return features.flatten(0, -2)[: math.prod(packed.grid)]
 
+    def encode_all(self, packed: Sequence[Packed]) -> list[torch.Tensor]:
+        """Return features ``(tokens, hidden)`` of each stream's packed frames, from one call for each count."""
+        found: dict[int, torch.Tensor] = {}
+        for count in sorted({one.grid[0] for one in packed}):
+            numbers = [number for number, one in enumerate(packed) if one.grid[0] == count]
+            pixels = torch.stack([self.tower_inputs(packed[number])[0] for number in numbers])
+            features = self._model.get_video_features(pixels).pooler_output
+            rows = features.reshape(len(numbers), -1, features.shape[-1])
+            found |= {
+                number: row[: math.prod(packed[number].grid)] for number, row in zip(numbers, rows, strict=True)
+            }
+        return [found[number] for number in range(len(packed))]
+
     def tower_inputs(self, packed: Packed) -> tuple[torch.Tensor, ...]:
         """Return what `tower` takes: pixels ``(T, 3, H, W)``."""
         return (packed.pixels.to(self.device, self.dtype, non_blocking=True),)
@@ -200,9 +212,8 @@ class LlavaOnevision(DecoderBackbone):
         attention = layers[layer if layer < 0 else layer - 1].self_attn
         return watch_siglip_layer(attention, self._model.apply_pooling)
 
-    def forward(self, embeddings: torch.Tensor, positions: torch.Tensor, cache: SpanCache) -> torch.Tensor:
-        """Run the text model on new tokens; return the last hidden state ``(1, hidden)``."""
-        return self._decoder.forward(embeddings, positions[:1], cache)
+    def _placed(self, positions: torch.Tensor) -> torch.Tensor:
+        return positions[:1]
 
     def _rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         probe = torch.empty(0, device=self.device, dtype=torch.float32)

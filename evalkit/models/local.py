@@ -272,7 +272,7 @@ class LiveCCEntry(PolicyEntry):
         return LiveCCRecipe(**{field.name: getattr(plain, field.name) for field in fields(plain)})
 
 
-_NARRATES = Capabilities(answer=False, options=False, why="its loop is asked nothing")
+_NARRATES = Capabilities(answer=False, options=False, together=True, why="its loop is asked nothing")
 _RETRIEVES = Capabilities(narrate=None, why="it keeps frames and is asked about them")
 
 
@@ -281,4 +281,4 @@ def _parameters(policy: MemoryPolicy) -> dict[str, Any]:
 
 
 def _capabilities(memory: type[Any]) -> Capabilities:
-    return Capabilities(narrate=None if issubclass(memory, FrameView) else "seconds")
+    return Capabilities(narrate=None if issubclass(memory, FrameView) else "seconds", together=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "Answer",
+    "BatchingModel",
     "Capabilities",
     "Placement",
     "RecallingSession",
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from evalkit.models.together import Together
 from evalkit.records import CallRecord, CompressorReport
 from evalkit.stream import Chunk, Elicitation, Narration, SeenFrames
 from evalkit.timing import Stage
@@ -35,6 +37,7 @@ class Capabilities:
         options: Whether it compares the options of a question by their logits.
         whole_clip: Whether it takes a finished clip at once, as the official protocols show one.
         streams: Most sessions open at once; ``None`` for any number.
+        together: Whether several sessions can advance as one batch through one network (`BatchingModel`).
         why: What makes it unable, for the refusal: ``its server gives no logprobs``.
     """
 
@@ -43,6 +46,7 @@ class Capabilities:
     options: bool = True
     whole_clip: bool = True
     streams: int | None = 1
+    together: bool = False
     why: str = ""
 
 
@@ -203,6 +207,14 @@ class RecallingSession(Protocol):
             chunk: The second.
             text: What is on record of it.
         """
+
+
+@runtime_checkable
+class BatchingModel(Protocol):
+    """A model whose network serves several streams as one batch."""
+
+    def together(self) -> tuple[Together, StreamingModel]:
+        """Return the model for streams that advance together, and what makes them do so."""
 
 
 class StreamingModel(Protocol):

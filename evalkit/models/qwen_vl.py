@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["QwenVL"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from evalkit.compress.contract import SideProducts
 from evalkit.errors import ModelError, UsageError
 from evalkit.memory import PositionRule
-from evalkit.memory.cache import SpanCache
 from evalkit.models.backbone import Packed
 from evalkit.models.decoder import DecoderBackbone, TextDecoder
 from evalkit.models.layout import ChatLayout, ChatTokens
@@ -108,6 +107,12 @@ class QwenVL(DecoderBackbone):
         features: torch.Tensor = self.network.model.get_video_features(*self.tower_inputs(packed)).pooler_output[0]
         return features
 
+    def encode_all(self, packed: Sequence[Packed]) -> list[torch.Tensor]:
+        """Return features ``(tokens, hidden)`` of each stream's packed frames, from one call of the encoder."""
+        inputs = [self.tower_inputs(one) for one in packed]
+        pixels, grids = (torch.cat(parts) for parts in zip(*inputs, strict=True))
+        return list(self.network.model.get_video_features(pixels, grids).pooler_output)
+
     def tower_inputs(self, packed: Packed) -> tuple[torch.Tensor, ...]:
         """Return what `tower` takes: patches, and their grid ``(1, 3)`` in patches."""
         t, h, w = packed.grid
@@ -131,9 +136,8 @@ class QwenVL(DecoderBackbone):
         """Watch the tower's last layer; see `Backbone.watch_tower`."""
         return watch_qwen_tower(self.tower)
 
-    def forward(self, embeddings: torch.Tensor, positions: torch.Tensor, cache: SpanCache) -> torch.Tensor:
-        """Run the text model on new tokens; return the last hidden state ``(1, hidden)``."""
-        return self._decoder.forward(embeddings, positions[:, None], cache)
+    def _placed(self, positions: torch.Tensor) -> torch.Tensor:
+        return positions[:, None]
 
     def _rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         probe = torch.empty(0, device=self.device, dtype=torch.float32)

@@ -14,6 +14,7 @@ __all__ = [
     "FailedSample",
     "FallbackRecord",
     "GradeRecord",
+    "Latency",
     "Metric",
     "MetricsFile",
     "PacedTick",
@@ -34,6 +35,9 @@ MediaSeconds = Annotated[float, Field(gt=-1e9, lt=1e9, allow_inf_nan=False)]
 
 WallSeconds = Annotated[float, Field(allow_inf_nan=False)]
 """A time on a clock."""
+
+Latency = Literal["alone", "loaded", "batched"]
+"""What shared the model while seconds were timed: nothing, samples on other threads, or other streams of a batch."""
 
 
 class _Record(BaseModel):
@@ -289,7 +293,8 @@ class RunManifest(BaseModel):
     """``run.json``: what ran, with what, where, and how it ended.
 
     ``latency`` is ``loaded`` where other samples were under way at the same time: its seconds are those of a model
-    under load, and no table shows them beside those of one that ran ``alone``.
+    under load, and no table shows them beside those of one that ran ``alone``. ``batched``: other streams advanced
+    with it as one batch.
 
     ``recorded`` says how many records each sample left when the run was done, so that one that is gone is missed;
     ``judged`` how many verdicts each judging rests on, by its judge and other side, ``readings`` how many replies
@@ -321,7 +326,7 @@ class RunManifest(BaseModel):
     failed: list[FailedSample] = Field(default_factory=list)
     warnings: list[str] = Field(default_factory=list)
     error: str | None = None
-    latency: Literal["alone", "loaded"] = "alone"
+    latency: Latency = "alone"
 
 
 class Metric(_Record):

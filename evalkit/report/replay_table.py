@@ -17,7 +17,7 @@ from evalkit.report.growth import growth_json
 from evalkit.report.latency import LatencySummary, summarize_ticks
 from evalkit.report.live import LiveClock, live_clock, live_json, live_note
 from evalkit.report.replay import MissRate, Replay
-from evalkit.report.runs import Run
+from evalkit.report.runs import LATENCY_MARKS, Run
 from evalkit.report.scores import coverage_counts, headline, scaled, score_name
 from evalkit.report.tables import Cell, Column, Estimate, Table
 from evalkit.timing import Percentiles, needed_for_percentile
@@ -299,7 +299,7 @@ def replay_tables(runs: Sequence[Run], replays: Sequence[Replay]) -> list[Table]
         replays: Each of them behind the same clock, in the same order.
     """
     tables = []
-    for state, mark in (("alone", ""), ("loaded", ", several samples under way at once")):
+    for state, mark in LATENCY_MARKS.items():
         chosen = [pair for pair in zip(runs, replays, strict=True) if pair[0].records.manifest.latency == state]
         if chosen:
             table = replay_table([run for run, _ in chosen], [replay for _, replay in chosen])

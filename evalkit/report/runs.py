@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Run", "differing_fields", "load_runs", "mismatch_notice"]
+__all__ = ["LATENCY_MARKS", "Run", "differing_fields", "load_runs", "mismatch_notice"]
 
 import math
 from collections import Counter
@@ -12,10 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
-from evalkit.records import Metric, RunRecords, missing_text, read_run
+from evalkit.records import Latency, Metric, RunRecords, missing_text, read_run
 
 # What names the model under test: runs that differ in these alone compare fairly.
 MODEL_FIELDS = ("model", "checkpoint", "policy", "memory", "compress", "backbone")
+
+
+LATENCY_MARKS: dict[Latency, str] = {
+    "alone": "",
+    "loaded": ", several samples under way at once",
+    "batched": ", streams advancing as one batch",
+}
+"""What is said of times by what shared the model; those of different kinds stand in tables of their own."""
+_LATENCY_LABELS: dict[Latency, str] = {"alone": "", "loaded": ", under load", "batched": ", in a batch"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class Run:
     @property
     def timed_label(self) -> str:
         """Return the label beside times, which says where several samples were under way at once."""
-        return self.label if self.records.manifest.latency == "alone" else f"{self.label}, under load"
+        return self.label + _LATENCY_LABELS[self.records.manifest.latency]
 
     @property
     def unfinished(self) -> str | None:

@@ -14,7 +14,7 @@ from evalkit.records import AnswerRecord, Metric, RunRecords
 from evalkit.report.growth import growth_table
 from evalkit.report.latency import latency_table, memory_table, stage_table, summarize_ticks, window_table
 from evalkit.report.payload import outcome
-from evalkit.report.runs import Run, differing_fields, load_runs, mismatch_notice
+from evalkit.report.runs import LATENCY_MARKS, Run, differing_fields, load_runs, mismatch_notice
 from evalkit.report.scores import coverage_counts, group_label, is_overall, is_timing, scaled, score_name
 from evalkit.report.tables import Cell, Column, Estimate, Table, to_markdown
 from evalkit.report.verdicts import contests, win_rate
@@ -250,7 +250,7 @@ def latency_tables(runs: Sequence[Run], *, windows: bool = True) -> list[Table]:
         windows: Whether to tell the real-time factor by windows of the stream, too.
     """
     tables: list[Table] = []
-    for state, mark in (("alone", ""), ("loaded", ", several samples under way at once")):
+    for state, mark in LATENCY_MARKS.items():
         measured = [run for run in runs if run.records.ticks and run.records.manifest.latency == state]
         summaries = [summarize_ticks(run.label, run.records.ticks) for run in measured]
         makers = [latency_table, stage_table, memory_table, *([window_table] if windows else [])]

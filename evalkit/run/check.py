@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["check_concurrency", "check_fit", "check_out"]
+__all__ = ["check_concurrency", "check_fit", "check_out", "check_streams"]
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +60,27 @@ def check_concurrency(model: ModelRecipe, at_once: int | None) -> None:
         raise UsageError(
             f"model {model.name} runs {most} stream{'s' if most > 1 else ''} at once: leave --concurrency out"
         )
+
+
+def check_streams(model: ModelRecipe, streams: int, at_once: int | None) -> None:
+    """Refuse several streams as one batch where the model has no network that takes them.
+
+    Raises:
+        UsageError: It has none, or samples run on threads of their own.
+    """
+    can = model.capabilities
+    if streams == 1:
+        return
+    if not can.together:
+        why = f" ({can.why})" if can.why else ""
+        more = "" if can.streams == 1 else "; it takes --concurrency"
+        raise UsageError(
+            f"model {model.name} cannot advance several streams as one batch{why}{more}: leave --streams out"
+        )
+    if at_once is not None:
+        raise UsageError("--streams and --concurrency are two ways to run samples at once: leave one out")
+    if getattr(getattr(model, "choice", None), "compat", False):
+        raise UsageError("--compat lets streams share state in the order of samples: leave --streams out")
 
 
 def check_out(path: Path, *, resume: bool) -> bool:

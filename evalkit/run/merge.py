@@ -150,6 +150,6 @@ def _manifest_of(parts: Sequence[RunManifest], order: Sequence[str], videos: Seq
             "recorded": {sample: counts for part in parts for sample, counts in part.recorded.items()},
             "failed": [failure for part in parts for failure in part.failed],
             "warnings": [merged, *dict.fromkeys(warning for part in parts for warning in part.warnings)],
-            "latency": "loaded" if any(part.latency == "loaded" for part in parts) else "alone",
+            "latency": next((part.latency for part in parts if part.latency != "alone"), "alone"),
         }
     )

@@ -78,6 +78,9 @@ class RunOptions(BaseModel):
     concurrency: int | None = Field(
         default=None, ge=1, description="samples under way at once (default: what the model is made for)"
     )
+    streams: int = Field(
+        default=1, ge=1, description="samples that advance together through one network, as one batch"
+    )
     compat: bool = Field(default=False, description="reproduce faults of the released code (shared state)")
     max_cost: float | None = Field(
         default=None, gt=0, description="stop a served model in good order when so much is spent (needs prices)"

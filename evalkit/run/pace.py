@@ -53,9 +53,9 @@ class Pace:
     clock: Clock = field(default_factory=Clock)
 
     @classmethod
-    def of(cls, options: RunOptions) -> Pace | None:
+    def of(cls, options: RunOptions, clock: Clock) -> Pace | None:
         """Return the pace a run was asked for, ``None`` where seconds follow one another as fast as they can."""
-        return cls(options.overload, options.max_backlog) if options.pace == "realtime" else None
+        return cls(options.overload, options.max_backlog, clock) if options.pace == "realtime" else None
 
 
 class PacedStream:

@@ -12,7 +12,8 @@ from evalkit.errors import DataError, UsageError, suggest
 from evalkit.models.catalog import catalog
 from evalkit.models.entry import ModelChoice, ModelEntry, ModelRecipe
 from evalkit.models.vllm import in_vllm
-from evalkit.run.check import check_concurrency, check_fit
+from evalkit.records import Latency
+from evalkit.run.check import check_concurrency, check_fit, check_streams
 from evalkit.run.options import RunOptions
 from evalkit.run.pace import check_pace
 from evalkit.settings import apply_settings, validated
@@ -52,6 +53,13 @@ class RunPlan:
         return sum(sample.end - sample.start for sample in self.samples)
 
     @property
+    def latency(self) -> Latency:
+        """What the seconds of the run are: of a stream alone, of one batch of streams, or of a loaded model."""
+        if self.options.streams > 1:
+            return "batched"
+        return "loaded" if self.concurrency > 1 else "alone"
+
+    @property
     def concurrency(self) -> int:
         """Samples under way at once."""
         return self.options.concurrency or self.model.concurrency
@@ -83,6 +91,7 @@ def make_plan(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
     samples = of_shard(whole, options.shard)
     check_fit(model, task.name, samples)
     check_concurrency(model, options.concurrency)
+    check_streams(model, options.streams, options.concurrency)
     check_pace(options, samples)
     doubted = _with_doubt(data, model.doubt(samples))
     return RunPlan(options, task, settings, model, folder, doubted, samples, whole)

@@ -18,8 +18,14 @@ from typing import Literal, Never
 from tqdm import tqdm
 
 from evalkit.compress import check_shares, unclaimed_lines
+<<<<<<< HEAD
 from evalkit.errors import ModelError, UsageError
 from evalkit.models.protocol import StopRun, StreamingModel
+=======
+from evalkit.errors import EvalkitError, ModelError, UsageError
+from evalkit.models.protocol import BatchingModel, StopRun, StreamingModel
+from evalkit.models.together import Together
+>>>>>>> fd6f3dc (Let several streams advance as one batch through one network)
 from evalkit.records import (
     AnswerRecord,
     FailedSample,
@@ -36,9 +42,9 @@ from evalkit.run.failures import costs_a_sample, put_failed, reason_of
 from evalkit.run.fingerprint import fingerprint_digest, full_fingerprint
 from evalkit.run.media import media_digests
 from evalkit.run.memory import memory_readers
-from evalkit.run.pace import Pace
+from evalkit.run.pace import Clock, Pace
 from evalkit.run.plan import RunPlan
-from evalkit.run.pool import run_all
+from evalkit.run.pool import run_all, run_together
 from evalkit.run.provenance import git_revision, host_facts, versions
 from evalkit.run.recorder import Recorder
 from evalkit.run.reopen import reopen_failed
@@ -140,6 +146,7 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
             journal.warn(f"{sample}: was finished, but records of it are gone: run again")
         checkpoints = SessionCheckpoints(folder.state_path)
         sampler = MemorySampler(memory_readers(model.placement.device))
+        group, model = _together(plan, model)
         with listening() as stop, _progress(plan) as advanced, sampler as memory:
             runner = SampleRunner(
                 model=model,
@@ -152,14 +159,25 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
                 advanced=advanced,
                 watch=watch,
                 warn=journal.warn,
-                pace=Pace.of(plan.options),
+                pace=Pace.of(plan.options, Clock() if group is None else Clock(sleep=group.sleep)),
                 memory=memory,
             )
             try:
+<<<<<<< HEAD
                 one = partial(
                     _run_sample, runner=runner, journal=journal, recorder=recorder, checkpoints=checkpoints
                 )
                 run_all(plan.samples, one, plan.concurrency, stop)
+=======
+
+                def run(sample: StreamSample) -> None:
+                    _run_sample(sample, runner, journal)
+
+                if group is None:
+                    run_all(plan.samples, run, plan.concurrency, stop)
+                else:
+                    run_together(plan.samples, run, plan.options.streams, stop, group)
+>>>>>>> fd6f3dc (Let several streams advance as one batch through one network)
             except Interrupted:
                 journal.end("interrupted")
                 return RunResult(folder, journal.manifest, interrupted=True)
@@ -178,6 +196,7 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
     return RunResult(folder, journal.manifest)
 
 
+<<<<<<< HEAD
 def _run_sample(
     sample: StreamSample,
     runner: SampleRunner,
@@ -186,6 +205,18 @@ def _run_sample(
     checkpoints: SessionCheckpoints,
 ) -> None:
     if recorder.status(sample.id) is not None:
+=======
+def _together(plan: RunPlan, model: StreamingModel) -> tuple[Together | None, StreamingModel]:
+    """Return what lets streams advance together, where the run asks for it, and the model as they see it."""
+    if plan.options.streams == 1:
+        return None, model
+    assert isinstance(model, BatchingModel)  # check_streams saw to it
+    return model.together()
+
+
+def _run_sample(sample: StreamSample, runner: SampleRunner, journal: _Journal) -> None:
+    if runner.recorder.status(sample.id) is not None:
+>>>>>>> fd6f3dc (Let several streams advance as one batch through one network)
         runner.advanced(sample.end - sample.start)
         return
     try:
@@ -241,7 +272,7 @@ def _open_folder(
         part.unlink()
     if begun:
         manifest.status, manifest.error, manifest.finished = "running", None, None
-        manifest.latency = "loaded" if plan.concurrency > 1 else manifest.latency
+        manifest.latency = manifest.latency if plan.latency == "alone" else plan.latency
         reopen_failed(folder, manifest)
         folder.write_manifest(manifest)
         return folder, manifest
@@ -256,7 +287,7 @@ def _open_folder(
         git=git_revision(),
         host=host_facts(device),
         seeds={"run": options.seed},
-        latency="loaded" if plan.concurrency > 1 else "alone",
+        latency=plan.latency,
         data={
             "path": str(plan.data_path.resolve()),
             "revision": plan.data.revision,

@@ -1,0 +1,111 @@
+"""Compare several streams that advance together through one network with the same streams in turn, as a ratio.
+
+Both sides are evalkit's own sessions over one network, on made-up frames; the sides take turns, part by part of
+the stream, so that a noisy machine troubles them alike. Windows are filled before anything is measured.
+
+    python scripts/bench_streams.py --streams 8                      # hidden 64, 3 layers, vocabulary 151,936
+    python scripts/bench_streams.py --streams 8 --config cache       # hidden 512, 8 layers
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from bench_second import CONFIGS, network_of
+
+from evalkit.memory import StreamingVLM
+from evalkit.models.cached import CachedModel
+from evalkit.models.protocol import SessionRequest, StreamSession
+from evalkit.models.qwen_vl import QwenVL
+from evalkit.models.settings import GenerationSettings
+from evalkit.models.text import HuggingFaceText
+from evalkit.models.tiny import tiny_tokenizer
+from evalkit.stream import Chunk, FrameSchedule, Narration
+
+WARM = 20
+"""Seconds before anything is measured: StreamingVLM's windows are full after 16."""
+
+
+def seconds_of(number: int, seconds: int, size: tuple[int, int]) -> list[Chunk]:
+    """Return a stream of noise, another for each number."""
+    width, height = size
+    frames = np.random.default_rng(number).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    ticks = FrameSchedule(0, seconds, 2)
+    return [Chunk(tick, frames, tick.frame_times, tick.frame_times, 0.0, 0.0) for tick in ticks]
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--streams", type=int, default=8)
+    parser.add_argument("--config", choices=CONFIGS, default="overhead")
+    parser.add_argument("--seconds", type=int, default=12, help="seconds measured, after the windows filled")
+    parser.add_argument("--tokens", type=int, default=20)
+    parser.add_argument("--size", default="504x280")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="torch threads")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    width, height = map(int, args.size.split("x"))
+    backbone = QwenVL(network_of(CONFIGS[args.config]), HuggingFaceText(tiny_tokenizer()), name=args.config)
+    generation = GenerationSettings(temperature=0, max_new_tokens=args.tokens, exact_tokens=True)
+    alone = CachedModel("alone", backbone, StreamingVLM(), generation, "bench")
+    group, together = alone.together()
+    streams = [seconds_of(number, WARM + args.seconds, (width, height)) for number in range(args.streams)]
+
+    def opened(model: CachedModel) -> list[StreamSession]:
+        return [
+            model.open(SessionRequest(str(number), 2.0, narration=Narration("Describe it.", "word " * 1100)))
+            for number in range(args.streams)
+        ]
+
+    in_turn, at_once = opened(alone), opened(together)
+    said: dict[str, list[list[int]]] = {"turn": [[] for _ in streams], "together": [[] for _ in streams]}
+
+    def speak(session: StreamSession, chunks: list[Chunk], into: list[int]) -> None:
+        for chunk in chunks:
+            into += session.speak(chunk).ids
+
+    def timed(work: Callable[[], None]) -> float:
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+
+    def side(name: str, sessions: list[StreamSession], part: slice) -> list[Callable[[], None]]:
+        return [
+            partial(speak, session, chunks[part], said[name][number])
+            for number, (session, chunks) in enumerate(zip(sessions, streams, strict=True))
+        ]
+
+    def turn(part: slice) -> None:
+        for job in side("turn", in_turn, part):
+            job()
+
+    def batch(part: slice) -> None:
+        group.run(side("together", at_once, part), args.streams)
+
+    parts = [slice(0, WARM), *(slice(start, start + 2) for start in range(WARM, WARM + args.seconds, 2))]
+    times = [(timed(partial(turn, part)), timed(partial(batch, part))) for part in parts][1:]
+    result = {
+        "config": args.config,
+        "streams": args.streams,
+        "torch_threads": torch.get_num_threads(),
+        "in_turn_s": round(sum(one for one, _ in times), 3),
+        "together_s": round(sum(other for _, other in times), 3),
+        "ratio": round(statistics.median(other / one for one, other in times), 4),
+        "same_words": said["turn"] == said["together"],
+        "load": round(os.getloadavg()[0], 1),
+    }
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()
