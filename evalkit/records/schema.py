@@ -37,7 +37,7 @@ WallSeconds = Annotated[float, Field(allow_inf_nan=False)]
 """A time on a clock."""
 
 Latency = Literal["alone", "loaded", "batched"]
-"""What shared the model while seconds were timed: nothing, samples on other threads, or other streams of a batch."""
+"""What shared the model while seconds were timed: nothing, samples on threads, or other streams of a batch."""
 
 
 class _Record(BaseModel):

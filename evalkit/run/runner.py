@@ -18,14 +18,9 @@ from typing import Literal, Never
 from tqdm import tqdm
 
 from evalkit.compress import check_shares, unclaimed_lines
-<<<<<<< HEAD
 from evalkit.errors import ModelError, UsageError
-from evalkit.models.protocol import StopRun, StreamingModel
-=======
-from evalkit.errors import EvalkitError, ModelError, UsageError
 from evalkit.models.protocol import BatchingModel, StopRun, StreamingModel
 from evalkit.models.together import Together
->>>>>>> fd6f3dc (Let several streams advance as one batch through one network)
 from evalkit.records import (
     AnswerRecord,
     FailedSample,
@@ -163,21 +158,13 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
                 memory=memory,
             )
             try:
-<<<<<<< HEAD
                 one = partial(
                     _run_sample, runner=runner, journal=journal, recorder=recorder, checkpoints=checkpoints
                 )
-                run_all(plan.samples, one, plan.concurrency, stop)
-=======
-
-                def run(sample: StreamSample) -> None:
-                    _run_sample(sample, runner, journal)
-
                 if group is None:
-                    run_all(plan.samples, run, plan.concurrency, stop)
+                    run_all(plan.samples, one, plan.concurrency, stop)
                 else:
-                    run_together(plan.samples, run, plan.options.streams, stop, group)
->>>>>>> fd6f3dc (Let several streams advance as one batch through one network)
+                    run_together(plan.samples, one, plan.options.streams, stop, group)
             except Interrupted:
                 journal.end("interrupted")
                 return RunResult(folder, journal.manifest, interrupted=True)
@@ -196,16 +183,6 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
     return RunResult(folder, journal.manifest)
 
 
-<<<<<<< HEAD
-def _run_sample(
-    sample: StreamSample,
-    runner: SampleRunner,
-    journal: _Journal,
-    recorder: Recorder,
-    checkpoints: SessionCheckpoints,
-) -> None:
-    if recorder.status(sample.id) is not None:
-=======
 def _together(plan: RunPlan, model: StreamingModel) -> tuple[Together | None, StreamingModel]:
     """Return what lets streams advance together, where the run asks for it, and the model as they see it."""
     if plan.options.streams == 1:
@@ -214,9 +191,14 @@ def _together(plan: RunPlan, model: StreamingModel) -> tuple[Together | None, St
     return model.together()
 
 
-def _run_sample(sample: StreamSample, runner: SampleRunner, journal: _Journal) -> None:
-    if runner.recorder.status(sample.id) is not None:
->>>>>>> fd6f3dc (Let several streams advance as one batch through one network)
+def _run_sample(
+    sample: StreamSample,
+    runner: SampleRunner,
+    journal: _Journal,
+    recorder: Recorder,
+    checkpoints: SessionCheckpoints,
+) -> None:
+    if recorder.status(sample.id) is not None:
         runner.advanced(sample.end - sample.start)
         return
     try:
