@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ManyStreams", "Rotary", "SpanCache", "StreamCaches"]
+__all__ = ["ForkedCache", "ManyStreams", "Rotary", "SpanCache", "StreamCaches"]
 
 from collections.abc import Callable, Sequence
 
@@ -91,7 +91,7 @@ class SpanCache(Cache):
         capacity: int = 4096,
     ) -> None:
         super().__init__(layers=[_SpanLayer(self, index) for index in range(layers)])
-        self._rotary = rotary
+        self.rotary = rotary
         shape = (layers, kv_heads, capacity, head_dim)
         self.keys = torch.empty(shape, device=device, dtype=dtype)
         self.values = torch.empty(shape, device=device, dtype=dtype)
@@ -122,12 +122,16 @@ class SpanCache(Cache):
         """
         self._born = np.concatenate([self._born, positions], axis=1)
         self._placed = np.concatenate([self._placed, positions], axis=1)
-        needed = self._born.shape[1]
+        needed = self._stored(self._born.shape[1])
         if needed > self.capacity:
             self._grow(max(needed, 2 * self.capacity))
 
+    def _stored(self, length: int) -> int:
+        """Return how many of the first ``length`` tokens lie in this store."""
+        return length
+
     def _grow(self, capacity: int) -> None:
-        used = self.length
+        used = self._stored(self.length)
 
         def larger(old: torch.Tensor) -> torch.Tensor:
             new = torch.empty((*old.shape[:2], capacity, old.shape[3]), device=old.device, dtype=old.dtype)
@@ -181,7 +185,7 @@ class SpanCache(Cache):
     def _rotate(self, start: int, stop: int, positions: NDArray[np.float32]) -> None:
         assert self.pristine is not None
         delta = torch.from_numpy(positions[:, start:stop] - self._born[:, start:stop]).to(self.keys.device)
-        cos, sin = self._rotary(delta)
+        cos, sin = self.rotary(delta)
         fresh = self.pristine[:, :, start:stop]
         half = fresh.shape[-1] // 2
         target = self.keys[:, :, start:stop]
@@ -228,10 +232,74 @@ class SpanCache(Cache):
         if self.pristine is not None:
             self._rotate(0, used, self._placed)
 
+    def fork(self) -> ForkedCache:
+        """Return a cache that goes on behind this one's tokens and leaves them where they are.
+
+        Nothing is copied: this cache must not change while the other is in use.
+        """
+        return ForkedCache(self, self._born, self._placed)
+
     def take_back(self, length: int) -> None:
         """Forget what a forward that broke off has written behind token number ``length``, and expect it again."""
         for layer in self.layers:
             layer.length = min(layer.length, length)
+
+
+class _ForkedLayer(_SpanLayer):
+    """One layer of a fork: the trunk's tokens, then its own."""
+
+    def __init__(self, store: SpanCache, index: int, trunk: SpanCache) -> None:
+        super().__init__(store, index)
+        self._trunk = trunk
+        self.shared = trunk.length
+        self.length = trunk.length
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write new keys and values behind the fork's own and return the trunk's and these."""
+        shared, index = self.shared, self._index
+        self.length -= shared
+        own = super().update(key_states, value_states)
+        self.length += shared
+        if not shared:
+            return own
+        keys, values = self._trunk.keys[index, None, :, :shared], self._trunk.values[index, None, :, :shared]
+        return torch.cat([keys, own[0]], dim=2), torch.cat([values, own[1]], dim=2)
+
+
+class ForkedCache(SpanCache):
+    """What one question adds to a memory that several are asked of at once.
+
+    Args:
+        trunk: The memory.
+        born: Its tokens' first positions, ``(3, tokens)``.
+        placed: Where they stand now.
+    """
+
+    def __init__(self, trunk: SpanCache, born: NDArray[np.float32], placed: NDArray[np.float32]) -> None:
+        layers, kv_heads, _, head_dim = trunk.keys.shape
+        super().__init__(
+            layers=layers,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
+            rotary=trunk.rotary,
+            device=trunk.keys.device,
+            dtype=trunk.keys.dtype,
+            rebases=False,
+            capacity=256,
+        )
+        self.layers = [_ForkedLayer(self, index, trunk) for index in range(layers)]
+        self._born, self._placed = born, placed
+
+    def _stored(self, length: int) -> int:
+        return length - int(self.layers[0].shared)
+
+    def rewind(self, length: int) -> None:
+        """Forget every token from number ``length`` on, in this fork alone."""
+        super().rewind(length)
+        for layer in self.layers:
+            layer.shared = min(layer.shared, length)
 
 
 class ManyStreams(list[torch.Tensor]):

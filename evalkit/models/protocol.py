@@ -6,6 +6,7 @@ __all__ = [
     "Answer",
     "BatchingModel",
     "Capabilities",
+    "ForkingSession",
     "Placement",
     "RecallingSession",
     "SessionRequest",
@@ -207,6 +208,14 @@ class RecallingSession(Protocol):
             chunk: The second.
             text: What is on record of it.
         """
+
+
+@runtime_checkable
+class ForkingSession(Protocol):
+    """A session that can be asked several questions at once."""
+
+    def fork(self) -> StreamSession:
+        """Return a session that answers from this one's memory; this one must not go on before it has."""
 
 
 @runtime_checkable

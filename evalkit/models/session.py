@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["PREFILL_BLOCK", "CachedSession", "PrefillTrace", "SessionTrace"]
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -175,6 +176,18 @@ class CachedSession:
         stages = self._clock.stop()
         said_at = times if count else ()
         return Answer(text, count, sum(stages.values()), times[0], stages, context, token_times=said_at)
+
+    def fork(self) -> CachedSession:
+        """Return a session that answers from this one's memory while other questions are asked of it, too.
+
+        This session must not go on before the answers are there.
+        """
+        other = copy.copy(self)
+        other._ledger = Ledger(self._ledger)
+        other._cache = self._cache.fork()
+        other._clock = StageClock(self._backbone.synchronise if self._backbone.device.type == "cuda" else None)
+        other._features = dict(self._features)
+        return other
 
     def _seed(self, key: int | str) -> int:
         return seed_of(self._request.seed, self._request.sample, key)

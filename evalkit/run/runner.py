@@ -156,6 +156,7 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
                 warn=journal.warn,
                 pace=Pace.of(plan.options, Clock() if group is None else Clock(sleep=group.sleep)),
                 memory=memory,
+                gather=None if group is None else group.gather,
             )
             try:
                 one = partial(

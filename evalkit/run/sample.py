@@ -8,11 +8,19 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 
 import psutil
 
 from evalkit.errors import DataError
-from evalkit.models.protocol import RecallingSession, SessionRequest, StepReport, StreamingModel, StreamSession
+from evalkit.models.protocol import (
+    ForkingSession,
+    RecallingSession,
+    SessionRequest,
+    StepReport,
+    StreamingModel,
+    StreamSession,
+)
 from evalkit.parse import Parsed, parse
 from evalkit.records import AnswerRecord, PacedTick, StageTimes, TickRecord
 from evalkit.run.checkpoint import Checkpoints
@@ -45,6 +53,7 @@ class SampleRunner:
         watch: Told each spoken second as it is put on record.
         warn: Told what of a video was lost and which look ahead was refused, as it happens.
         memory: What samples memory, ``None`` where nothing does.
+        gather: Makes calls at once, ``None`` where no streams advance together.
         pace: How seconds arrive; ``None`` where each comes as soon as the one before is done.
     """
 
@@ -60,6 +69,7 @@ class SampleRunner:
     watch: Callable[[AnswerRecord, TickRecord], None] | None = None
     pace: Pace | None = None
     memory: MemorySampler | None = None
+    gather: Callable[[Sequence[Callable[[], None]]], object] | None = None
 
     def run(self, sample: StreamSample) -> None:
         """Run one sample and put everything on record.
@@ -121,8 +131,7 @@ class SampleRunner:
         self._tell_losses(sample, feed, told)
         if sample.narration is not None and feed.now < exact_seconds(sample.end):
             self.recorder.answer(failed_narration(sample, float(feed.now), str(feed.losses[-1])))
-        for query in queries:
-            self._ask(sample, session, query, clock)
+        self._ask_all(sample, session, list(queries), clock)
 
     def _clock(self, sample: StreamSample, feed: FrameFeed) -> PacedStream | None:
         """Return the sample's seconds as they arrive, ``None`` where the run is not paced."""
@@ -284,8 +293,23 @@ class SampleRunner:
         clock: PacedStream | None,
     ) -> None:
         """Ask what is to be asked by media time ``now``."""
+        due: list[Query] = []
         while queries and exact_seconds(queries[0].at) <= now:
-            self._ask(sample, session, queries.popleft(), clock)
+            due.append(queries.popleft())
+        self._ask_all(sample, session, due, clock)
+
+    def _ask_all(
+        self, sample: StreamSample, session: StreamSession, due: Sequence[Query], clock: PacedStream | None
+    ) -> None:
+        """Ask queries of one moment: each by itself, or all at once where streams advance together."""
+        together: list[Query] = []
+        if self.gather is not None and isinstance(session, ForkingSession):
+            # What a series goes on with depends on the reply before.
+            together = [query for query in due if query.follow_up is None and not self._settled(sample, query)]
+        if self.gather is not None and len(together) > 1 and isinstance(session, ForkingSession):
+            self.gather([partial(self._ask, sample, session.fork(), query, clock) for query in together])
+        for query in due:  # what is on record by now is passed over
+            self._ask(sample, session, query, clock)
 
     def _settled(self, sample: StreamSample, query: Query) -> bool:
         """Whether nothing is left to ask: the reply is on record, or that of the query that ends the series."""

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from golden.streamingvlm_model import backbone_of
 
 from evalkit.memory import SlidingWindow, StreamingVLM
 from evalkit.memory.policies import MemoryPolicy
+from evalkit.models.batch import BatchServer, SharedBackbone, StreamBatch
 from evalkit.models.protocol import SessionRequest
 from evalkit.models.session import CachedSession, PrefillTrace
 from evalkit.models.settings import GenerationSettings
@@ -51,14 +53,10 @@ class Watch:
         self.reply = (ids, cached)
 
 
-@pytest.mark.skipif(not FILES, reason=f"no StreamingVLM traces in {FOLDER} (set EVALKIT_GOLDEN_DIR)")
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_session_repeats_the_original_second_by_second(path: Path) -> None:
+def repeat(path: Path, backbone: Any) -> None:
+    """Go through a trace's stream and hold every second against it."""
     golden = np.load(path)
     meta = json.loads(str(golden["meta"]))
-    backbone = backbone_of(meta)
-    # The trace's frames are normalised already: only the packing of the session is used.
-    backbone.pack = backbone.pack_normalised  # type: ignore[method-assign]
     watch = Watch()
     request = SessionRequest(
         sample=meta["name"],
@@ -91,3 +89,54 @@ def test_the_session_repeats_the_original_second_by_second(path: Path) -> None:
         assert list(ids) == want["generated_ids"].tolist(), f"reply of second {tick.index}"
         assert cached == want["kv_len_after"]
     assert Fraction(meta["chunks"]) == tick.end
+
+
+def backbone_of_trace(meta: dict[str, Any]) -> Any:
+    """The trace's frames are normalised already: only the packing of the session is used."""
+    backbone: Any = backbone_of(meta)
+    backbone.pack = backbone.pack_normalised
+    return backbone
+
+
+def meta_of(path: Path) -> dict[str, Any]:
+    meta: dict[str, Any] = json.loads(str(np.load(path)["meta"]))
+    return meta
+
+
+@pytest.mark.skipif(not FILES, reason=f"no StreamingVLM traces in {FOLDER} (set EVALKIT_GOLDEN_DIR)")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_session_repeats_the_original_second_by_second(path: Path) -> None:
+    repeat(path, backbone_of_trace(meta_of(path)))
+
+
+class OwnHead(SharedBackbone):
+    """A trace's own output layer, which differs in one row, over a network that all traces share."""
+
+    def __init__(self, own: Any, shared: Any, group: StreamBatch) -> None:
+        super().__init__(shared, group)
+        self._own = own
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        super().logits(hidden)
+        scores: torch.Tensor = self._own.logits(hidden)
+        return scores
+
+
+@pytest.mark.skipif(not FILES, reason=f"no StreamingVLM traces in {FOLDER} (set EVALKIT_GOLDEN_DIR)")
+def test_all_traces_of_one_network_are_repeated_as_one_batch_of_streams() -> None:
+    networks: dict[str, list[Path]] = {}
+    for path in FILES:
+        networks.setdefault(json.dumps(meta_of(path)["model"], sort_keys=True), []).append(path)
+    together = max(networks.values(), key=len)
+    shared = backbone_of_trace(meta_of(together[0]))
+    batches: list[int] = []
+    server = BatchServer(shared)
+
+    def serve(requests: Sequence[Any]) -> list[Any]:
+        batches.append(len(requests))
+        return server(requests)
+
+    group = StreamBatch(serve)
+    own = [OwnHead(backbone_of_trace(meta_of(path)), shared, group) for path in together]
+    group.run([partial(repeat, path, head) for path, head in zip(together, own, strict=True)], len(together))
+    assert max(batches) == len(together) > 1
