@@ -79,8 +79,12 @@ def check_streams(model: ModelRecipe, streams: int, at_once: int | None) -> None
         )
     if at_once is not None:
         raise UsageError("--streams and --concurrency are two ways to run samples at once: leave one out")
-    if getattr(getattr(model, "choice", None), "compat", False):
+    choice = getattr(model, "choice", None)
+    if getattr(choice, "compat", False):
         raise UsageError("--compat lets streams share state in the order of samples: leave --streams out")
+    kernel = getattr(choice, "attention", "sdpa")
+    if kernel != "sdpa" and not kernel.startswith("flash_attention"):
+        raise UsageError(f"--streams needs --attention sdpa or flash_attention_2; {kernel} takes one stream")
 
 
 def check_out(path: Path, *, resume: bool) -> bool:
