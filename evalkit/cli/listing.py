@@ -115,6 +115,7 @@ def _capabilities(can: Capabilities) -> str:
         "compare options by logits" if can.options else "",
         "take a whole clip" if can.whole_clip else "",
         streams if can.streams != 1 else "",
+        "several streams as one batch (--streams)" if can.together else "",
     ]
     return ", ".join(part for part in parts if part)
 
