@@ -252,6 +252,26 @@ class ChatClient:
         if names and self.model not in names:
             raise self.error(f"{where}: the server has no such model{self._listed(names)}")
 
+    async def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each text by the server's own tokenizer (vLLM's ``/tokenize``).
+
+        Raises:
+            EvalkitError: (as `error`) The server does not tell.
+        """
+        found: list[list[int]] = []
+        for text in texts:
+            body = {"model": self.model, "prompt": text, "add_special_tokens": False}
+            try:
+                told = await self.transport.beside("/tokenize", body)
+            except RequestFailedError as lost:
+                where = f"{self.whom} openai:{self.model} at {self.endpoint.shown}"
+                raise self.error(f"{where}: cannot say which tokens an option is: {lost}") from None
+            ids = told.get("tokens") if isinstance(told, dict) else None
+            if not isinstance(ids, list) or not ids or not all(type(one) is int for one in ids):
+                raise self.error(f"{self.whom} openai:{self.model}: /tokenize gave no tokens of {text!r}")
+            found.append(ids)
+        return found
+
     async def _names_there(self) -> str:
         """Return the models the server has, for somebody who asked for another; empty where it does not tell."""
         try:

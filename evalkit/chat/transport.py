@@ -100,6 +100,24 @@ class ChatTransport:
         rows = rows if isinstance(rows, list) else []
         return [row["id"] for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
 
+    async def beside(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Return what a path beside ``/v1`` says to a request, as JSON.
+
+        Args:
+            path: The path, from the server's root: ``/tokenize``.
+            body: The request's JSON.
+
+        Raises:
+            RequestFailedError: Nothing came.
+        """
+        root = (self.endpoint.base_url or DEFAULT_BASE_URL).rstrip("/").removesuffix("/v1")
+        try:
+            async with asyncio.timeout(self.timeout):
+                text = await self._connected().post(root + path, body=body, cast_to=str)
+            return self.secrets.clean_json(_json(text))
+        except Exception as error:
+            raise self._failed(error, body) from None
+
     def _failed(self, error: Exception, body: Mapping[str, Any]) -> Exception:
         if isinstance(error, RequestFailedError):
             return error

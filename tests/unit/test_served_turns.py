@@ -196,7 +196,7 @@ def test_the_paper_s_baseline_is_set_as_its_script_has_it() -> None:
         "jpeg_quality": 85,
         "temperature": None,
     }
-    assert "server" not in str(identity)
+    assert HERE not in str(identity)
 
 
 def test_further_fields_reach_into_objects() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ServedEntry", "ServedRecipe", "api", "gpt_4o_mini"]
+__all__ = ["ServedEntry", "ServedRecipe", "api", "gpt_4o_mini", "vllm_api"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -63,6 +63,7 @@ class ServedRecipe(ModelRecipe):
             "server": self.endpoint.shown,
             "schedule": schedule,
             "frames": f"{one.frames_as}, {one.image_format}{quality}",
+            **({"fields": "those of vLLM"} if one.server == "vllm" else {}),
         }
 
     def identity(self) -> dict[str, Any]:
@@ -171,6 +172,12 @@ class ServedEntry(ModelEntry):
 api = ServedEntry(
     name="api",
     summary="Any model behind an OpenAI-compatible server: --checkpoint NAME --base-url URL.",
+)
+
+vllm_api = ServedEntry(
+    name="vllm-api",
+    summary="A vLLM server and what it adds: videos of chosen frames, sent once; options by token; ids on record.",
+    preset=MappingProxyType({"server": "vllm", "frames_as": "video", "fit": "qwen"}),
 )
 
 # generate_gpt.py and generate_gpt.sh of mit-han-lab/streaming-vlm: no temperature, no limit, three attempts, JPEG

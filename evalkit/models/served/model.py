@@ -7,6 +7,8 @@ __all__ = ["ModeratedError", "ServedModel", "ServedReply"]
 import random
 import re
 import threading
+import time
+import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
@@ -21,10 +23,19 @@ from evalkit.models.protocol import Placement, SessionRequest, StopRun, StreamSe
 from evalkit.models.served.frames import FrameEncoder
 from evalkit.models.served.probe import probe_messages, sees_images
 from evalkit.models.served.settings import ServedSettings
+from evalkit.models.served.vllm import stream_fields, without_known_frames
 from evalkit.records import CallRecord
 
 _PROCESS: Final = psutil.Process()
 _LIMIT: Final = re.compile(r"(?:context (?:length|window)|maximum[^.]*?)\D{0,40}?(\d[\d,]{2,})", re.IGNORECASE)
+
+_FORGOTTEN: Final = "Cache miss for"
+"""In vLLM's words where a frame that was sent by name alone is no longer in its cache."""
+_FIELD_OF_VIDEOS: Final = "media_io_kwargs"
+_TOO_LARGE: Final = re.compile(
+    r"HTTP 413|encoder cache size|image (?:is )?too large|At most \d+ (?:image|video)", re.IGNORECASE
+)
+_SMALLER: Final = "; send smaller or fewer frames: --set model.long_side=N, or another --protocol"
 
 
 class ModeratedError(ModelError):
@@ -65,6 +76,8 @@ class ServedModel:
     encoder: FrameEncoder = field(init=False)
     warnings: list[str] = field(default_factory=list, init=False)
     spent: float = field(default=0.0, init=False)
+    salt: str = field(default_factory=lambda: uuid.uuid4().hex, init=False)
+    _option_ids: dict[tuple[str, ...], tuple[int, ...]] = field(default_factory=dict, init=False)
     _loop: ChatLoop = field(default_factory=ChatLoop, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _told_of_context: bool = field(default=False, init=False)
@@ -99,7 +112,12 @@ class ServedModel:
         self.encoder.close()
 
     def ask(
-        self, messages: Sequence[Mapping[str, Any]], key: str, more: Mapping[str, Any], seconds_sent: int = 0
+        self,
+        messages: Sequence[dict[str, Any]],
+        key: str,
+        more: Mapping[str, Any],
+        seconds_sent: int = 0,
+        held: set[str] | None = None,
     ) -> ServedReply:
         """Ask once; whatever has to be asked again is.
 
@@ -108,6 +126,8 @@ class ServedModel:
             key: What the request is for; the waits after failures depend on it.
             more: Further parameters of the request.
             seconds_sent: Seconds of stream in it, for what would fit where it is too long.
+            held: Names of the frames that the server has: they go without their bytes. It becomes the names of
+                those in this chat.
 
         Raises:
             ServerError: No reply came, however often it was asked.
@@ -115,19 +135,55 @@ class ServedModel:
             StopRun: No further reply can come, or the money is spent.
         """
         self._check_budget()
-        tally = ChatTally()
+        tally, began = ChatTally(), time.perf_counter()
         jitter = random.Random(f"{self.client.settings.seed}:{key}")
+        slim, names = without_known_frames(messages, held or set())
         try:
-            reply = self._loop.run(self.client.reply(messages, tally, jitter, self._parameters(more)))
+            try:
+                reply = self._loop.run(self.client.reply(slim, tally, jitter, self._parameters(more)))
+            except NoReplyError as lost:
+                if not held or _FORGOTTEN not in str(lost):
+                    raise
+                tally.waited += time.perf_counter() - began
+                reply = self._loop.run(self.client.reply(messages, tally, jitter, self._parameters(more)))
         except NoReplyError as lost:
             raise self._failed(lost, seconds_sent) from None
         except ModelError as lost:
             raise StopRun(f"{lost}; what is on record stays: go on with --resume") from None
         except CancelledError:  # closed under a second Ctrl-C
             raise StopRun("stopped while a reply was awaited") from None
+        if held is not None:
+            held.clear()
+            held |= names
         if reply.usage.prompt and seconds_sent:
             self._per_second = reply.usage.prompt / seconds_sent
         return ServedReply(reply, self._on_record(reply, tally))
+
+    def option_ids(self, lead: str, options: Sequence[str]) -> tuple[int, ...]:
+        """Return the token of each option, the last of ``lead`` and option together, as a local session has it.
+
+        Args:
+            lead: Text before an option.
+            options: Option texts.
+
+        Raises:
+            ModelError: Two options end in the same token, or the server does not tell.
+            StopRun: The server is lost.
+        """
+        asked = (lead, *options)
+        with self._lock:
+            if asked not in self._option_ids:
+                try:
+                    found = self._loop.run(self.client.tokenize([lead + option for option in options]))
+                except ModelError as lost:
+                    raise StopRun(str(lost)) from None
+                self._option_ids[asked] = tuple(ids[-1] for ids in found)
+            ids = self._option_ids[asked]
+        if len(set(ids)) < len(ids):
+            raise ModelError(
+                f"options of one token cannot be compared: {', '.join(options)} have the tokens {ids}"
+            )
+        return ids
 
     def _parameters(self, more: Mapping[str, Any]) -> dict[str, Any]:
         settings = self.settings
@@ -143,7 +199,7 @@ class ServedModel:
         with self._lock:
             self.spent += cost or 0.0
             if cost is None and self.max_cost is not None:
-                self._warn("--max-cost cannot be held: the server does not say how many tokens a reply took")
+                self.warn("--max-cost cannot be held: the server does not say how many tokens a reply took")
         ids = reply.extra.get("token_ids", ())
         left_out = f"without {', '.join(tally.left_out)}" if tally.left_out else ""
         return CallRecord(
@@ -168,13 +224,20 @@ class ServedModel:
                 "with --resume and a new --max-cost"
             )
 
-    def _failed(self, lost: NoReplyError, seconds_sent: int) -> ModelError:
+    def _failed(self, lost: NoReplyError, seconds_sent: int) -> ModelError | StopRun:
+        if _FIELD_OF_VIDEOS in str(lost):
+            return StopRun(
+                f"{self.name}: the server takes no frame rate and no number of frames with a request, so that it "
+                "would drop frames of long clips unseen: start vLLM with --trust-request-mm-kwargs, or --set "
+                f"model.frames_as=images ({lost})"
+            )
         if lost.kind == "again":
             return ServerError(f"no reply from the server: {lost}")
         if lost.kind == "moderated":
             return ModeratedError(f"refused by the server's moderation: {lost}")
         if lost.kind != "too-long":
-            return ModelError(f"the server refused the request: {lost}")
+            hint = _SMALLER if _TOO_LARGE.search(str(lost)) else ""
+            return ModelError(f"the server refused the request: {lost}{hint}")
         with self._lock:
             told, self._told_of_context = self._told_of_context, True
         if told:
@@ -186,7 +249,7 @@ class ServedModel:
     def _what_fits(self, words: str, seconds: int) -> str:
         """Say what would fit: by the limit in the server's words and the tokens a second has taken so far."""
         if seconds < 2:
-            return "; send smaller or fewer frames: --set model.long_side=N, or another --protocol"
+            return _SMALLER
         limit = _LIMIT.search(words)
         fits = seconds // 2
         if limit is not None and self._per_second:
@@ -203,14 +266,17 @@ class ServedModel:
                 return
             self.probing = False
         counts: list[int | None] = []
+        fields: dict[str, Any] = {"max_completion_tokens": 16}
+        if self.settings.server == "vllm":
+            fields |= stream_fields(self.settings, 1.0, self.salt)
         for number, messages in enumerate(probe_messages(self.settings)):
             try:
                 asked = self._loop.run(
-                    self.client.reply(
-                        messages, tally := ChatTally(), random.Random(number), {"max_completion_tokens": 16}
-                    )
+                    self.client.reply(messages, tally := ChatTally(), random.Random(number), fields)
                 )
             except NoReplyError as lost:
+                if _FIELD_OF_VIDEOS in str(lost):
+                    raise self._failed(lost, 0) from None
                 raise StopRun(f"{self.name} takes no frames: {lost}") from None
             except ModelError as lost:
                 raise StopRun(str(lost)) from None
@@ -218,11 +284,12 @@ class ServedModel:
             with self._lock:
                 self.spent += tally.cost(self.client.settings) or 0.0
         if not sees_images(counts):
-            self._warn(
+            self.warn(
                 f"the server seems to ignore images: one small frame and two large ones took the same number of "
                 f"prompt tokens ({counts[0]}); the answers may be those of a blind model"
             )
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Put a warning on record, once."""
         if text not in self.warnings:
             self.warnings.append(text)

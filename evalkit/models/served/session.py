@@ -12,6 +12,13 @@ from evalkit.models.protocol import Answer, SessionRequest, Spoken, StepReport, 
 from evalkit.models.served.model import ModeratedError, ServedReply
 from evalkit.models.served.options import likeliest_option
 from evalkit.models.served.turns import StreamChat, Turn, window_messages
+from evalkit.models.served.vllm import (
+    first_retokenised,
+    likeliest_by_id,
+    opened_reply,
+    option_fields,
+    stream_fields,
+)
 from evalkit.records import CallRecord
 from evalkit.stream import Chunk, Elicitation
 from evalkit.timing import Stage
@@ -34,8 +41,14 @@ class ServedSession:
         self._model = model
         self._request = request
         self._settings = model.settings
-        self._chat = StreamChat(model.settings, request.narration, request.time_stamps, request.system)
+        salt = f"{model.salt}:{request.fps:g}" if self._on_vllm else ""
+        self._chat = StreamChat(model.settings, request.narration, request.time_stamps, request.system, salt)
+        self._held: set[str] = set()  # names of the frames that the server has
         self._evicted = 0
+
+    @property
+    def _on_vllm(self) -> bool:
+        return self._settings.server == "vllm"
 
     def observe(self, chunk: Chunk, subtitles: tuple[str, ...] = ()) -> StepReport:
         """Take in one second of frames; nothing is sent before something is asked."""
@@ -62,8 +75,23 @@ class ServedSession:
         messages = self._chat.narration_messages()
         spent = time.perf_counter() - began
         asked = self._ask(messages, f"{self._request.sample}@{chunk.tick.index}", self._settings.narration_tokens)
+        asked = self._checked(asked)
         turn.reply = _words(asked)
+        ids = asked.call.token_ids
+        turn.reply_ids = ids[:-1] if asked.reply.finish == "stop" else ids
         return self._spoken(turn.reply, asked, chunk.wait_seconds, spent)
+
+    def _checked(self, asked: ServedReply) -> ServedReply:
+        """Note where a reply that was sent back as text became other tokens than the model had said."""
+        prompt = asked.reply.extra.get("prompt_token_ids")
+        second = None if prompt is None else first_retokenised(prompt, self._chat.replies_sent())
+        if second is None:
+            return asked
+        self._model.warn(
+            "replies go back to the server as text, and some become other tokens there than the model had said: "
+            "the notes in answers.jsonl name the first such reply of each request"
+        )
+        return _noted(asked, f"the reply of second {second} was tokenised anew, into other tokens")
 
     def recall(self, chunk: Chunk, text: str) -> None:
         """Take in a second whose words are on record already; the server is not asked again.
@@ -82,16 +110,22 @@ class ServedSession:
             StopRun: No further reply can come, or there are no log-probabilities where options are compared.
         """
         began = time.perf_counter()
-        text = f"{prompt}\n{elicitation.prefix}" if elicitation.prefix else prompt
-        messages = self._chat.question_messages(text)
+        messages, fields = self._question(prompt, elicitation.prefix)
         spent = time.perf_counter() - began
         try:
             if elicitation.options:
-                return self._compare(messages, elicitation, key, spent)
-            asked = self._ask(messages, key, elicitation.max_tokens or self._settings.answer_tokens)
+                compare = self._compare_ids if self._on_vllm else self._compare
+                return compare(messages, elicitation, key, spent, **fields)
+            asked = self._ask(messages, key, elicitation.max_tokens or self._settings.answer_tokens, **fields)
         except ModeratedError as refused:  # of this question; the stream's others may pass
             return Answer("", 0, 0.0, None, call=CallRecord(note=str(refused)))
         return self._answer(asked.reply.text, asked, spent)
+
+    def _question(self, prompt: str, prefix: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Return the chat that ends with a question, and the fields that have the reply begin so."""
+        if self._on_vllm:
+            return opened_reply(self._chat.question_messages(prompt), prefix)
+        return self._chat.question_messages(f"{prompt}\n{prefix}" if prefix else prompt), {}
 
     def state(self) -> dict[str, Any] | None:
         """Return nothing: a resumed sample is shown its frames again and asked only what is not on record."""
@@ -124,8 +158,10 @@ class ServedSession:
             more["max_completion_tokens"] = tokens
         if self._settings.send_seed:
             more["seed"] = self._request.seed
+        if self._on_vllm:
+            more = {**stream_fields(self._settings, self._request.fps, self._model.salt), **more}
         seconds = len({turn.second for turn in self._chat.turns})
-        return self._model.ask(messages, f"{self._request.sample}:{key}", more, seconds)
+        return self._model.ask(messages, f"{self._request.sample}:{key}", more, seconds, self._held)
 
     def _speak_of_window(self, chunk: Chunk) -> Spoken:
         narration = self._request.narration
@@ -142,6 +178,20 @@ class ServedSession:
             raise ModelError(f"the window got no text ({asked.reply.lack}{_detail(asked)})")
         return self._spoken(text, asked, chunk.wait_seconds, spent)
 
+    def _compare_ids(
+        self, messages: list[dict[str, Any]], elicitation: Elicitation, key: str, spent: float, **fields: Any
+    ) -> Answer:
+        """Compare options by the log-probabilities of their own tokens."""
+        ids = self._model.option_ids(elicitation.lead, elicitation.options)
+        asked = self._ask(messages, key, 1, **fields, **option_fields(ids))
+        choice = likeliest_by_id(asked.reply.logprobs, elicitation.options, ids)
+        if choice is None:
+            raise StopRun(
+                f"{self._model.name}: the server gives no log-probabilities of given tokens: --set "
+                "model.server=openai compares options by the likeliest ones"
+            )
+        return self._answer(choice.option, _unsaid(asked), spent)
+
     def _compare(self, messages: list[dict[str, Any]], elicitation: Elicitation, key: str, spent: float) -> Answer:
         """Compare options by the first token's log-probabilities."""
         asked = self._ask(messages, key, 1, logprobs=True, top_logprobs=_TOP_LOGPROBS)
@@ -152,14 +202,13 @@ class ServedSession:
                 "by: choose another --protocol"
             )
         unknown = f"not among the {_TOP_LOGPROBS} likeliest tokens: {', '.join(choice.unknown)}"
-        return self._answer(choice.option, asked, spent, unknown if choice.unknown else "")
+        return self._answer(choice.option, _unsaid(asked), spent, unknown if choice.unknown else "")
 
     def _answer(self, text: str, asked: ServedReply, spent: float, note: str = "") -> Answer:
-        reply, call = asked.reply, asked.call
+        reply = asked.reply
         if reply.lack and not text:
             note = note or f"no text ({reply.lack})"
-        if note:
-            call = call.model_copy(update={"note": "; ".join(filter(None, [call.note, note]))})
+        call = _noted(asked, note).call
         return Answer(
             text=text,
             tokens=reply.usage.completion or 0,
@@ -188,6 +237,18 @@ def _words(asked: ServedReply) -> str:
             "model.reasoning_effort"
         )
     return asked.reply.text
+
+
+def _noted(asked: ServedReply, note: str) -> ServedReply:
+    if not note:
+        return asked
+    notes = "; ".join(filter(None, [asked.call.note, note]))
+    return ServedReply(asked.reply, asked.call.model_copy(update={"note": notes}))
+
+
+def _unsaid(asked: ServedReply) -> ServedReply:
+    """Leave out why a reply ended that was asked for one token's log-probabilities: nothing was cut off."""
+    return ServedReply(asked.reply, asked.call.model_copy(update={"finish": None}))
 
 
 def _detail(asked: ServedReply) -> str:

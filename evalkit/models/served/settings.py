@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from evalkit.video import streamingvlm_size
+
 # What changes nothing about a reply: a run may be gone on with under another value.
 _NO_PART_OF_THE_REPLY = frozenset({"timeout", "attempts", "probe", "price_in", "price_out"})
 
@@ -19,6 +21,10 @@ class ServedSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    server: Literal["openai", "vllm"] = Field(
+        default="openai",
+        description="vllm: what vLLM adds is used: frames by content hash, options by token id, ids on record.",
+    )
     schedule: Literal["window", "chunked", "growing"] = Field(
         default="window",
         description="What is sent each second: the last window_seconds, all since the last restart, or all.",
@@ -39,6 +45,12 @@ class ServedSettings(BaseModel):
     jpeg_quality: int = Field(default=85, ge=1, le=100, description="Quality of JPEG frames (4:2:0).")
     long_side: int | None = Field(default=None, ge=28, description="Longest side of a frame, pixels; none: as is.")
     max_height: int | None = Field(default=None, ge=28, description="Largest height of a frame, pixels.")
+    fit: str | None = Field(
+        default=None,
+        pattern=r"^(qwen|[1-9]\d{1,3}x[1-9]\d{1,3})$",
+        description="Size to which the model's processor would bring frames, so that the server leaves them be: "
+        "qwen (multiples of 28), or WIDTHxHEIGHT (LLaVA-OneVision: 384x384); none: no such size.",
+    )
     image_detail: Literal["low", "high", "auto"] | None = Field(
         default=None, description="OpenAI's detail of an image; none sends none."
     )
@@ -101,10 +113,19 @@ class ServedSettings(BaseModel):
         return {name: value for name, value in values.items() if name not in _NO_PART_OF_THE_REPLY}
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the ``(width, height)`` at which frames of such a video are sent; never larger than it."""
+        """Return the ``(width, height)`` at which frames of such a video are sent.
+
+        Never larger than the video, but for ``fit``.
+        """
         scale = 1.0
         if self.max_height is not None:
             scale = min(scale, self.max_height / height)
         if self.long_side is not None:
             scale = min(scale, self.long_side / max(width, height))
-        return max(1, round(width * scale)), max(1, round(height * scale))
+        columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
+        if self.fit is None:
+            return columns, rows
+        if self.fit == "qwen":
+            return streamingvlm_size(columns, rows)
+        exact_columns, _, exact_rows = self.fit.partition("x")
+        return int(exact_columns), int(exact_rows)

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from evalkit.models.served.frames import frame_parts
+from evalkit.models.served.frames import content_names, frame_parts
 from evalkit.models.served.settings import ServedSettings
 from evalkit.stream import Narration
 
@@ -28,6 +28,8 @@ class Turn:
         frames: Its frames as base64, perhaps still being encoded.
         texts: Subtitles shown in it.
         reply: What was said in it; ``None`` where nothing was asked.
+        reply_ids: Its tokens without what ended it, where the server gave them.
+        names: Names of its frames' parts, where they have any.
     """
 
     second: int
@@ -36,6 +38,8 @@ class Turn:
     frames: Sequence[Future[str]]
     texts: tuple[str, ...] = ()
     reply: str | None = None
+    reply_ids: tuple[int, ...] = ()
+    names: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -47,12 +51,14 @@ class StreamChat:
         narration: What is asked every second, where the model narrates.
         time_stamps: Whether each second is announced by ``Time=a-bs``.
         system: System text of the protocol; ``None`` for that of the settings.
+        salt: What the names of frames begin with; without it they have none.
     """
 
     settings: ServedSettings
     narration: Narration | None = None
     time_stamps: bool = True
     system: str | None = None
+    salt: str = ""
     turns: deque[Turn] = field(default_factory=deque)
     said: str = ""
 
@@ -107,11 +113,18 @@ class StreamChat:
         parts = [part for turn in self.turns for part in self._shown(turn)]
         return [*self.opening(), {"role": "user", "content": [*parts, {"type": "text", "text": prompt}]}]
 
+    def replies_sent(self) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Yield second and tokens of the replies that `narration_messages` sends, where the tokens are known."""
+        return ((turn.second, turn.reply_ids) for turn in self.turns if turn.reply and turn.reply_ids)
+
     def _shown(self, turn: Turn) -> Iterator[dict[str, Any]]:
         if self.time_stamps:
             origin = 0.0 if self.narration is None else self.narration.time_origin
             yield {"type": "text", "text": f"Time={turn.start - origin:.1f}-{turn.end - origin:.1f}s"}
-        yield from frame_parts([frame.result() for frame in turn.frames], self.settings)
+        encoded = [frame.result() for frame in turn.frames]
+        if self.salt and not turn.names:
+            turn.names = content_names(encoded, self.settings, self.salt)
+        yield from frame_parts(encoded, self.settings, turn.names)
         for text in turn.texts:
             yield {"type": "text", "text": text}
 
