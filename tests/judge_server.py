@@ -44,6 +44,7 @@ class Reply:
         delay: Seconds before answering.
         hold: Answer only once so many requests have been under way together.
         raw: Body sent instead of the one made here.
+        events: Events of a stream sent instead of those made here.
         cut: Send only so many bytes of the body, then close.
         reset: Reset the connection instead of answering.
         model: Model name in the completion; None repeats the one asked for.
@@ -62,6 +63,7 @@ class Reply:
     delay: float = 0.0
     hold: int = 0
     raw: bytes | None = None
+    events: tuple[bytes, ...] = ()
     cut: int | None = None
     reset: bool = False
     model: str | None = None
@@ -120,6 +122,8 @@ def _body(call: Call, reply: Reply) -> bytes:
 
 def _events(call: Call, reply: Reply) -> list[bytes]:
     """Return a reply as the events of a stream, the usage in the last."""
+    if reply.events:
+        return list(reply.events)
     base = {
         "id": f"call-{call.number}",
         "object": "chat.completion.chunk",

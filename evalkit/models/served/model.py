@@ -180,9 +180,7 @@ class ServedModel:
                 self._option_ids[asked] = tuple(ids[-1] for ids in found)
             ids = self._option_ids[asked]
         if len(set(ids)) < len(ids):
-            raise ModelError(
-                f"options of one token cannot be compared: {', '.join(options)} have the tokens {ids}"
-            )
+            raise ModelError(f"options cannot be told apart: {', '.join(options)} end in the tokens {ids}")
         return ids
 
     def _parameters(self, more: Mapping[str, Any]) -> dict[str, Any]:
