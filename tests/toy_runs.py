@@ -14,6 +14,7 @@ import numpy as np
 from evalkit.models.protocol import Answer, Placement, SessionRequest, Spoken, StepReport, StreamingModel
 from evalkit.records import AnswerRecord, RunFolder, TickRecord, read_jsonl
 from evalkit.run.checkpoint import SessionCheckpoints
+from evalkit.run.reads import OwnReads, Reads
 from evalkit.run.recorder import Recorder
 from evalkit.run.sample import SampleRunner
 from evalkit.stream import Chunk, Elicitation, StreamSample
@@ -117,7 +118,12 @@ class NotingSession:
 
 @contextmanager
 def runner(
-    model: StreamingModel, folder: Path, *, stop_after: int | None = None, checkpoint_seconds: int = 5
+    model: StreamingModel,
+    folder: Path,
+    *,
+    stop_after: int | None = None,
+    checkpoint_seconds: int = 5,
+    reads: Reads | None = None,
 ) -> Iterator[tuple[SampleRunner, Recorder]]:
     """Give a runner of a model that records below a folder and stops after so many looks at the stop flag."""
     folder.mkdir(exist_ok=True)
@@ -140,6 +146,7 @@ def runner(
                 stopping=stopping,
                 advanced=lambda seconds: None,
                 warn=lambda text: None,
+                reads=reads or OwnReads(),
             ),
             recorder,
         )

@@ -45,6 +45,7 @@ EXIT_CODES: dict[int, str] = {
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("evalkit.cli.run", "run a model on a task and leave a run folder"),
+    "lab": ("evalkit.cli.lab", "run several models on the same samples, compare, rank and report them"),
     "merge": ("evalkit.cli.merge", "put the shards of a run together"),
     "judge": ("evalkit.cli.judge", "judge a run against another, or analyse recorded votes"),
     "score": ("evalkit.cli.score", "score prediction files or a run"),

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["configure", "latency_report", "options_of", "run", "terminal_report"]
+__all__ = [
+    "add_options",
+    "configure",
+    "given_options",
+    "latency_report",
+    "options_of",
+    "print_dry_run",
+    "run",
+    "terminal_report",
+]
 
 import argparse
 import typing
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +30,18 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add one option per field of `RunOptions`."""
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser, without: Container[str] = ()) -> None:
+    """Add the options of a run.
+
+    Args:
+        parser: Of the command.
+        without: Fields of `RunOptions` that it has no option for.
+    """
     for name, field in RunOptions.model_fields.items():
-        if name == "settings":
+        if name == "settings" or name in without:
             continue
         flag = "--" + name.replace("_", "-")
         text = (field.description or "").replace("%", "%%")
@@ -46,16 +65,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def options_of(args: argparse.Namespace) -> RunOptions:
     """Return what is asked for: the command line over the TOML file, over the options of a run to go on with."""
-    names = [name for name in RunOptions.model_fields if name != "settings"]
+    given = given_options(args)
+    begun = recorded_options(Path(args.out)) if args.resume and args.out else {}
+    if args.resume and args.out and not begun and not any("task" in layer for layer in given):
+        raise UsageError(f"{args.out} holds no run to go on with")
+    return merge_options([begun, *given])
+
+
+def given_options(args: argparse.Namespace, without: Container[str] = ()) -> list[Mapping[str, Any]]:
+    """Return the options of the TOML file and, to be laid over them, those of the command line.
+
+    Args:
+        args: Of a parser that `add_options` was called with.
+        without: The same as there.
+    """
+    names = [name for name in RunOptions.model_fields if name != "settings" and name not in without]
     given: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if "sample" in given:
         given["sample"] = tuple(given["sample"])
-    settings = dict(parse_assignment(text) for text in args.set)
     base = read_config(Path(args.config), names) if args.config else {}
-    begun = recorded_options(Path(args.out)) if args.resume and args.out else {}
-    if args.resume and args.out and not begun and "task" not in base | given:
-        raise UsageError(f"{args.out} holds no run to go on with")
-    return merge_options([begun, base, given, {"settings": settings}])
+    return [base, given, {"settings": dict(parse_assignment(text) for text in args.set)}]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         return _run_several(single_runs(options), as_json=args.json)
     plan = prepare(options)
     if plan.options.dry_run:
-        return _dry_run(plan, as_json=args.json)
+        return print_dry_run(plan, as_json=args.json)
     result = start(plan, note)
     path = result.folder.path
     if result.interrupted:
@@ -103,7 +132,7 @@ def _run_several(runs: Sequence[RunOptions], *, as_json: bool) -> int:
     if plans[0].options.dry_run:
         for plan in plans:
             note(f"would run {plan.options.out}")
-        return _dry_run(plans[0], as_json=as_json)
+        return print_dry_run(plans[0], as_json=as_json)
     failed = 0
     for number, plan in enumerate(plans, start=1):
         note(f"run {number} of {len(plans)}: {plan.options.out}")
@@ -149,7 +178,8 @@ def terminal_report(paths: Sequence[Path]) -> str:
     return "\n".join([*notices(runs), *(to_text(table) for table in tables), *lines])
 
 
-def _dry_run(plan: RunPlan, *, as_json: bool) -> int:
+def print_dry_run(plan: RunPlan, *, as_json: bool) -> int:
+    """Print what would run; see `evalkit.run.start.dry_run`."""
     from evalkit.run.start import dry_run
 
     facts = dry_run(plan)

@@ -109,6 +109,12 @@ class PolicyRecipe(ModelRecipe):
         """Load the weights and put the policy over them."""
         return self.over(self.load())
 
+    @property
+    def weights(self) -> tuple[object, ...]:
+        """Return what says whether two recipes can share one loaded network: checkpoint and where it computes."""
+        how = self.choice
+        return self.checkpoint, how.device, how.dtype, how.attention, how.after_vision, how.frame_pixels
+
     def load(self) -> Backbone:
         """Load the weights."""
         from evalkit.models.load import LoadRequest, load_backbone

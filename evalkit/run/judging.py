@@ -6,6 +6,7 @@ __all__ = [
     "PATIENCE",
     "JudgeRequest",
     "check_against",
+    "check_judge",
     "check_setting",
     "check_sides",
     "judge_endpoint",
@@ -77,6 +78,22 @@ def check_against(path: Path) -> None:
         raise UsageError(f"--against {path} does not exist")
     if path.is_dir():
         RunFolder(path).read_manifest()
+
+
+def check_judge(task: str, judge: str, endpoint: Endpoint) -> None:
+    """Refuse a judge that could not judge, before anything is generated.
+
+    Args:
+        task: Name of the benchmark.
+        judge: Judge's name.
+        endpoint: Address and key of a chat judge.
+
+    Raises:
+        UsageError: The benchmark is not judged pairwise, or there is no such judge.
+    """
+    if not isinstance(task_named(task), NarrationTask):
+        raise UsageError(f"task {task} is scored, not judged: leave --judge and --against out")
+    make_judge(judge, endpoint)
 
 
 def check_sides(request: JudgeRequest, notify: Callable[[str], None]) -> tuple[Mismatch, ...]:

@@ -44,7 +44,8 @@ from evalkit.run.provenance import git_revision, host_facts, versions
 from evalkit.run.recorder import Recorder
 from evalkit.run.reopen import reopen_failed
 from evalkit.run.sample import SampleRunner
-from evalkit.run.stop import Interrupted, listening
+from evalkit.run.stop import Interrupted
+from evalkit.run.surroundings import ALONE, Surroundings
 from evalkit.shown import shown_on_one_line
 from evalkit.stream import StreamSample
 from evalkit.timing import MemorySampler
@@ -73,6 +74,7 @@ def execute(
     notify: Callable[[str], None],
     watch: Watch | None = None,
     done: Callable[[Path], None] | None = None,
+    around: Surroundings = ALONE,
 ) -> RunResult:
     """Run a plan and leave its records.
 
@@ -81,6 +83,7 @@ def execute(
         notify: Told warnings and failures, one line each.
         watch: Told each spoken second as it is put on record.
         done: Given the folder when all samples are on record, to report them while nobody else can go on with it.
+        around: What it shares with runs beside it.
 
     Raises:
         EvalkitError: The run cannot start, or cannot go on.
@@ -88,12 +91,12 @@ def execute(
     if plan.options.out:
         check_out(Path(plan.options.out), resume=plan.options.resume)
     plan.model.check()
-    with closing(plan.model.make()) as model:
+    with closing(around.make(plan.model)) as model:
         fingerprint = full_fingerprint(plan, model)
         path = _folder_path(plan, fingerprint_digest(fingerprint))
         with _full_disk_explained(path), hold_folder(path):
             folder, manifest = _open_folder(plan, path, fingerprint, model.placement.device)
-            return _report(_run_samples(plan, model, _Journal(folder, manifest, notify), watch), done)
+            return _report(_run_samples(plan, model, _Journal(folder, manifest, notify), watch, around), done)
 
 
 def _report(result: RunResult, done: Callable[[Path], None] | None) -> RunResult:
@@ -132,7 +135,9 @@ _FULL = {
 """What to do where nothing more fits, by error number."""
 
 
-def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch: Watch | None) -> RunResult:
+def _run_samples(
+    plan: RunPlan, model: StreamingModel, journal: _Journal, watch: Watch | None, around: Surroundings
+) -> RunResult:
     folder = journal.folder
     with journal, Recorder(folder) as recorder:
         for warning in recorder.warnings:
@@ -142,7 +147,7 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
         checkpoints = SessionCheckpoints(folder.state_path)
         sampler = MemorySampler(memory_readers(model.placement.device))
         group, model = _together(plan, model)
-        with listening() as stop, _progress(plan) as advanced, sampler as memory:
+        with around.listening() as stop, _progress(plan) as advanced, sampler as memory:
             runner = SampleRunner(
                 model=model,
                 recorder=recorder,
@@ -157,6 +162,7 @@ def _run_samples(plan: RunPlan, model: StreamingModel, journal: _Journal, watch:
                 pace=Pace.of(plan.options, Clock() if group is None else Clock(sleep=group.sleep)),
                 memory=memory,
                 gather=None if group is None else group.gather,
+                reads=around.reads,
             )
             try:
                 one = partial(

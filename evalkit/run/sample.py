@@ -6,7 +6,7 @@ __all__ = ["SampleRunner", "failed_narration", "tick_record"]
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 
@@ -24,15 +24,13 @@ from evalkit.models.protocol import (
 from evalkit.parse import Parsed, parse
 from evalkit.records import AnswerRecord, PacedTick, StageTimes, TickRecord
 from evalkit.run.checkpoint import Checkpoints
-from evalkit.run.clips import read_clip
 from evalkit.run.pace import Pace, PacedStream
+from evalkit.run.reads import OwnReads, Reads
 from evalkit.run.recorder import Records
 from evalkit.run.stop import Interrupted
-from evalkit.run.windows import read_window
 from evalkit.stream import Chunk, FrameFeed, FrameSchedule, Narration, Query, StreamSample, Tick, exact_seconds
 from evalkit.tasks import WINDOW_FRAMES
 from evalkit.timing import MemorySampler
-from evalkit.video import VideoFrames
 
 _PROCESS = psutil.Process()
 
@@ -54,6 +52,7 @@ class SampleRunner:
         warn: Told what of a video was lost and which look ahead was refused, as it happens.
         memory: What samples memory, ``None`` where nothing does.
         gather: Makes calls at once, ``None`` where no streams advance together.
+        reads: Who reads the videos.
         pace: How seconds arrive; ``None`` where each comes as soon as the one before is done.
     """
 
@@ -70,6 +69,7 @@ class SampleRunner:
     pace: Pace | None = None
     memory: MemorySampler | None = None
     gather: Callable[[Sequence[Callable[[], None]]], object] | None = None
+    reads: Reads = field(default_factory=OwnReads)
 
     def run(self, sample: StreamSample) -> None:
         """Run one sample and put everything on record.
@@ -87,7 +87,7 @@ class SampleRunner:
             self._run_window(sample, int(sample.tags[WINDOW_FRAMES]))
             return
         schedule = FrameSchedule(sample.start, sample.end, sample.fps)
-        with VideoFrames(sample.video, self.model.frame_size) as source, FrameFeed(schedule, source) as feed:
+        with self.reads.stream(sample, self.model.frame_size) as source, FrameFeed(schedule, source) as feed:
             stamps = sample.tags.get("time_stamps") != "off"
             session = self.model.open(
                 SessionRequest(
@@ -196,8 +196,7 @@ class SampleRunner:
         for number, query in enumerate(sample.queries):
             if self._settled(sample, query):
                 continue
-            span = (sample.start, query.at)
-            clip = read_clip(sample.video, span, preset, self.model.frame_size, number=number)
+            clip = self.reads.clip(sample, number, preset, self.model.frame_size)
             session = self.model.open(
                 SessionRequest(
                     sample.id,
@@ -222,7 +221,7 @@ class SampleRunner:
     def _run_window(self, sample: StreamSample, most: int) -> None:
         """Show a scoring window at once and have one text said about it."""
         if sample.narration is not None and not self.recorder.answered(sample.id, f"{sample.id}@0"):
-            chunk = read_window(sample, most, self.model.frame_size)
+            chunk = self.reads.window(sample, most, self.model.frame_size)
             session = self.model.open(SessionRequest(sample.id, sample.fps, self.seed, sample.narration, False))
             try:
                 self._speak(sample, sample.narration, session, chunk)

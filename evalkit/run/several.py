@@ -11,7 +11,7 @@ reader takes in place of a run (`evalkit.records.run_folders`):
 
 from __future__ import annotations
 
-__all__ = ["is_several", "single_runs"]
+__all__ = ["is_finished", "is_several", "placed", "single_runs"]
 
 import datetime
 from pathlib import Path
@@ -48,12 +48,12 @@ def single_runs(options: RunOptions) -> list[RunOptions]:
     one = options.model_copy(update={"seeds": None, "repeat": None, "beside": None})
     if options.seeds is not None:
         seeds = range(options.seed, options.seed + options.seeds)
-        runs = [_placed(one, parent / f"seed-{seed}", seed=seed) for seed in seeds]
+        runs = [placed(one, parent / f"seed-{seed}", seed=seed) for seed in seeds]
     else:
         sides = {"": one} if options.beside is None else {"a": one, "b": _beside(one, Path(options.beside))}
         turns = range(1, (options.repeat or 0) + 1)
-        runs = [_placed(side, parent / name / f"run-{turn}") for turn in turns for name, side in sides.items()]
-    left = [run for run in runs if not (options.resume and _finished(Path(run.out or "")))]
+        runs = [placed(side, parent / name / f"run-{turn}") for turn in turns for name, side in sides.items()]
+    left = [run for run in runs if not (options.resume and is_finished(Path(run.out or "")))]
     if not left:
         raise UsageError(f"all {len(runs)} runs in {parent} are finished: nothing to resume")
     return left
@@ -69,7 +69,14 @@ def _default(options: RunOptions) -> Path:
     )
 
 
-def _placed(options: RunOptions, out: Path, **changes: Any) -> RunOptions:
+def placed(options: RunOptions, out: Path, **changes: Any) -> RunOptions:
+    """Return the options of a run that is to lie in a folder, and to go on there where it was begun.
+
+    Args:
+        options: Of the run.
+        out: The folder.
+        **changes: What else is its own, such as ``seed``.
+    """
     begun = options.resume and RunFolder(out).manifest_path.exists()
     return options.model_copy(update={"out": str(out), "resume": begun, **changes})
 
@@ -91,7 +98,8 @@ def _beside(options: RunOptions, path: Path) -> RunOptions:
     return merged
 
 
-def _finished(path: Path) -> bool:
+def is_finished(path: Path) -> bool:
+    """Whether a folder holds a run that has all its records and was reported."""
     folder = RunFolder(path)
     if not folder.manifest_path.exists() or folder.read_manifest().status != "done" or not folder.reported:
         return False

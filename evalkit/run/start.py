@@ -21,12 +21,11 @@ from evalkit.run.options import RunOptions, merge_options
 from evalkit.run.plan import RunPlan, make_plan
 from evalkit.run.several import is_several
 from evalkit.settings import Setting
-from evalkit.tasks import NarrationTask
-from evalkit.tasks.catalog import task_named
 
 if TYPE_CHECKING:
     from evalkit.judge import JudgeSummary
     from evalkit.run.runner import RunResult
+    from evalkit.run.surroundings import Surroundings
 
 Notify = Callable[[str], None]
 
@@ -94,18 +93,26 @@ def prepare(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
     return plan
 
 
-def start(plan: RunPlan, notify: Notify) -> RunResult:
+def start(plan: RunPlan, notify: Notify, around: Surroundings | None = None) -> RunResult:
     """Run a plan, judge it where that was asked for, and report it.
+
+    Args:
+        plan: What to run.
+        notify: Told warnings and failures, one line each.
+        around: What it shares with runs beside it; nothing by default.
 
     Raises:
         EvalkitError: The run cannot start, or cannot go on.
     """
     from evalkit.run.runner import execute
+    from evalkit.run.surroundings import ALONE
 
     opening = longest_opening(plan)
     for problem in [*plan.data.problems, *([opening.warning] if opening and opening.warning else [])]:
         notify(f"warning: {problem}")
-    return execute(plan, notify, done=lambda path: _judge_and_report(plan.options, path, notify))
+    return execute(
+        plan, notify, done=lambda path: _judge_and_report(plan.options, path, notify), around=around or ALONE
+    )
 
 
 def dry_run(plan: RunPlan) -> dict[str, Any]:
@@ -151,15 +158,12 @@ def _existing(path: Path) -> Path:
 
 def _check_judge(options: RunOptions) -> None:
     """Refuse a judge that could not judge, before anything is generated."""
-    from evalkit.judge import make_judge
-    from evalkit.run.judging import check_against, judge_endpoint
+    from evalkit.run.judging import check_against, check_judge, judge_endpoint
 
     if not options.judge or not options.against:
         raise UsageError("--judge and --against go together: who judges, and against whom")
-    if not isinstance(task_named(options.task), NarrationTask):
-        raise UsageError(f"task {options.task} is scored, not judged: leave --judge and --against out")
+    check_judge(options.task, options.judge, judge_endpoint(options.judge_base_url or options.base_url))
     check_against(Path(options.against))
-    make_judge(options.judge, judge_endpoint(options.judge_base_url or options.base_url))
 
 
 def _judge_and_report(options: RunOptions, path: Path, notify: Notify) -> None:

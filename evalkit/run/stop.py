@@ -21,18 +21,28 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Whether a run was asked to stop, and since when."""
+    """Whether a run was asked to stop, and since when.
 
-    def __init__(self) -> None:
-        self._since: float | None = None
+    Args:
+        all_runs: The same of all runs of the process, which stops this one, too.
+    """
+
+    def __init__(self, all_runs: StopRequest | None = None) -> None:
+        self._asked: float | None = None
+        self._all_runs = all_runs
 
     def __call__(self) -> bool:
         """Tell whether it was."""
         return self._since is not None
 
+    @property
+    def _since(self) -> float | None:
+        every = None if self._all_runs is None else self._all_runs._since
+        return every if self._asked is None else self._asked
+
     def ask(self) -> None:
         """Ask it to."""
-        self._since = time.monotonic() if self._since is None else self._since
+        self._asked = time.monotonic() if self._asked is None else self._asked
 
     def give_up_long_work(self) -> None:
         """End work that is of several parts, between two of them, where it has outlasted patience.

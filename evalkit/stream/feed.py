@@ -66,6 +66,7 @@ class FrameBatch:
         decode_seconds: Wall seconds the source worked on it, in the background or not.
         losses: What failed to decode on the way to this tick.
         ended_at: Media second where the material ends, if the tick wants more than there is.
+        aside_seconds: Wall seconds for which the consumer stood aside for others, no part of what frames cost.
     """
 
     frames: Pixels
@@ -73,6 +74,7 @@ class FrameBatch:
     decode_seconds: float = 0.0
     losses: tuple[SecondsLost, ...] = ()
     ended_at: Fraction | None = None
+    aside_seconds: float = 0.0
 
 
 class FrameSource(Protocol):
@@ -256,7 +258,7 @@ class FrameFeed:
         batch = next(self._batches, None)
         if batch is None:
             raise DecodeError(f"the source stopped before tick {tick.index} without saying why")
-        waited = time.perf_counter() - began
+        waited = time.perf_counter() - began - batch.aside_seconds
         self._losses += batch.losses
         if batch.ended_at is not None:
             self._end(batch.ended_at)

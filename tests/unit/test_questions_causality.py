@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from toy_runs import FPS, NotingModel, film, run_all, toy_data
 
-import evalkit.run.sample as sample_module
+import evalkit.run.reads as reads_module
 from evalkit.errors import DataError
 from evalkit.stream import Query, StreamSample, exact_seconds
 from evalkit.tasks import TaskData
@@ -149,7 +149,7 @@ def test_the_streaming_protocol_reads_each_video_once(
             opened.append(self.path)
             return super().frames(ticks)
 
-    monkeypatch.setattr(sample_module, "VideoFrames", Counted)
+    monkeypatch.setattr(reads_module, "VideoFrames", Counted)
     samples = load(task, toy_data(task, tmp_path / "data"), protocol=passes).samples
     model = NotingModel()
     records = run_all(samples, model, tmp_path / "run")
