@@ -130,16 +130,35 @@ def load_runs(runs: Iterable[Path | RunRecords], *, ticks: bool = True, damaged_
 
 
 def _labels(records: Sequence[RunRecords]) -> list[str]:
-    """Name each run by its model, then checkpoint, then fingerprint, then folder, until no two are alike."""
+    """Name each run by its model, then by what tells it from others of that name, until no two are alike.
+
+    That is its compression, its checkpoint, its seed, its fingerprint, its folder.
+    """
     names = [record.name for record in records]
-    for more in (_checkpoint, lambda record: record.manifest.fingerprint_digest[:8], lambda r: r.folder.path.name):
-        counts = Counter(names)
+    for more in (_compression, _checkpoint, _seed, _digest, lambda record: record.folder.path.name):
+        parts = [more(record) for record in records]
+        told: dict[str, set[str]] = {}
+        for name, part in zip(names, parts, strict=True):
+            told.setdefault(name, set()).add(part)
         names = [
-            f"{name} {part}".strip() if counts[name] > 1 and (part := more(record)) not in name else name
-            for name, record in zip(names, records, strict=True)
+            f"{name} {part}".strip() if len(told[name]) > 1 and part not in name else name
+            for name, part in zip(names, parts, strict=True)
         ]
     counts = Counter(names)
     return [f"{name} #{place + 1}" if counts[name] > 1 else name for place, name in enumerate(names)]
+
+
+def _compression(record: RunRecords) -> str:
+    return str(record.manifest.options.get("compress") or "")
+
+
+def _seed(record: RunRecords) -> str:
+    seed = record.manifest.seeds.get("run")
+    return "" if seed is None else f"seed {seed}"
+
+
+def _digest(record: RunRecords) -> str:
+    return record.manifest.fingerprint_digest[:8]
 
 
 def _checkpoint(record: RunRecords) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,12 @@ from typing import Any
 import pytest
 from conftest import Started, write_data
 
+from evalkit.errors import ModelError
+from evalkit.models.backbone import Backbone
+from evalkit.models.local import PolicyRecipe
+from evalkit.models.protocol import Spoken
+from evalkit.models.session import CachedSession
+from evalkit.stream import Chunk
 from evalkit.video import VideoFrames
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -67,26 +75,37 @@ def test_each_run_is_as_if_alone_and_a_video_is_decoded_once(
     assert len(passes) == 2 * len(MODELS)
 
 
-def test_a_lab_that_is_killed_goes_on_and_ends_as_the_unbroken_one(
+def after(running: Started, ticks: Path, count: int) -> None:
+    """Wait until so many seconds are on record."""
+    while running.process.is_alive() and (not ticks.exists() or ticks.read_bytes().count(b"\n") < count):
+        time.sleep(0.002)
+
+
+def test_a_lab_interrupted_and_killed_goes_on_and_ends_as_the_unbroken_one(
     two_videos: Path, tmp_path: Path, start: Callable[..., Started], evalkit: Cli
 ) -> None:
-    line = words(two_videos, "--set", "generation.temperature=0", models="full,streamingvlm")
-    whole = [*line, "--out", "whole"]
-    assert evalkit(*whole)[0] == 0
-    running = start(*line)
+    names = ("full", "streamingvlm")
+    line = words(two_videos, "--set", "generation.temperature=0", models=",".join(names))
+    assert evalkit(*line, "--out", "whole")[0] == 0
     ticks = tmp_path / "lab" / "streamingvlm" / "ticks.jsonl"
-    while running.process.is_alive() and (not ticks.exists() or ticks.read_bytes().count(b"\n") < 7):
-        time.sleep(0.002)
+    running = start(*line)
+    after(running, ticks, 2)
+    os.kill(running.process.pid or 0, signal.SIGINT)
+    code, _, err = running.wait()
+    assert code == 130
+    assert "go on with evalkit lab --resume --out lab" in err
+    assert [manifest(tmp_path / "lab" / name)["status"] for name in names] == ["interrupted"] * 2
+    running = start("lab", "--resume", "--out", "lab")
+    after(running, ticks, 7)
     running.process.kill()
     running.wait()
-    statuses = [manifest(tmp_path / "lab" / name)["status"] for name in ("full", "streamingvlm")]
-    assert statuses == ["running", "running"]
+    assert [manifest(tmp_path / "lab" / name)["status"] for name in names] == ["running"] * 2
     assert evalkit("lab", "--resume", "--out", "lab")[0] == 0
-    for name in ("full", "streamingvlm"):
+    for name in names:
         for file in ("answers.jsonl", "ticks.jsonl"):
             broken, unbroken = (records(tmp_path / where / name, file) for where in ("lab", "whole"))
             assert broken == unbroken
-    code, out, err = evalkit("lab", "--resume", "--out", "lab", "--limit", "1")
+    code, _, err = evalkit("lab", "--resume", "--out", "lab", "--limit", "1")
     assert code == 2
     assert "was run with other settings" in err
 
@@ -98,6 +117,35 @@ def test_a_model_is_added_and_finished_ones_stay(two_videos: Path, tmp_path: Pat
     assert (tmp_path / "lab" / "full" / "ticks.jsonl").read_bytes() == kept
     assert manifest(tmp_path / "lab" / "sliding")["planned"] == manifest(tmp_path / "lab" / "full")["planned"]
     assert (tmp_path / "lab" / "sliding" / "verdicts.jsonl").exists()
+
+
+def test_a_model_that_cannot_go_on_takes_no_other_with_it(
+    two_videos: Path, tmp_path: Path, evalkit: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speak = CachedSession.speak
+
+    def breaks(self: CachedSession, chunk: Chunk) -> Spoken:
+        if self._policy.recompute and chunk.tick.index == 2:
+            raise MemoryError("no room")
+        return speak(self, chunk)
+
+    monkeypatch.setattr(CachedSession, "speak", breaks)
+    code, _, err = evalkit(*words(two_videos, models="sliding,full"))
+    assert code == 3
+    assert "sliding: failed: one: no room" in err
+    assert [one["sample"] for one in manifest(tmp_path / "lab" / "sliding")["failed"]] == ["one", "two"]
+    assert manifest(tmp_path / "lab" / "full")["failed"] == []
+    assert len(records(tmp_path / "lab" / "full", "ticks.jsonl")) == 10
+    monkeypatch.setattr("evalkit.models.local.PolicyRecipe.over", fails)
+    assert evalkit(*words(two_videos, "--limit", "1", models="sliding,full"), "--out", "none")[0] == 2
+    assert manifest(tmp_path / "none" / "full")["status"] == "done"
+
+
+def fails(recipe: PolicyRecipe, backbone: Backbone, over: Any = PolicyRecipe.over) -> Any:
+    """Refuse one policy its model."""
+    if recipe.name == "sliding":
+        raise ModelError("it does not fit")
+    return over(recipe, backbone)
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,16 @@ def test_two_runs_of_one_model_get_names_of_their_own(tmp_path: Path) -> None:
     assert all(label.startswith("streamingvlm") for label in labels)
 
 
+def test_runs_of_one_model_are_named_by_what_they_differ_in_and_no_more(tmp_path: Path) -> None:
+    def run(name: str, compress: str | None, seed: int) -> Path:
+        options = {"task": "ovo-bench", "model": "full", "checkpoint": "tiny", "compress": compress}
+        return question_run(tmp_path / name, "full", questions=8, options=options, seeds={"run": seed})
+
+    runs = [run("a", None, 1), run("b", "stc", 1), run("c", "stc", 2)]
+    assert [one.label for one in load_runs(runs)] == ["full", "full stc seed 1", "full stc seed 2"]
+    assert [one.label for one in load_runs(runs[:2])] == ["full", "full stc"]
+
+
 def test_questions_of_two_runs_are_aligned_and_the_differing_ones_known(tmp_path: Path) -> None:
     runs = [question_run(tmp_path / model, model, questions=60) for model in ("full", "sliding")]
     questions = page(tmp_path, *runs).data("index")["questions"]
