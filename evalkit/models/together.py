@@ -41,7 +41,7 @@ class _Waiting:
 class Together:
     """Runs several streams in one thread, in turns, and serves what they ask of the network in batches.
 
-    A stream runs undisturbed until it calls `ask`, `sleep` or `gather`. When every stream waits, ``serve``
+    A stream runs undisturbed until it calls `ask`, `meet`, `sleep` or `gather`. When every stream waits, ``serve``
     is given all that is asked. Nothing runs in parallel, so streams need no locks.
 
     Args:
@@ -52,6 +52,7 @@ class Together:
     _hub: greenlet | None = None
     _ready: deque[tuple[greenlet, Any]] = field(default_factory=deque)
     _waiting: list[_Waiting] = field(default_factory=list)
+    _met: list[greenlet] = field(default_factory=list)
     _sleeping: list[tuple[float, int, greenlet]] = field(default_factory=list)
     _families: dict[greenlet, tuple[_Family, int]] = field(default_factory=dict)
     _alive: set[greenlet] = field(default_factory=set)
@@ -94,6 +95,12 @@ class Together:
             return _unpacked(self.serve([request])[0])
         self._waiting.append(_Waiting(getcurrent(), request))
         return _unpacked(self._park())
+
+    def meet(self) -> None:
+        """Let the other streams go on until none wants the network: each waits here, sleeps or has ended."""
+        if getcurrent() in self._alive:
+            self._met.append(getcurrent())
+            self._park()
 
     def sleep(self, seconds: float) -> None:
         """Let the other streams go on for so many seconds at least."""
@@ -149,6 +156,10 @@ class Together:
                 else:
                     self._ready.append((one.stream, result))
             return True
+        if self._met:
+            self._ready.extend((stream, None) for stream in self._met)
+            self._met.clear()
+            return True
         if self._sleeping:
             time.sleep(max(0.0, self._sleeping[0][0] - now))
             return True
@@ -183,7 +194,7 @@ class Together:
         for stream in list(self._alive):
             if stream:
                 stream.throw(GreenletExit)
-        for kept in (self._alive, self._ready, self._waiting, self._sleeping, self._families):
+        for kept in (self._alive, self._ready, self._waiting, self._met, self._sleeping, self._families):
             kept.clear()
         self._hub = None
 

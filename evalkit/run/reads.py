@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["OwnReads", "Reads"]
 
+from collections.abc import Callable
 from typing import Protocol
 
 from evalkit.run.clips import OfficialClip, read_clip
@@ -32,6 +33,13 @@ class Reads(Protocol):
     def window(self, sample: StreamSample, most: int, size: SizeRule) -> Chunk:
         """Return what a window shows, in ``most`` frames or fewer; see `read_window`."""
 
+    def for_streams(self, meet: Callable[[], None]) -> Reads:
+        """Return what reads for streams that advance together.
+
+        Args:
+            meet: Called by a stream, lets the others go on until none of them has work under way.
+        """
+
 
 class OwnReads:
     """Reads for one run alone; `Reads`."""
@@ -48,3 +56,7 @@ class OwnReads:
     def window(self, sample: StreamSample, most: int, size: SizeRule) -> Chunk:
         """Read a window; see `Reads.window`."""
         return read_window(sample, most, size)
+
+    def for_streams(self, meet: Callable[[], None]) -> OwnReads:
+        """Read as ever: see `Reads.for_streams`."""
+        return self

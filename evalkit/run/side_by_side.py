@@ -250,14 +250,22 @@ class _SharedReads:
         turns: The runs.
         passes: Videos that are being decoded.
         order: Place of each sample in its run.
-        batched: Whether several samples of the run are under way at once.
+        meet: Lets all streams of the run come to where none has work under way, where several advance together.
     """
 
     def __init__(
-        self, turns: Turns, passes: dict[Hashable, _Decoding], order: dict[str, int], *, batched: bool
+        self,
+        turns: Turns,
+        passes: dict[Hashable, _Decoding],
+        order: dict[str, int],
+        meet: Callable[[], None] | None = None,
     ) -> None:
-        self._turns, self._passes, self._order, self._batched = turns, passes, order, batched
+        self._turns, self._passes, self._order, self._meet = turns, passes, order, meet
         self._alone = OwnReads()
+
+    def for_streams(self, meet: Callable[[], None]) -> _SharedReads:
+        """Read for streams that advance together; see `Reads.for_streams`."""
+        return _SharedReads(self._turns, self._passes, self._order, meet)
 
     def stream(self, sample: StreamSample, size: SizeRule) -> FrameSource:
         """Open the video; see `Reads.stream`."""
@@ -294,8 +302,14 @@ class _SharedReads:
             read: Reads it.
         """
         order = self._order[sample.id]
-        # Samples of a batch advance together, so the second says how far the run is; else the sample does.
-        return self._turns.want((number, order) if self._batched else (order, number), key, read)
+        if self._meet is None:
+            return self._turns.want((order, number), key, read)
+        # Streams stand aside together, when no clock of a second is running in any of them; and since they advance
+        # together, the second says how far the run is.
+        self._meet()
+        outcome = self._turns.want((number, order), key, read)
+        self._meet()
+        return outcome
 
 
 def _size_on(sample: StreamSample, size: SizeRule) -> tuple[int, int]:
@@ -323,9 +337,8 @@ class SideBySide:
     def surroundings(self, plan: RunPlan) -> Surroundings:
         """Return what one of the runs finds around it."""
         order = {sample.id: place for place, sample in enumerate(plan.samples)}
-        batched = getattr(plan.options, "streams", 1) > 1
         return Surroundings(
-            reads=_SharedReads(self._turns, self._passes, order, batched=batched),
+            reads=_SharedReads(self._turns, self._passes, order),
             make=self.make,
             listening=self.listening,
             in_turns=True,

@@ -123,7 +123,7 @@ def test_models_beside_one_another_see_what_each_would_alone(protocol: str, tmp_
     models = [NotingModel(), NotingModel()]
 
     def call(number: int) -> None:
-        reads = _SharedReads(turns, passes, order, batched=False)
+        reads = _SharedReads(turns, passes, order)
         with runner(models[number], tmp_path / str(number), reads=reads) as (run, _):
             for sample in samples[number:]:
                 run.run(sample)
