@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.records import RunManifest, TickRecord, TickTable
+from evalkit.records import Latency, RunManifest, TickRecord, TickTable
 from evalkit.report.latency import timed
 
 FloatArray = NDArray[np.float64]
@@ -23,7 +23,12 @@ _LEAST_BLOCKS = 5
 _DRAWS = 2000
 # A bootstrap median is read off this many equal bins of the sorted seconds: rank error at most 0.05 %.
 _BINS = 2000
-_SHARED = {"alone": [], "loaded": ["several samples at once"], "batched": ["streams as one batch"]}
+_SHARED: dict[Latency, list[str]] = {
+    "alone": [],
+    "loaded": ["several samples at once"],
+    "batched": ["streams as one batch"],
+    "turns": ["models in turns"],
+}
 """What more a second's time is told with than the machine, by `RunManifest.latency`."""
 _HARDWARE = ("gpu", "processor", "cpu", "machine", "cores", "device")
 

@@ -36,8 +36,8 @@ MediaSeconds = Annotated[float, Field(gt=-1e9, lt=1e9, allow_inf_nan=False)]
 WallSeconds = Annotated[float, Field(allow_inf_nan=False)]
 """A time on a clock."""
 
-Latency = Literal["alone", "loaded", "batched"]
-"""What shared the model while seconds were timed: nothing, samples on threads, or other streams of a batch."""
+Latency = Literal["alone", "loaded", "batched", "turns"]
+"""What seconds were timed beside: nothing, samples on threads, streams of a batch, or models that took turns."""
 
 
 class _Record(BaseModel):
@@ -294,7 +294,8 @@ class RunManifest(BaseModel):
 
     ``latency`` is ``loaded`` where other samples were under way at the same time: its seconds are those of a model
     under load, and no table shows them beside those of one that ran ``alone``. ``batched``: other streams advanced
-    with it as one batch.
+    with it as one batch. ``turns``: other models worked between its seconds, so that decoding could run further
+    ahead and memory is of all of them.
 
     ``recorded`` says how many records each sample left when the run was done, so that one that is gone is missed;
     ``judged`` how many verdicts each judging rests on, by its judge and other side, ``readings`` how many replies

@@ -22,9 +22,15 @@ LATENCY_MARKS: dict[Latency, str] = {
     "alone": "",
     "loaded": ", several samples under way at once",
     "batched": ", streams advancing as one batch",
+    "turns": ", models in turns in one process (memory is of all)",
 }
 """What is said of times by what shared the model; those of different kinds stand in tables of their own."""
-_LATENCY_LABELS: dict[Latency, str] = {"alone": "", "loaded": ", under load", "batched": ", in a batch"}
+_LATENCY_LABELS: dict[Latency, str] = {
+    "alone": "",
+    "loaded": ", under load",
+    "batched": ", in a batch",
+    "turns": ", in turns",
+}
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from evalkit.models.together import Together
 from evalkit.records import (
     AnswerRecord,
     FailedSample,
+    Latency,
     RunFolder,
     RunManifest,
     TickRecord,
@@ -95,7 +96,8 @@ def execute(
         fingerprint = full_fingerprint(plan, model)
         path = _folder_path(plan, fingerprint_digest(fingerprint))
         with _full_disk_explained(path), hold_folder(path):
-            folder, manifest = _open_folder(plan, path, fingerprint, model.placement.device)
+            latency: Latency = "turns" if around.in_turns and plan.latency == "alone" else plan.latency
+            folder, manifest = _open_folder(plan, path, fingerprint, model.placement.device, latency)
             return _report(_run_samples(plan, model, _Journal(folder, manifest, notify), watch, around), done)
 
 
@@ -162,7 +164,7 @@ def _run_samples(
                 pace=Pace.of(plan.options, Clock() if group is None else Clock(sleep=group.sleep)),
                 memory=memory,
                 gather=None if group is None else group.gather,
-                reads=around.reads,
+                reads=around.reads if group is None else around.reads.for_streams(group.meet),
             )
             try:
                 one = partial(
@@ -248,7 +250,7 @@ def _folder_path(plan: RunPlan, digest: str) -> Path:
 
 
 def _open_folder(
-    plan: RunPlan, path: Path, fingerprint: dict[str, object], device: str
+    plan: RunPlan, path: Path, fingerprint: dict[str, object], device: str, latency: Latency
 ) -> tuple[RunFolder, RunManifest]:
     """Return the folder and its ``run.json``, written anew or, on resuming, marked as running again."""
     options = plan.options
@@ -261,7 +263,7 @@ def _open_folder(
         part.unlink()
     if begun:
         manifest.status, manifest.error, manifest.finished = "running", None, None
-        manifest.latency = manifest.latency if plan.latency == "alone" else plan.latency
+        manifest.latency = manifest.latency if latency == "alone" else latency
         reopen_failed(folder, manifest)
         folder.write_manifest(manifest)
         return folder, manifest
@@ -276,7 +278,7 @@ def _open_folder(
         git=git_revision(),
         host=host_facts(device),
         seeds={"run": options.seed},
-        latency=plan.latency,
+        latency=latency,
         data={
             "path": str(plan.data_path.resolve()),
             "revision": plan.data.revision,

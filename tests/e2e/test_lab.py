@@ -46,14 +46,20 @@ def words(data: Path, *more: str | Path, models: str = ",".join(MODELS)) -> list
     return ["lab", "--task", "inf-streams", "--models", models, "--data", data, "--out", "lab", *_SMALL, *more]
 
 
-def test_each_run_is_as_if_alone_and_a_video_is_decoded_once(
-    two_videos: Path, tmp_path: Path, evalkit: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    passes: list[str] = []
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of videos, once for each pass over them."""
+    found: list[str] = []
     decode = VideoFrames._decode
     monkeypatch.setattr(
-        VideoFrames, "_decode", lambda self, *rest: (passes.append(self.path.name), decode(self, *rest))[1]
+        VideoFrames, "_decode", lambda self, *rest: (found.append(self.path.name), decode(self, *rest))[1]
     )
+    return found
+
+
+def test_each_run_is_as_if_alone_and_a_video_is_decoded_once(
+    two_videos: Path, tmp_path: Path, evalkit: Cli, passes: list[str]
+) -> None:
     code, out, err = evalkit(*words(two_videos, "--judge", "overlap", "--json"))
     assert code == 0, err
     assert sorted(passes) == ["one.mp4", "two.mp4"]
@@ -65,14 +71,29 @@ def test_each_run_is_as_if_alone_and_a_video_is_decoded_once(
     assert all(name in page for name in MODELS)
     assert (tmp_path / "lab" / "plots" / "pareto.svg").exists()
     passes.clear()
-    for name in MODELS:
+    for name in MODELS[1:]:
         alone = ["run", "--task", "inf-streams", "--model", name, "--data", two_videos, "--out", name, *_SMALL]
         assert evalkit(*alone)[0] == 0
         for file in ("answers.jsonl", "ticks.jsonl"):
             assert records(tmp_path / "lab" / name, file) == records(tmp_path / name, file)
         one, other = manifest(tmp_path / "lab" / name), manifest(tmp_path / name)
         assert one["fingerprint"] == other["fingerprint"]
-    assert len(passes) == 2 * len(MODELS)
+        assert [one["latency"], other["latency"]] == ["turns", "alone"]
+    assert len(passes) == 2 * 2
+
+
+def test_batches_of_streams_take_turns_too(
+    two_videos: Path, tmp_path: Path, evalkit: Cli, passes: list[str]
+) -> None:
+    greedy = ["--set", "generation.temperature=0"]
+    assert evalkit(*words(two_videos, "--streams", "2", *greedy, models="full,streamingvlm"))[0] == 0
+    assert sorted(passes) == ["one.mp4", "two.mp4"]
+    line = ["run", "--task", "inf-streams", "--model", "full", "--data", two_videos, "--out", "alone"]
+    assert evalkit(*line, *_SMALL, *greedy)[0] == 0
+    for file in ("answers.jsonl", "ticks.jsonl"):
+        beside, alone = (records(tmp_path / place, file) for place in ("lab/full", "alone"))
+        assert sorted(beside, key=str) == sorted(alone, key=str)
+    assert manifest(tmp_path / "lab" / "full")["latency"] == "batched"
 
 
 def after(running: Started, ticks: Path, count: int) -> None:

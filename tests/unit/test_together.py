@@ -45,6 +45,22 @@ def test_a_stream_begins_when_one_before_it_has_ended() -> None:
     assert batches == [["a", "b"], ["a", "b"], ["c"], ["c"]]
 
 
+def test_streams_meet_when_none_of_them_wants_the_network_any_more() -> None:
+    order: list[str] = []
+    group = recording([])
+
+    def stream(name: str, asks: int) -> None:
+        for _ in range(asks):
+            group.ask(name)
+            order.append(f"{name} served")
+        group.meet()
+        order.append(f"{name} on")
+
+    group.run([partial(stream, "a", 0), partial(stream, "b", 2), partial(stream, "c", 1)], at_once=3)
+    assert order == ["b served", "c served", "b served", "a on", "c on", "b on"]
+    group.meet()  # outside a stream there is nobody to meet
+
+
 def test_a_request_that_is_put_off_meets_the_streams_behind_it() -> None:
     batches: list[list[str]] = []
 
