@@ -68,7 +68,7 @@ def manifest(task: str, model: str, **changes: Any) -> RunManifest:
         "versions": {"evalkit": "0.1.0", "torch": "2.13.0"},
         "git": "0123abc",
         "host": {"machine": "x86_64", "cpu": "16 cores", "device": "cpu", "memory_gib": 64},
-        "seeds": {"sampling": 7},
+        "seeds": {"run": fingerprint.get("seed", 7)},
         "data": {"revision": "demo-1"},
     }
     return RunManifest(**{**values, **changes})

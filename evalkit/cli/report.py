@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from evalkit.report.runs import load_runs
 
     runs = [Path(run) for run in args.runs]
-    out = Path(args.out) if args.out else runs[0] / "report.html"
+    out = Path(args.out) if args.out else runs[0] / "report.html"  # of a folder of runs, too
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder: name the page to write, such as --out {out / 'report.html'}")
     with collector_paused():

@@ -27,9 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score again and print what changed."""
+    from evalkit.records import run_folders
     from evalkit.run.rescore import rescore
 
-    found = [rescore(path) for path in args.runs]
+    found = [rescore(path) for path in run_folders(args.runs)]
     if args.json:
         emit_json({"runs": [asdict(one) | {"path": str(one.path)} for one in found]})
         return EXIT_DONE

@@ -138,6 +138,10 @@ class RunFolder:
         """
         path = self.manifest_path
         if not path.exists():
+            inner = sorted(one.parent.name for one in self.path.glob("*/run.json"))
+            if inner:
+                names = ", ".join(inner[:3]) + (", ..." if len(inner) > 3 else "")
+                raise DataError(f"{self.path} holds {len(inner)} runs ({names}): name one of them", path=path)
             raise DataError(f"{self.path} is not a run folder (it has no run.json)", path=path)
         return _validate(path, RunManifest)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
-from evalkit.records import Latency, Metric, RunRecords, missing_text, read_run
+from evalkit.records import Latency, Metric, RunRecords, missing_text, read_run, run_folders
 
 # What names the model under test: runs that differ in these alone compare fairly.
 MODEL_FIELDS = ("model", "checkpoint", "policy", "memory", "compress", "backbone")
@@ -107,7 +107,8 @@ def load_runs(runs: Iterable[Path | RunRecords], *, ticks: bool = True, damaged_
     """Read run folders of one task.
 
     Args:
-        runs: The folders; records that are in memory already are taken as they are.
+        runs: The folders, of runs or of several runs of one model (``--seeds``, ``--repeat``); records that are in
+            memory already are taken as they are.
         ticks: Whether to read ``ticks.jsonl`` too.
         damaged_ticks: Whether to go on without lines of it that are no ticks.
 
@@ -115,7 +116,7 @@ def load_runs(runs: Iterable[Path | RunRecords], *, ticks: bool = True, damaged_
         UsageError: No folder, a folder that does not exist or is named twice, or runs of different tasks.
         DataError: A folder is not a run's, a record is malformed, or a newer evalkit wrote it.
     """
-    given = list(runs)
+    given = [one for run in runs for one in ([run] if isinstance(run, RunRecords) else run_folders([Path(run)]))]
     folders = [run.folder.path if isinstance(run, RunRecords) else Path(run) for run in given]
     if not folders:
         raise UsageError("name at least one run folder")

@@ -13,7 +13,7 @@ from evalkit.errors import DataError, UsageError
 from evalkit.leaderboard.answers import align, score_runs
 from evalkit.leaderboard.compare import compare_runs
 from evalkit.leaderboard.comparison_table import comparison_table, comparison_to_json
-from evalkit.records import AnswerRecord, JsonlWriter, RunFolder, TickRecord, VerdictRecord, read_jsonl, read_run
+from evalkit.records import JsonlWriter, RunFolder, TickRecord, VerdictRecord, read_jsonl, read_run
 from evalkit.report.latex import to_latex
 from evalkit.report.tables import to_csv, to_markdown, to_text
 from evalkit.stats import CompareOptions, compare_pair
@@ -47,7 +47,7 @@ def test_the_figures_are_those_of_the_statistics_on_the_records(tmp_path):
     row = compared(a, b).rows[0]
     marks = []
     for folder in (a, b):
-        answers, _ = read_jsonl(folder / "answers.jsonl", AnswerRecord)
+        answers = read_run(folder).answers
         marks.append(
             {one.query: (float(one.status == "ok" and one.parsed == one.gold), one.cluster) for one in answers}
         )

@@ -11,6 +11,7 @@ from run_folders import question_run
 from evalkit.cli.main import main
 from evalkit.errors import UsageError
 from evalkit.records import read_run, run_folders
+from evalkit.report.runs import load_runs
 from evalkit.run.options import RunOptions
 from evalkit.run.several import single_runs
 
@@ -68,6 +69,15 @@ def test_runs_of_two_models_are_not_averaged(tmp_path, capsys):
     question_run(folder / "seed-2", "stc", fingerprint={"policy": "two", "seed": 2, "fps": 1.0})
     assert main(["score", str(folder)]) == 2
     assert "not one model in one setting" in capsys.readouterr().err
+
+
+def test_a_page_plots_and_places_are_made_of_every_run_of_a_folder(tmp_path, capsys):
+    mine = model(tmp_path, "mine", 0.6, (1, 2))
+    assert main(["report", str(mine), "--out", str(tmp_path / "page.html")]) == 0
+    assert {run.label for run in load_runs([mine])} == {"mine seed 1", "mine seed 2"}
+    capsys.readouterr()
+    assert main(["judge", str(mine), "--against", str(mine), "--judge", "overlap"]) == 2
+    assert "mine holds 2 runs (seed-1, seed-2): name one of them" in capsys.readouterr().err
 
 
 def test_seeds_are_runs_with_one_seed_each():

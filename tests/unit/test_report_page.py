@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from evalkit.errors import DataError, UsageError
-from evalkit.records import AnswerRecord, JsonlWriter, Metric
+from evalkit.records import AnswerRecord, JsonlWriter, Metric, read_run
 from evalkit.report.html import build_report
 from evalkit.report.payload import embed_json, outcome
 from evalkit.report.runs import load_runs
@@ -181,8 +181,9 @@ def test_a_missing_folder_a_strange_folder_and_a_repeated_one_are_named(tmp_path
     run = question_run(tmp_path / "run", questions=8)
     with pytest.raises(UsageError, match=r"no run folder at .*nowhere"):
         build_report([tmp_path / "nowhere"], tmp_path / "report.html")
+    (tmp_path / "strange").mkdir()
     with pytest.raises(DataError, match="is not a run folder"):
-        build_report([tmp_path], tmp_path / "report.html")
+        build_report([tmp_path / "strange"], tmp_path / "report.html")
     with pytest.raises(UsageError, match="named twice"):
         build_report([run, run / ".." / "run"], tmp_path / "report.html")
     with pytest.raises(UsageError, match="at least one"):
@@ -228,15 +229,10 @@ def test_runs_of_one_model_are_named_by_what_they_differ_in_and_no_more(tmp_path
 def test_questions_of_two_runs_are_aligned_and_the_differing_ones_known(tmp_path: Path) -> None:
     runs = [question_run(tmp_path / model, model, questions=60) for model in ("full", "sliding")]
     questions = page(tmp_path, *runs).data("index")["questions"]
-    first, second = ((run / "answers.jsonl").read_text().splitlines() for run in runs)
-    for number, lines in enumerate(zip(first, second, strict=True)):
-        one, other = (json.loads(line) for line in lines)
-        same = (one["parsed"], one["status"], one["unparsed"]) == (
-            other["parsed"],
-            other["status"],
-            other["unparsed"],
-        )
-        assert questions["columns"]["query"][number] == one["query"]
+    first, second = (read_run(run).answers for run in runs)
+    for number, (one, other) in enumerate(zip(first, second, strict=True)):
+        same = (one.parsed, one.status, one.unparsed) == (other.parsed, other.status, other.unparsed)
+        assert questions["columns"]["query"][number] == one.query
         assert bool(questions["columns"]["differs"][number]) is not same
 
 
