@@ -77,7 +77,7 @@ def test_a_page_plots_and_places_are_made_of_every_run_of_a_folder(tmp_path, cap
     assert {run.label for run in load_runs([mine])} == {"mine seed 1", "mine seed 2"}
     capsys.readouterr()
     assert main(["judge", str(mine), "--against", str(mine), "--judge", "overlap"]) == 2
-    assert "mine holds 2 runs (seed-1, seed-2): name one of them" in capsys.readouterr().err
+    assert "holds 2 runs (seed-1, seed-2): name one of them" in capsys.readouterr().err
 
 
 def test_seeds_are_runs_with_one_seed_each():
