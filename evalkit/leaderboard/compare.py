@@ -27,6 +27,7 @@ from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_misma
 from evalkit.leaderboard.latency import MedianSeconds, SecondRatio, hardware, median_seconds
 from evalkit.leaderboard.transcripts import Transcripts, compare_transcripts
 from evalkit.records import RunRecords
+from evalkit.report.per_question import works_when_asked
 
 if TYPE_CHECKING:
     from evalkit.stats import CompareOptions, Estimate, PairedComparison
@@ -210,7 +211,9 @@ def _pair_rows(
     """Return one row per pair of runs."""
     from evalkit.stats import compare_all
 
-    ticks = {run.label: run.records.ticks for run in scored if run.records.ticks}
+    ticks = {
+        run.label: run.records.ticks for run in scored if run.records.ticks and not works_when_asked(run.records)
+    }
     medians = median_seconds(ticks, draws=options.draws, seed=options.seed)
     by_label = {run.label: run for run in scored}
     rows = []
@@ -267,6 +270,13 @@ def _warnings(comparison: Comparison, runs: Mapping[str, ScoredRun]) -> list[str
         machines = _machines(a, b)
         if machines is not None and a.records.ticks and b.records.ticks:
             lines.append(f"{pair}: no ratio of seconds, they ran on different machines ({machines})")
+        idle = [run.label for run in (a, b) if run.records.ticks and works_when_asked(run.records)]
+        if idle and machines is None:
+            verb = "sees its" if len(idle) == 1 else "see their"
+            lines.append(
+                f"{pair}: no ratio of seconds, {' and '.join(idle)} {verb} frames only with the question "
+                "(evalkit report has the time per question)"
+            )
         settings = [run.records.manifest.fingerprint.get(_COMPRESSION) for run in (a, b)]
         if settings[0] != settings[1] and _agree(a, b):
             lines.append(

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["Chart", "dial_charts", "line_chart", "pareto_charts", "replay_charts", "run_charts"]
+__all__ = [
+    "Chart",
+    "cache_chart",
+    "dial_charts",
+    "line_chart",
+    "pareto_charts",
+    "replay_charts",
+    "run_charts",
+    "time_chart",
+]
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,14 +22,16 @@ from evalkit.records import TickTable
 from evalkit.report.curves import Curve, bin_width, tick_curve
 from evalkit.report.dial import SPEEDS, Dial, dial_of
 from evalkit.report.latency import Floats, elapsed, memory_of, timed, token_latency
+from evalkit.report.per_question import works_when_asked
 from evalkit.report.plots import place_run
 from evalkit.report.replay import Replay
 from evalkit.report.replay_curves import replay_curves
 from evalkit.report.runs import Run
 from evalkit.report.tables import Estimate
 
-WIDTH, HEIGHT = 640, 230
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 36
+WIDTH, HEIGHT = 640, 250
+# Room for labels at the size they have on a phone, where the whole picture is scaled down.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 16, 14, 52
 _BINS = 160
 _STREAM_TIME = (60.0, "Stream time (min)")
 
@@ -52,6 +63,11 @@ def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(text)}</text>'
 
 
+def _brief(value: float) -> str:
+    """Return a tick value in at most five characters."""
+    return f"{value / 1000:g}k" if value >= 10_000 else f"{value:.10g}"
+
+
 def _axes(
     span: float, top: float, labels: tuple[str, str], across: str
 ) -> tuple[list[str], Callable[[float, float], tuple[float, float]]]:
@@ -75,13 +91,13 @@ def _axes(
     for value in ticks_of(top):
         y = at(0, value)[1]
         parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-        parts.append(_text(_LEFT - 6, y + 4, f"{value:,.10g}", "end"))
-    for value in ticks_of(span, 7):
-        parts.append(_text(at(value, 0)[0], HEIGHT - _BOTTOM + 16, f"{value:g}", "middle"))
-    parts.append(_text((WIDTH + _LEFT - _RIGHT) / 2, HEIGHT - 4, across, "middle", "label"))
+        parts.append(_text(_LEFT - 6, y + 5, _brief(value), "end"))
+    for value in ticks_of(span, 6):
+        parts.append(_text(at(value, 0)[0], HEIGHT - _BOTTOM + 20, f"{value:g}", "middle"))
+    parts.append(_text((WIDTH + _LEFT - _RIGHT) / 2, HEIGHT - 8, across, "middle", "label"))
     middle = (HEIGHT - _BOTTOM + _TOP) / 2
     parts.append(
-        f'<text transform="translate(13 {middle:.1f}) rotate(-90)" text-anchor="middle" class="label">'
+        f'<text transform="translate(17 {middle:.1f}) rotate(-90)" text-anchor="middle" class="label">'
         f"{escape(labels[1])}</text>"
     )
     return parts, at
@@ -99,11 +115,13 @@ def pareto_charts(runs: Sequence[Run]) -> list[Chart]:
     (score,) = names
     shown = [found[0] if found else None for found in placed]
     charts = []
+    units = {one.unit for one in shown if one}
+    time = "Time per question, median (s)" if "question" in units else "Time per second of stream, median (s)"
     for title, across, costs in (
         (
             "Score against time",
-            "Time per second of stream, median (s)",
-            [one.time.value if one else None for one in shown],
+            time,
+            [one.time.value if one and len(units) == 1 else None for one in shown],
         ),
         ("Score against memory", "Peak memory (GiB)", [one.memory if one else None for one in shown]),
     ):
@@ -140,6 +158,7 @@ def line_chart(
     labels: tuple[str, str],
     limit: float | None = None,
     across: tuple[float, str] = _STREAM_TIME,
+    top: float | None = None,
 ) -> str:
     """Return the SVG of medians with their bands over stream time, or over what ``across`` says.
 
@@ -149,40 +168,57 @@ def line_chart(
         labels: What the picture shows, for readers who do not see it, and the y axis with its unit.
         limit: A horizontal line, in the drawn unit (real time).
         across: What x values are divided by, and the label of the x axis with its unit.
+        top: Where the y axis ends, in the drawn unit; just above the largest value by default.
     """
     span = max((line.x[-1] + line.width / 2 for line in lines if line.x), default=1.0) / across[0] or 1.0
-    top = max((y * scale for line in lines for y in line.high), default=1.0)
-    top = max(top, limit) if limit is not None and limit <= 3 * top else top
-    top = 1.05 * top or 1.0
-    parts, at = _axes(span, top, labels, across[1])
+    most = max((y * scale for line in lines for y in line.high), default=1.0)
+    most = max(most, limit) if limit is not None and limit <= 3 * most else most
+    # A little above the end, so that a line along it is seen whole.
+    end = 1.02 * top if top is not None else 1.05 * most or 1.0
+    parts, at = _axes(span, end, labels, across[1])
     for place, line in enumerate(lines):
         low = [at(x / across[0], y * scale) for x, y in zip(line.x, line.low, strict=True)]
         high = [at(x / across[0], y * scale) for x, y in zip(line.x, line.high, strict=True)]
         mid = [at(x / across[0], y * scale) for x, y in zip(line.x, line.mid, strict=True)]
         parts.append(f'<polygon points="{_points([*low, *reversed(high)])}" class="band s{place % 7}"/>')
         parts.append(f'<polyline points="{_points(mid)}" class="line s{place % 7}"/>')
-    if limit is not None and limit <= top:
+    if limit is not None and limit <= end:
         y = at(0, limit)[1]
         parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="limit"/>')
         parts.append(_text(WIDTH - _RIGHT, y - 4, "real time", "end"))
     return "".join([*parts, "</svg>"])
 
 
+_TIME, _CACHE = "Time per second of stream", "Cache length"
+_NO_TICKS = TickTable.of(())
+
+
+def time_chart(runs: Sequence[Run]) -> Chart | None:
+    """Return the chart of the time a second of stream takes, or ``None`` where no run has such seconds."""
+    return next((chart for chart in run_charts(runs) if chart.title == _TIME), None)
+
+
+def cache_chart(runs: Sequence[Run]) -> Chart | None:
+    """Return the chart of the tokens in memory, or ``None`` where no run has them on record."""
+    return next((chart for chart in run_charts(runs) if chart.title == _CACHE), None)
+
+
 def run_charts(runs: Sequence[Run]) -> list[Chart]:
     """Return the charts of latency and memory over stream time; none where no run has ticks.
 
-    A quantity that no run recorded (no tokens, no memory) has no chart. Series are numbered as the runs are.
+    A quantity that no run recorded (no tokens, no memory) has no chart, a run that sees its frames only with the
+    questions no line. Series are numbered as the runs are.
     """
-    tables = [timed(run.records.ticks) for run in runs]
+    tables = [_NO_TICKS if works_when_asked(run.records) else timed(run.records.ticks) for run in runs]
     if not any(map(len, tables)):
         return []
     width = bin_width(max(float(elapsed(ticks).max()) for ticks in tables if len(ticks)), _BINS)
     media = float(next(ticks.media[0] for ticks in tables if len(ticks)))
     spread = f"Line: median of {width:g} s; band: 5th to 95th percentile."
     wanted: tuple[tuple[str, str, Callable[[TickTable], Floats], float, float | None], ...] = (
-        ("Time per second of stream", f"Seconds per {media:g} s", lambda ticks: ticks.total, 1, media),
+        (_TIME, f"Seconds per {media:g} s", lambda ticks: ticks.total, 1, media),
         ("Time per token", "Milliseconds", token_latency, 1000, None),
-        ("Cache length", "Tokens", lambda ticks: ticks.whole["cache_tokens"].astype(float), 1, None),
+        (_CACHE, "Tokens", lambda ticks: ticks.whole["cache_tokens"].astype(float), 1, None),
         ("Memory", "MiB", memory_of, 1, None),
     )
     charts = []

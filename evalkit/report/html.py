@@ -17,6 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from evalkit import __version__
+from evalkit.leaderboard.finding import findings
 from evalkit.records import Metric, RunRecords, collector_paused, write_atomic
 from evalkit.report import summary
 from evalkit.report.charts import Chart, dial_charts, pareto_charts, replay_charts, run_charts
@@ -25,14 +26,16 @@ from evalkit.report.media import (
     find_video,
     local_videos,
     relative_url,
+    sought_videos,
     thumbnail_reader,
     thumbnails_of,
 )
+from evalkit.report.over_time import opening_charts
 from evalkit.report.payload import Block, build_payload, embed
 from evalkit.report.replay import ReplaySettings, replay_run
 from evalkit.report.replay_table import replay_tables
 from evalkit.report.runs import Run, load_runs
-from evalkit.report.scores import headline, percent, scaled, score_name
+from evalkit.report.scores import coverage_counts, headline, percent, scaled, score_name
 from evalkit.report.verdicts import contests
 
 
@@ -103,10 +106,12 @@ def render_page(
     if left_out:
         lines.append(f"{left_out} seconds have no thumbnail: a page holds only so many.")
     early, style = static("theme.js"), static("report.css")
-    script = static("timeline.js") + static("report.js")
+    script = static("colours.js") + static("timeline.js") + static("report.js")
     policy = _policy(script, early, style)
     replays = [replay_run(run, ReplaySettings()) for run in runs]
-    on_clock = any(len(replay.ticks) for replay in replays)
+    on_clock = any(replay.streams for replay in replays)
+    places = {"video_urls": urls, "sought": sought_videos(runs)}
+    opening = opening_charts(runs)
     has_timelines, questions = bool(payload.timelines), payload.index["questions"]["n"]
     html = (
         environment()
@@ -116,15 +121,17 @@ def render_page(
             task=runs[0].records.manifest.task,
             runs=runs,
             notices=lines,
+            findings=findings(runs),
+            opening=_drawn(opening),
             scores=summary.score_tables(runs),
-            groups=summary.group_table(runs),
+            groups=summary.group_tables(runs),
             judging=summary.judge_table(runs),
-            coverage=summary.coverage_table(runs),
+            coverage=summary.coverage_table(runs) if _not_all_answered(runs) else None,
             failures=summary.failure_tables(runs),
             latency=summary.latency_tables(runs),
             setup=summary.setup_table(runs),
             fingerprint=summary.fingerprint_table(runs),
-            charts=_drawn([*run_charts(runs), *pareto_charts(runs)]),
+            charts=_drawn([one for one in (*run_charts(runs), *pareto_charts(runs)) if one not in opening]),
             clock=replay_tables(runs, replays) if on_clock else [],
             clock_charts=_drawn([*replay_charts(replays), *dial_charts(runs, replays)]),
             headline=_headline(runs),
@@ -136,7 +143,7 @@ def render_page(
             script=_trusted(script),
             early=_trusted(early),
             style=_trusted(style),
-            index=_trusted_block(embed({**payload.index, "video_urls": urls, "thumbnails": pictures})),
+            index=_trusted_block(embed({**payload.index, **places, "thumbnails": pictures})),
             timeline_data=[_trusted_block(timeline) for timeline in payload.timelines],
         )
     )
@@ -154,23 +161,25 @@ def _trusted_block(block: Block) -> Block:
 
 
 def _headline(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return one card per run: its main score in large figures, and the facts that qualify it."""
+    """Return a card for each run that has a main score: the score in large figures, and what qualifies it."""
     cards = []
-    for run in runs:
+    for place, run in enumerate(runs):
         main = headline(run)
-        side = (main.name, main.group) if main else None
+        if main is None:
+            continue
+        side = main.name, main.group
         official = next((m for m in run.metrics if m.score == "official" and (m.name, m.group) == side), None)
         cards.append(
             {
+                "place": place,
                 "label": run.label,
-                "status": run.records.manifest.status,
-                "name": score_name(main) if main else "No score",
-                "value": _figure(main) if main else None,
-                "interval": _interval(main) if main else None,
+                "name": score_name(main),
+                "value": _figure(main),
+                "interval": _interval(main),
                 "official": _figure(official) if official else None,
-                "n": main.n if main else None,
-                "clusters": main.clusters if main else None,
-                "coverage": percent(main.coverage) if main and main.coverage is not None else None,
+                "n": main.n,
+                "clusters": main.clusters,
+                "coverage": percent(main.coverage) if main.coverage is not None else None,
                 "judge": _judge(run, main),
                 "digest": run.records.manifest.fingerprint_digest[:8],
             }
@@ -178,12 +187,23 @@ def _headline(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return cards
 
 
-def _judge(run: Run, main: Metric | None) -> str | None:
+def _not_all_answered(runs: Sequence[Run]) -> bool:
+    """Whether any answer was unparsed, failed or dropped: otherwise a table of answers says nothing."""
+    counts = [coverage_counts(run.records.answers) for run in runs]
+    return any(count for one in counts for state, count in one.items() if state != "answered")
+
+
+def _judge(run: Run, main: Metric) -> str | None:
     """Return who judged, where the card shows a win rate: a judge that is no language model is named as such."""
-    if main is None or main.name != "win_rate":
+    if main.name != "win_rate":
         return None
-    named = {contest.baseline: contest.judge_label for contest in contests(run.records.verdicts)}
-    return named.get(main.group.removeprefix("vs ")) or main.note or None
+    baseline, _, judge = main.group.removeprefix("vs ").partition(", judge ")
+    named = {
+        contest.baseline: contest.judge_label
+        for contest in contests(run.records.verdicts)
+        if contest.judge.startswith(judge)
+    }
+    return named.get(baseline) or main.note or None
 
 
 def _figure(metric: Metric) -> str | None:

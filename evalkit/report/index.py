@@ -35,7 +35,7 @@ class RunRow:
         failed: Samples that failed.
         figure: Name of its main score.
         score: The score with its interval, as it is shown.
-        second: Median seconds a stream second took, as it is shown.
+        latency: Median seconds that a stream second or a question took, as it is shown.
         note: What is wrong with an unreadable one.
     """
 
@@ -48,7 +48,7 @@ class RunRow:
     failed: int = 0
     figure: str = ""
     score: str = ""
-    second: str = ""
+    latency: str = ""
     note: str = ""
 
 
@@ -82,7 +82,7 @@ def row_of(number: int, run: Path, folder: Path) -> RunRow:
         len(manifest.failed),
         "" if figure is None else score_name(figure),
         "" if figure is None else _shown(figure),
-        next((f"{m.value:.3f} s" for m in known if m.name == "latency_p50" and m.value is not None), ""),
+        _latency(known),
     )
 
 
@@ -92,6 +92,16 @@ def _state(manifest: RunManifest) -> str:
         if manifest.status == "done" and manifest.failed
         else manifest.status
     )
+
+
+def _latency(metrics: Sequence[Metric]) -> str:
+    """Return the median second, or the median question where a run's model works only when asked."""
+    medians = {metric.name: metric.value for metric in metrics if metric.group == "p50"}
+    for name, of in (("latency_per_second", "a second"), ("latency_per_question", "a question")):
+        value = medians.get(name)
+        if value is not None:
+            return f"{value:.3f} s {of}"
+    return ""
 
 
 def _shown(metric: Metric) -> str:

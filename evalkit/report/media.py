@@ -11,6 +11,7 @@ __all__ = [
     "open_video",
     "relative_url",
     "servable_videos",
+    "sought_videos",
     "thumbnail_reader",
 ]
 
@@ -55,6 +56,22 @@ def local_videos(runs: Iterable[Run]) -> dict[str, Path]:
             if path is not None:
                 found.setdefault(name, path.resolve())
     return found
+
+
+def sought_videos(runs: Iterable[Run]) -> dict[str, str]:
+    """Return where the videos that are not here were looked for: name to the path that the run says.
+
+    Args:
+        runs: The runs.
+    """
+    listed = list(runs)
+    here = local_videos(listed)
+    return {
+        name: value
+        for run in listed
+        for name, value in run.records.manifest.media.items()
+        if name not in here and "/" in value
+    }
 
 
 def servable_videos(runs: Iterable[Run]) -> dict[str, Path]:

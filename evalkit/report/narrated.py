@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["by_minute_table", "draw_by_minute", "side_by_side"]
+__all__ = ["by_minute_table", "draw_by_minute", "right_lines", "side_by_side"]
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -101,7 +101,7 @@ def draw_by_minute(runs: Sequence[Run], stem: Path) -> list[Path]:
     from evalkit.report import figures
 
     figure, axes = figures.new_figure(3.4, 2)
-    figures.curves(axes[0], list(_right_lines(runs)), scale=1, label="Right lines (%)", limit=None)
+    figures.curves(axes[0], list(right_lines(runs)), scale=1, label="Right lines (%)", limit=None)
     axes[0].set_ylim(0, 103)
     tables = [(run.label, timed(run.records.ticks)) for run in runs]
     costs = [tick_curve(name, ticks, ticks.total, 20.0) for name, ticks in tables]
@@ -112,7 +112,7 @@ def draw_by_minute(runs: Sequence[Run], stem: Path) -> list[Path]:
     return figures.save(figure, stem)
 
 
-def _right_lines(runs: Sequence[Run]) -> Iterator[Curve]:
+def right_lines(runs: Sequence[Run]) -> Iterator[Curve]:
     """Yield right lines by minute without a band: of few streams an interval by stream covers the whole plot."""
     for run in runs:
         rows = [m for m in run.metrics if m.name == "demo.line" and m.group and m.value is not None]

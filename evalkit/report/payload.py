@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from evalkit.records import AnswerRecord, CompressorReport, TickTable, TokenCounts
 from evalkit.report.latency import memory_of
+from evalkit.report.naming import short_name, shown_name
 from evalkit.report.runs import Run
+from evalkit.report.seen import seen_by
 from evalkit.report.verdicts import Contest, JudgedPair, contests
 
 # Their index is what the page stores; report.js names them in the same order.
@@ -97,12 +99,16 @@ def _rounded(value: float | None, digits: int = 4) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, digits)
 
 
-def _questions(runs: Sequence[Run], video_of: Callable[[str, str], str | None]) -> Json:
+def _questions(
+    runs: Sequence[Run], video_of: Callable[[str, str], str | None], unseen: dict[str, set[int]]
+) -> Json:
     by_run = [
         {(answer.sample, answer.query): answer for answer in run.records.answers if answer.kind != "narration"}
         for run in runs
     ]
     keys = list(dict.fromkeys(key for answers in by_run for key in answers))
+    task = runs[0].records.manifest.task
+    shown = [seen_by(run.records) for run in runs]
     words, options, videos = _Interned(), _Interned(), _Interned()
     columns: dict[str, list[Any]] = defaultdict(list)
     replies: list[dict[str, list[Any]]] = [defaultdict(list) for _ in runs]
@@ -112,18 +118,25 @@ def _questions(runs: Sequence[Run], video_of: Callable[[str, str], str | None]) 
         columns["query"].append(first.query)
         columns["sample"].append(words(first.sample))
         columns["cluster"].append(words(first.cluster))
-        columns["video"].append(videos(video_of(first.cluster, first.sample)))
+        video = video_of(first.cluster, first.sample)
+        columns["video"].append(videos(video))
         columns["at"].append(_rounded(first.at, 3))
         columns["start"].append(_rounded(first.start, 3))
         columns["kind"].append(words(first.kind))
-        columns["task"].append(words(first.tags.get("task", "")))
-        columns["category"].append(words(first.tags.get("category", "")))
+        columns["task"].append(words(shown_name(first.tags.get("task", ""), task)))
+        columns["category"].append(words(short_name(first.tags.get("category", ""), task)))
         columns["gold"].append(words(first.gold))
         columns["choices"].append(options(first.choices))
         columns["prompt"].append(words(first.prompt))
         columns["differs"].append(int(len({_verdict(answer) for answer in found}) > 1))
-        for column, answer in zip(replies, found, strict=True):
+        last = next((seen[key].last for seen in shown if key in seen and seen[key].last), ())
+        columns["last"].append(list(last))
+        if video is None:
+            unseen[first.cluster or first.sample].update(map(int, last))
+        for column, answer, seen in zip(replies, found, shown, strict=True):
             _add_reply(column, answer, words)
+            column["frames"].append(seen[key].frames if key in seen else None)
+            column["held"].append(seen[key].held if key in seen else None)
     return {
         "n": len(keys),
         "columns": columns,
@@ -355,7 +368,7 @@ def build_payload(runs: Sequence[Run], video_of: Callable[[str, str], str | None
     index: Json = {
         "runs": [run.label for run in runs],
         "outcomes": OUTCOMES,
-        "questions": _questions(runs, video_of),
+        "questions": _questions(runs, video_of, unseen),
         "timelines": rows,
     }
     return Payload(index, blocks, {name: sorted(seconds) for name, seconds in unseen.items()})

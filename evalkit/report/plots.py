@@ -8,17 +8,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from evalkit.errors import NothingCountedError, UsageError, suggest
 from evalkit.records import RunRecords, write_atomic
 from evalkit.report.curves import bin_width, tick_curve
 from evalkit.report.latency import elapsed, summarize_ticks, timed, token_latency
+from evalkit.report.per_question import question_costs, works_when_asked
 from evalkit.report.runs import Run, load_runs, mismatch_notice
 from evalkit.report.scores import coverage_counts, group_label, headline, scaled, score_name
 from evalkit.report.tables import Cell, Column, Estimate, Table, to_csv
 from evalkit.report.verdicts import Contest, contests, slot_rates, win_rate
 from evalkit.stats.one import Estimate as Statistic
+from evalkit.timing import percentiles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -148,8 +150,9 @@ def _accuracy(runs: Sequence[Run]) -> Plot | None:
             estimate, unit = scaled(metric)
             if metric.score == "strict" and estimate.value is not None and unit == "%":
                 other = official.get((metric.name, metric.group))
-                bars.append(figures.Bar(run.label, group_label(metric), estimate, mark=other))
-                rows.append((run.label, group_label(metric), estimate, other, metric.n, metric.clusters))
+                group = group_label(metric, run.records.manifest.task)
+                bars.append(figures.Bar(run.label, group, estimate, mark=other))
+                rows.append((run.label, group, estimate, other, metric.n, metric.clusters))
     if not bars:
         return None
     groups = len({bar.group for bar in bars})
@@ -190,9 +193,10 @@ class Placed:
         name: Of the run.
         score: Main score with its interval.
         n: Questions or pairs.
-        time: Seconds per second of stream: median, to the 95th percentile.
+        time: Seconds per second of stream, or per question: median, to the 95th percentile.
         memory: Peak, GiB; ``None`` where none is on record.
-        seconds: Seconds on record.
+        seconds: Seconds on record, or questions.
+        unit: What the time is of: ``question`` where the model sees its frames only then.
     """
 
     name: str
@@ -201,6 +205,7 @@ class Placed:
     time: Estimate
     memory: float | None
     seconds: int
+    unit: Literal["second", "question"] = "second"
 
     def beaten_by(self, other: Placed) -> bool:
         """Whether another run is at least as good in everything and better in something."""
@@ -213,13 +218,16 @@ class Placed:
 def place_run(run: Run) -> tuple[Placed, str] | None:
     """Return where a run stands and what its score is called."""
     quality, summary = _quality(run), summarize_ticks(run.label, run.records.ticks)
-    time = summary.per_second
+    asked = works_when_asked(run.records)
+    time = percentiles(question_costs(run.records).seconds) if asked else summary.per_second
     if not quality or time is None or quality[0].value is None:
         return None
     memory = summary.peak_mib or summary.rss_mib
     spread = Estimate(time.p50, time.p50, time.p95)
     gib = memory / 1024 if memory else None
-    return Placed(run.timed_label, quality[0], quality[2], spread, gib, time.n), quality[1]
+    return Placed(
+        run.timed_label, quality[0], quality[2], spread, gib, time.n, "question" if asked else "second"
+    ), quality[1]
 
 
 def _pareto(runs: Sequence[Run]) -> Plot | None:
@@ -235,33 +243,43 @@ def _pareto(runs: Sequence[Run]) -> Plot | None:
             "judge every run against the same baseline"
         )
     (score,), placed = names, [one for one, _ in found]
+    units = {one.unit for one in placed}
+    if len(units) > 1:
+        asked = ", ".join(one.name for one in placed if one.unit == "question")
+        raise UsageError(
+            f"{asked}: the frames are seen only with the questions, so no axis fits their time and that of a "
+            "second of stream: plot them apart"
+        )
+    (unit,) = units
     remembered = all(one.memory is not None for one in placed)
     figure, axes = figures.new_figure(4.4 if remembered else 2.5, 2 if remembered else 1, share=False)
     times = {one.name: (one.time, one.score) for one in placed}
-    figures.points(axes[0], times, labels=("Time per second of stream (s)", score))
+    figures.points(
+        axes[0], times, labels=(f"Time per {unit}{' of stream' if unit == 'second' else ''} (s)", score)
+    )
     if remembered:
         sizes = {one.name: (Estimate(one.memory), one.score) for one in placed}
         figures.points(axes[1], sizes, labels=("Peak memory (GiB)", score), named=False)
     columns = (
         Column("Model", text=True),
-        Column("Second p50", "s", digits=6),
-        Column("Second p95", "s", digits=6),
+        Column(f"{unit.capitalize()} p50", "s", digits=6),
+        Column(f"{unit.capitalize()} p95", "s", digits=6),
         Column("Peak", "GiB", digits=6),
         Column("Score", digits=3, interval=True),
         Column("n"),
-        Column("Seconds"),
+        Column(f"{unit.capitalize()}s"),
     )
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (one.name, one.time.value, one.time.high, one.memory, one.score, one.n, one.seconds) for one in placed
     )
     counts = "; ".join(
-        f"{one.name}: n = {one.n if one.n is not None else 'unknown'}, {one.seconds} s" for one in placed
+        f"{one.name}: n = {one.n if one.n is not None else 'unknown'}, {one.seconds} {unit}s" for one in placed
     )
     best = ", ".join(one.name for one in placed if not any(one.beaten_by(other) for other in placed))
     together = f" No run beats in score, time{' and memory' if remembered else ''} together: {best}."
     costs = "service time and peak memory" if remembered else "service time"
     caption = (
-        f"{score} against {costs}. Points: median second, bar to its 95th percentile; vertical bars: 95 % "
+        f"{score} against {costs}. Points: median {unit}, bar to its 95th percentile; vertical bars: 95 % "
         f"interval of the score; line: runs no other run beats.{together} {counts}."
     )
     return Plot(figure, caption, Table(caption, columns, rows))

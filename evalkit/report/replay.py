@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from evalkit.records import TickRecord, TickTable
 from evalkit.report.latency import WINDOWS, elapsed
+from evalkit.report.per_question import works_when_asked
 from evalkit.report.runs import Run
 from evalkit.timing import (
     MINUTE,
@@ -322,6 +323,8 @@ def replay_run(run: Run, settings: ReplaySettings) -> Replay:
     records = run.records
     lost = [f"{line}: a second is lost" for line in records.damaged]
     lost += [f"{sample}: records that were there are gone" for sample in records.missing]
+    if works_when_asked(records):
+        lost.append("its model sees the frames only with the questions: seconds of stream cost it nothing")
     return replay_ticks(run.timed_label, records.ticks, settings, lost)
 
 

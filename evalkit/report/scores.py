@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 
 from evalkit.records import AnswerRecord, Metric
+from evalkit.report.naming import labels_of, shown_name
 from evalkit.report.runs import Run
 from evalkit.report.tables import Estimate
 
@@ -74,17 +75,22 @@ def is_timing(metric: Metric) -> bool:
     return metric.name.startswith(_TIMING)
 
 
-def group_label(metric: Metric) -> str:
+def group_label(metric: Metric, task: str = "") -> str:
     """Return what a row of a per-task table or plot is called.
 
     A row is named by sub-task (``name`` is the abbreviation, ``group`` says ``tasks`` or ``groups``) or
     by the figure (``name`` is ``accuracy``, ``group`` the sub-task).
+
+    Args:
+        metric: The metric.
+        task: The benchmark, whose names for people are used.
     """
     if metric.group in _LEVELS:
-        return f"{metric.name} (group)" if metric.group == "groups" else metric.name
+        return shown_name(metric.name, task)
     if metric.name in _PLAIN:
-        return metric.group or "overall"
-    return f"{score_name(metric)}: {metric.group}" if metric.group else score_name(metric)
+        return shown_name(metric.group, task) if metric.group else "overall"
+    named = shown_name(metric.name, task) if metric.name in labels_of(task) else score_name(metric)
+    return f"{named}: {metric.group}" if metric.group else named
 
 
 def headline(run: Run) -> Metric | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["failure_tables", "group_table", "judge_table", "markdown_report", "score_tables", "setup_table"]
+__all__ = ["failure_tables", "group_tables", "judge_table", "markdown_report", "score_tables", "setup_table"]
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.records import AnswerRecord, Metric, RunRecords
+from evalkit.report.by_model import Row, table_by_model
 from evalkit.report.growth import growth_table
 from evalkit.report.latency import latency_table, memory_table, stage_table, summarize_ticks, window_table
+from evalkit.report.naming import labels_of, short_name
 from evalkit.report.payload import outcome
+from evalkit.report.per_question import question_table, works_when_asked
 from evalkit.report.runs import LATENCY_MARKS, Run, differing_fields, load_runs, mismatch_notice
 from evalkit.report.scores import coverage_counts, group_label, is_overall, is_timing, scaled, score_name
 from evalkit.report.tables import Cell, Column, Estimate, Table, to_markdown
@@ -23,79 +26,82 @@ from evalkit.shown import shown_on_one_line
 _SHOWN_FAILURES = 200
 
 
-def _kind(metric: Metric) -> str:
-    return metric.score or "–"
+_SCORE_KINDS = ("strict", "official")
+_COUNTED = {"strict": "every question counts", "official": "by the benchmark's own rule"}
 
 
 def score_tables(runs: Sequence[Run]) -> list[Table]:
-    """Return the overall scores in percent and, where there are any, the other overall figures with their unit."""
-    scores: list[tuple[Cell, ...]] = []
-    others: list[tuple[Cell, ...]] = []
-    notes: list[str] = []
+    """Return the overall scores in percent and, where there are any, the other overall figures with their unit.
+
+    A row is a figure, a column a run. What the judging table has is not repeated.
+    """
+    shares: dict[tuple[str, ...], dict[str, Metric]] = {}
+    others: dict[tuple[str, ...], dict[str, Metric]] = {}
     for run in runs:
         for metric in run.metrics:
-            repeated = bool(metric.group and run.records.verdicts)  # the judging table has it
-            if not is_overall(metric) or is_timing(metric) or repeated:
+            repeated = bool(metric.group and run.records.verdicts)
+            if not is_overall(metric) or is_timing(metric) or repeated or metric.name == "coverage":
                 continue
-            estimate, unit = scaled(metric)
-            n = (metric.n, metric.clusters)
-            coverage = None if metric.coverage is None else 100 * metric.coverage
-            if unit == "%":
-                how = metric.method or "none"
-                scores.append((run.label, score_name(metric), _kind(metric), estimate, *n, coverage, how))
-                notes += [f"{run.label}, {score_name(metric)}: {metric.note}."] if metric.note else []
-            else:
-                others.append((run.label, score_name(metric), estimate, unit or "–", metric.n, metric.note or "–"))
-    score_columns = (
-        *(Column(name, text=True) for name in ("Model", "Figure", "Score")),
-        Column("Value", "%", digits=2, interval=True),
-        Column("n"),
-        Column("Videos"),
-        Column("Coverage", "%", digits=2),
-        Column("Interval", text=True),
-    )
-    other_columns = (
-        *(Column(name, text=True) for name in ("Model", "Figure")),
-        Column("Value", digits=4, interval=True),
-        Column("Unit", text=True),
-        Column("n"),
-        Column("Note", text=True),
-    )
-    tables = [Table("Scores with 95 % intervals", score_columns, tuple(scores), tuple(notes), "scores")]
-    if others:
-        tables.append(Table("Other figures", other_columns, tuple(others), label="figures"))
-    return [table for table in tables if table.rows]
+            unit = scaled(metric)[1]
+            kept, key = (shares, (_named(metric, run), metric.score or "")) if unit == "%" else (
+                others, (_named(metric, run) + (f" ({unit})" if unit else ""),)
+            )  # fmt: skip
+            kept.setdefault(key, {})[run.label] = metric
+    scored = [key for kind in _SCORE_KINDS for key in shares if key[1] == kind]
+    rest = [key for key in shares if key[1] not in _SCORE_KINDS]
+    made = [
+        table_by_model(
+            "Scores with 95 % intervals",
+            ("Figure", "Score") if scored else ("Figure",),
+            [Row(key if scored else key[:1], shares[key]) for key in (*scored, *rest)],
+            runs,
+            label="scores",
+        ),
+        table_by_model(
+            "Other figures",
+            ("Figure",),
+            [Row(key, found) for key, found in others.items()],
+            runs,
+            label="figures",
+            value=Column("Value", digits=4),
+        ),
+    ]
+    return [table for table in made if table is not None]
 
 
-def group_table(runs: Sequence[Run]) -> Table | None:
-    """Return the scores by task, one row per group and run, or ``None`` where no metric has a group."""
-    merged: dict[tuple[str, str], dict[str, Metric]] = {}
+def _named(metric: Metric, run: Run) -> str:
+    task = run.records.manifest.task
+    return short_name(metric.name, task) if metric.name in labels_of(task) else score_name(metric)
+
+
+def group_tables(runs: Sequence[Run]) -> list[Table]:
+    """Return the scores by sub-task and group, strict and official apart; those without a question are left out.
+
+    The groups come first, in the benchmark's order; each score has its own coverage.
+    """
+    merged: dict[tuple[str, str], dict[str, dict[str, Metric]]] = {}
     for run in runs:
         for metric in run.metrics:
             if metric.score and metric.group:
-                merged.setdefault((group_label(metric), run.label), {})[metric.score] = metric
-    groups = list(dict.fromkeys(group for group, _ in merged))
-    rows: list[tuple[Cell, ...]] = []
-    for group in groups:
-        for run in runs:
-            scores = merged.get((group, run.label))
-            if scores is None:
-                continue
-            any_score = next(iter(scores.values()))
-            coverage = None if any_score.coverage is None else 100 * any_score.coverage
-            values = [
-                scaled(scores[kind])[0] if kind in scores else Estimate(None) for kind in ("strict", "official")
-            ]
-            rows.append((group, run.label, *values, any_score.n, any_score.clusters, coverage))
-    columns = (
-        *(Column(name, text=True) for name in ("Task", "Model")),
-        Column("Strict", "%", digits=2, interval=True),
-        Column("Official", "%", digits=2, interval=True),
-        Column("n"),
-        Column("Videos"),
-        Column("Coverage", "%", digits=2),
-    )
-    return Table("Scores by task with 95 % intervals", columns, tuple(rows), label="tasks") if rows else None
+                side = merged.setdefault((metric.name, metric.group), {})
+                side.setdefault(metric.score, {})[run.label] = metric
+    asked = {
+        key: sides
+        for key, sides in merged.items()
+        if any(metric.n for found in sides.values() for metric in found.values())
+    }
+    made = []
+    for kind in _SCORE_KINDS:
+        rows = [
+            Row((group_label(next(iter(sides[kind].values())), runs[0].records.manifest.task),), sides[kind])
+            for sides in asked.values()
+            if any(metric.value is not None for metric in sides.get(kind, {}).values())
+        ]
+        caption = f"{kind.capitalize()} scores by task, {_COUNTED[kind]}, 95 % intervals"
+        if kind == "official":
+            caption = f"Official scores by task, {_COUNTED[kind]}"
+        made.append(table_by_model(caption, ("Task",), rows, runs, label=f"tasks-{kind}"))
+    return [table for table in made if table is not None]
 
 
 def _share(value: float | None) -> float | None:
@@ -193,8 +199,13 @@ def _reason(answer: AnswerRecord) -> str:
 
 
 def failure_tables(runs: Sequence[Run], shown: int = _SHOWN_FAILURES) -> list[Table]:
-    """Return what did not end in an answer: reasons with their counts, then the samples (the first ``shown``)."""
-    rows: list[tuple[Cell, ...]] = []
+    """Return what did not end in an answer: reasons with their counts, then the samples that failed.
+
+    Args:
+        runs: The runs.
+        shown: Samples named at most; a reply that could not be read is with its question.
+    """
+    failed: dict[tuple[Cell, ...], None] = {}
     reasons: Counter[tuple[str, str, str]] = Counter()
     for run in runs:
         recorded: set[str] = set()
@@ -203,25 +214,24 @@ def failure_tables(runs: Sequence[Run], shown: int = _SHOWN_FAILURES) -> list[Ta
             if state in ("failed", "unparsed"):
                 recorded.add(answer.sample)
                 reasons[(run.label, state, _reason(answer))] += 1
-                rows.append((run.label, state, answer.sample, answer.query, _reason(answer), answer.text or "–"))
-        for failed in run.records.manifest.failed:
-            if failed.sample not in recorded:
-                reason = f"{failed.reason}: {failed.error}" if failed.error else failed.reason
+            if state == "failed":
+                failed[(run.label, answer.sample, _reason(answer))] = None
+        for one in run.records.manifest.failed:
+            if one.sample not in recorded:
+                reason = f"{one.reason}: {one.error}" if one.error else one.reason
                 reasons[(run.label, "failed", reason)] += 1
-                rows.append((run.label, "failed", failed.sample, "–", reason, "–"))
-    if not rows:
+                failed[(run.label, one.sample, reason)] = None
+    if not reasons:
         return []
     counts = tuple((*key, count) for key, count in reasons.most_common(shown))
     by_reason = tuple(Column(name, text=True) for name in ("Model", "State", "Reason"))
-    by_sample = tuple(Column(name, text=True) for name in ("Model", "State", "Sample", "Query", "Reason", "Reply"))
-    more = len(rows) - shown
-    note = (
-        (f"The first {shown} of {len(rows)}; all are in answers.jsonl and, filtered, below.",) if more > 0 else ()
-    )
-    return [
-        Table("Reasons", (*by_reason, Column("n")), counts, label="reasons"),
-        Table("Samples", by_sample, tuple(rows[:shown]), note, "failures"),
-    ]
+    by_sample = tuple(Column(name, text=True) for name in ("Model", "Sample", "Reason"))
+    more = len(failed) - shown
+    note = (f"The first {shown} of {len(failed)}; all are in answers.jsonl.",) if more > 0 else ()
+    tables = [Table("Reasons", (*by_reason, Column("Answers")), counts, label="reasons")]
+    if failed:
+        tables.append(Table("Samples that failed", by_sample, tuple(failed)[:shown], note, "failures"))
+    return tables
 
 
 def coverage_table(runs: Sequence[Run]) -> Table:
@@ -240,10 +250,11 @@ def coverage_table(runs: Sequence[Run]) -> Table:
 
 
 def latency_tables(runs: Sequence[Run], *, windows: bool = True) -> list[Table]:
-    """Return latency, stages, memory and real-time factors of the runs that have ticks.
+    """Return latency by question and, of runs that work by the second, latency, stages, memory, real-time factors.
 
-    Runs whose model had several samples under way at once come last, in tables of their own: their seconds are
-    those of a model under load.
+    A run whose model sees its frames only with the questions has no latency by second (`works_when_asked`). Runs
+    whose model had several samples under way at once come last, in tables of their own: their seconds are those
+    of a model under load.
 
     Args:
         runs: The runs.
@@ -251,7 +262,10 @@ def latency_tables(runs: Sequence[Run], *, windows: bool = True) -> list[Table]:
     """
     tables: list[Table] = []
     for state, mark in LATENCY_MARKS.items():
-        measured = [run for run in runs if run.records.ticks and run.records.manifest.latency == state]
+        mine = [run for run in runs if run.records.manifest.latency == state]
+        asked = question_table([(run.label, run.records) for run in mine])
+        tables += [replace(asked, caption=asked.caption + mark)] if asked is not None else []
+        measured = [run for run in mine if run.records.ticks and not works_when_asked(run.records)]
         summaries = [summarize_ticks(run.label, run.records.ticks) for run in measured]
         makers = [latency_table, stage_table, memory_table, *([window_table] if windows else [])]
         made = [make(summaries) for make in makers] if summaries else []
@@ -269,11 +283,11 @@ def notices(runs: Sequence[Run]) -> list[str]:
 
 def summary_tables(runs: Sequence[Run]) -> list[Table]:
     """Return every table of a report but the set-up, in reading order."""
-    judged, groups = judge_table(runs), group_table(runs)
+    judged = judge_table(runs)
     return [
         *([judged] if judged else []),
         *score_tables(runs),
-        *([groups] if groups else []),
+        *group_tables(runs),
         coverage_table(runs),
         *latency_tables(runs),
         *failure_tables(runs)[:1],

@@ -16,7 +16,6 @@ from evalkit.records import (
     Metric,
     MetricsFile,
     RunRecords,
-    TickRecord,
     collector_paused,
     count_verdicts,
     judging_group,
@@ -25,6 +24,7 @@ from evalkit.records import (
     write_atomic,
 )
 from evalkit.report import build_report, markdown_report, plot_runs, summarize_ticks, write_captions
+from evalkit.report.per_question import question_costs, works_when_asked
 from evalkit.report.speech import count_words
 from evalkit.report.usage import usage_metrics
 from evalkit.run.grading import grade_metrics, grading_group
@@ -33,7 +33,7 @@ from evalkit.tasks import NarrationTask, ScoreSheet, SubmissionTask
 from evalkit.tasks.catalog import task_named
 from evalkit.tasks.scoring import HIDDEN_GOLD, from_records
 from evalkit.tasks.spoken import run_predictions
-from evalkit.timing import Percentiles
+from evalkit.timing import Percentiles, percentiles
 
 
 def finish_run(path: Path, judged: Sequence[JudgeSummary] = (), graded: Sequence[GradeSummary] = ()) -> RunRecords:
@@ -49,7 +49,7 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = (), graded: Sequence
     """
     with collector_paused():
         run = read_run(path)
-    metrics = [*score_metrics(run), *coverage_metrics(run.answers), *latency_metrics(run.ticks)]
+    metrics = [*score_metrics(run), *coverage_metrics(run.answers), *latency_metrics(run)]
     metrics += narration_metrics(run)
     metrics += usage_metrics(run.answers)
     kept = ("vs ", grading_group(""))
@@ -75,7 +75,7 @@ def finish_run(path: Path, judged: Sequence[JudgeSummary] = (), graded: Sequence
     write_atomic(path / "report.md", markdown_report([run]))
     build_report([run], path / "report.html")
     plots = path / "plots"
-    timed = bool((run.ticks.total > 0).any())
+    timed = bool((run.ticks.total > 0).any()) and not works_when_asked(run)
     for kind, there in (("latency", timed), ("winrate", bool(run.verdicts))):
         if there:
             # No verdict that can be read: the tables say so, and there is nothing to draw.
@@ -150,11 +150,11 @@ def coverage_metrics(answers: Sequence[AnswerRecord]) -> list[Metric]:
     ]
 
 
-def latency_metrics(ticks: Sequence[TickRecord]) -> list[Metric]:
-    """Return latency and memory as rows of ``metrics.json``, seconds and MiB."""
-    if not ticks:
-        return []
-    summary = summarize_ticks("run", ticks)
+def latency_metrics(run: RunRecords) -> list[Metric]:
+    """Return latency and memory as rows of ``metrics.json``, seconds and MiB.
+
+    A run whose model sees its frames only with the questions has figures by question and none by second.
+    """
     rows: list[Metric] = []
 
     def spread(name: str, values: Percentiles | None, unit: str) -> None:
@@ -162,14 +162,21 @@ def latency_metrics(ticks: Sequence[TickRecord]) -> list[Metric]:
             for part, value in values.as_dict().items():
                 rows.append(Metric(name=name, value=value, unit=unit, group=part, n=values.n))
 
-    spread("latency_per_second", summary.per_second, "s")
-    spread("latency_per_token", summary.per_token, "s")
-    spread("first_token", summary.first_token, "s")
-    spread("real_time_factor", summary.real_time_factor, "")
-    spread("cache_tokens", summary.cache_tokens, "tokens")
-    for stage, share in summary.stage_shares.items():
-        rows.append(Metric(name="stage_share", value=share, unit="share", group=stage, n=summary.ticks))
-    rows.append(Metric(name="overall_real_time_factor", value=summary.overall_rtf, n=summary.ticks))
+    asked = question_costs(run).seconds
+    if asked.any():
+        spread("latency_per_question", percentiles(asked), "s")
+    if not run.ticks:
+        return rows
+    summary = summarize_ticks("run", run.ticks)
+    if not works_when_asked(run):
+        spread("latency_per_second", summary.per_second, "s")
+        spread("latency_per_token", summary.per_token, "s")
+        spread("first_token", summary.first_token, "s")
+        spread("real_time_factor", summary.real_time_factor, "")
+        spread("cache_tokens", summary.cache_tokens, "tokens")
+        for stage, share in summary.stage_shares.items():
+            rows.append(Metric(name="stage_share", value=share, unit="share", group=stage, n=summary.ticks))
+        rows.append(Metric(name="overall_real_time_factor", value=summary.overall_rtf, n=summary.ticks))
     rows.append(Metric(name="peak_memory", value=summary.peak_mib, unit="MiB", n=summary.ticks))
     rows.append(Metric(name="resident_memory", value=summary.rss_mib, unit="MiB", n=summary.ticks))
     return rows

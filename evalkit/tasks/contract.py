@@ -27,6 +27,7 @@ __all__ = [
     "Fact",
     "FactTask",
     "GradedTask",
+    "LabelledTask",
     "MomentTask",
     "NarrationTask",
     "Pairing",
@@ -268,6 +269,17 @@ class MomentTask(Protocol):
             answers: All answers of the run.
             moments: Media second by sample and query.
         """
+
+
+@runtime_checkable
+class LabelledTask(Protocol):
+    """A benchmark whose sub-tasks, groups or facts have names for people.
+
+    Attributes:
+        labels: What tables call them: by abbreviation of a sub-task, by name of a group or of a fact.
+    """
+
+    labels: ClassVar[Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)

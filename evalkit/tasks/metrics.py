@@ -108,10 +108,20 @@ def _side(
         update: dict[str, Any] = {"clusters": len({row.cluster for row in rows})}
         if metric.group == "groups" and score == "strict":
             update |= _counted({"n": len(rows), "answered": sum(row.answered for row in rows)})
+        if metric.group == "groups" and score == "official":
+            update |= _of_parts(name, sheet, counts)
         if score == "strict" and metric.value is not None:
             own = sheet.intervals
             update |= _interval(members, metric.value) if own is None else _given_interval(own.get(metric.name))
         yield metric.model_copy(update=update)
+
+
+def _of_parts(name: str, sheet: ScoreSheet, counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """Return what the official rule counts in a group; nothing where its parts are no sub-tasks."""
+    parts = {label for cell in cells_of(name, sheet.averaging.averages) for label in cell.labels}
+    if not parts <= counts.keys():
+        return {}
+    return _counted({key: sum(counts[part][key] for part in parts) for key in ("n", "answered")})
 
 
 def _counted(entry: Mapping[str, int]) -> dict[str, Any]:

@@ -103,8 +103,9 @@ class Tab:
     def key(self, name: str) -> None:
         """Press and release a key."""
         codes = {"ArrowDown": 40, "ArrowRight": 39, "Tab": 9, "Enter": 13}
+        code = codes.get(name) or ord(name.upper())
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=codes[name])
+            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
 
     def screenshot(self, path: Path, *, whole: bool = False) -> Path:
         """Save what is seen, or the whole page, as PNG."""

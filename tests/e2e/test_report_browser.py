@@ -24,6 +24,20 @@ from tests.run_folders import HOSTILE, narration_run, question_run
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: chromium)")
 SECONDS = 40
+# Elements whose content goes beyond an edge that neither scrolls nor ends in dots.
+BEYOND = """[...document.querySelectorAll('main *')].filter((node) => {
+  if (!node.clientWidth || node.scrollWidth <= node.clientWidth + 1) return false;
+  if (node.closest('svg, select, video')) return false;
+  const style = getComputedStyle(node);
+  if (style.overflowX === 'visible') return false;
+  if (style.textOverflow === 'ellipsis') return !node.title && !node.querySelector('[title]');
+  return style.overflowX === 'hidden' || (style.overflowX === 'auto' && style.backgroundImage === 'none');
+}).map((node) => node.tagName + '.' + node.className + ' ' + node.textContent.slice(0, 40))"""
+# Words of charts and lanes that come out smaller than nine pixels.
+SMALL = """[...document.querySelectorAll('main svg text')].filter((text) => {
+  const svg = text.ownerSVGElement, box = svg.viewBox.baseVal, shown = svg.getBoundingClientRect().width;
+  return shown && parseFloat(getComputedStyle(text).fontSize) * shown / box.width < 9;
+}).map((text) => text.textContent)"""
 TIME = "Math.round(document.querySelector('video').currentTime * 10) / 10"
 NOW = "document.querySelector('.now h3').textContent"
 
@@ -97,10 +111,24 @@ def check_quiet(tab: Tab, *allowed: str) -> None:
     assert tab.run("window.hacked") is None
 
 
+def check_layout(tab: Tab, width: int) -> None:
+    """The page is as wide as its window; what is wider than its box scrolls, and shows that; words can be read."""
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    assert tab.run(BEYOND) == []
+    assert tab.run(SMALL) == []
+
+
 def search(tab: Tab, words: str) -> None:
     tab.run(
         f"(() => {{ const s = document.querySelector('input[type=search]'); s.value = {words!r};"
         "s.dispatchEvent(new Event('input')); })()"
+    )
+
+
+def outcome(tab: Tab, value: str) -> None:
+    tab.run(
+        f"(() => {{ const s = document.querySelector('select[aria-label=Outcome]'); s.value = {value!r};"
+        "s.dispatchEvent(new Event('change')); })()"
     )
 
 
@@ -182,8 +210,7 @@ def test_questions_start_with_those_that_differ_and_filter(
     tab.screenshot(shots / "questions-differing.png")
     tab.run("document.querySelector('#differing').click()")
     assert count(tab) == "200 questions"
-    tab.run("(() => { const s = document.querySelectorAll('#questions select')[2]; s.value = 'unparsed';"
-            "s.dispatchEvent(new Event('change')); })()")  # fmt: skip
+    outcome(tab, "unparsed")
     unparsed = int(count(tab).split(" of ")[0])
     assert unparsed == tab.run("document.querySelectorAll('#questions tbody .badge.unparsed').length - "
                                "[...document.querySelectorAll('#questions tbody tr')].filter("
@@ -191,6 +218,8 @@ def test_questions_start_with_those_that_differ_and_filter(
     detail = tab.run("document.querySelector('.detail').innerText")
     assert "reason: two letters in the reply" in detail
     assert HOSTILE in detail
+    outcome(tab, "not right")
+    assert int(count(tab).split(" of ")[0]) > unparsed
     search(tab, "no such words at all")
     tab.wait("document.querySelector('.count').textContent.startsWith('0 of')")
     check_quiet(tab)
@@ -232,6 +261,43 @@ def test_runs_below_a_folder_are_filtered_and_two_are_compared_in_two_clicks(
         server.shutdown()
 
 
+def test_keys_go_to_the_next_question_and_the_address_says_which(
+    tab: Tab, asked: list[Path], folder: Path
+) -> None:
+    tab.open(build_report(asked[:1], folder / "keys.html").as_uri())
+    for _ in range(51):  # past the end of the first page of the list
+        tab.key("j")
+    tab.key("k")
+    assert tab.run("document.querySelector('.detail h3').textContent") == "q50"
+    assert tab.run("location.hash") == "#question=s12%2Fq50"
+    assert tab.run("document.querySelector('#questions tr[aria-selected=true] td.asked').textContent").startswith(
+        "Question 50: what is seen"
+    )
+    tab.run("document.querySelector('input[type=search]').focus()")
+    tab.key("j")
+    assert tab.run("document.querySelector('.detail h3').textContent") == "q50", "typing is no command"
+    check_quiet(tab)
+
+
+def test_a_question_shows_the_last_frames_and_where_a_missing_video_was_looked_for(
+    tab: Tab, folder: Path, narrated: list[Path]
+) -> None:
+    moved = "/nowhere/video-1.mp4"
+    media = {"video-0": str(folder / "game-0.mp4"), "video-1": moved}
+    run = question_run(folder / "filmed", questions=16, media=media, data={"path": str(folder)})
+    ticks = [line.replace('"s0"', f'"{name}"') for name in ("s0", "s1", "s2")
+             for line in (run / "ticks.jsonl").read_text().splitlines()]  # fmt: skip
+    (run / "ticks.jsonl").write_text("\n".join(ticks) + "\n")
+    tab.open(f"{build_report([run], folder / 'filmed.html').as_uri()}#question=s1%2Fq7")
+    tab.wait("[...document.querySelectorAll('.frames video')].every((v) => v.currentTime > 0 && !v.seeking)")
+    moments = tab.run("[...document.querySelectorAll('.frames figcaption')].map((c) => c.textContent)")
+    assert moments == ["0:10", "0:10.5", "0:11", "0:11.5"], "the question is asked at 0:12"
+    assert "shown 24 frames" in tab.run("document.querySelector('.detail .reply').innerText")
+    tab.open(f"{build_report([run], folder / 'filmed.html').as_uri()}#question=s2%2Fq8")
+    assert f"Looked for {moved}" in tab.run("document.querySelector('.detail').innerText")
+    check_quiet(tab)
+
+
 def test_the_list_is_walked_by_keyboard(tab: Tab, asked: list[Path], folder: Path) -> None:
     tab.open(build_report(asked[:1], folder / "one.html").as_uri())
     tab.run("document.querySelector('#questions tbody button').focus()")
@@ -242,7 +308,7 @@ def test_the_list_is_walked_by_keyboard(tab: Tab, asked: list[Path], folder: Pat
     check_quiet(tab)
 
 
-@pytest.mark.parametrize("width", [1360, 390])
+@pytest.mark.parametrize("width", [1400, 420])
 def test_light_dark_and_narrow_windows_lay_out_without_sideways_scrolling(
     tab: Tab, width: int, narrated: list[Path], asked: list[Path], folder: Path, shots: Path
 ) -> None:
@@ -250,7 +316,7 @@ def test_light_dark_and_narrow_windows_lay_out_without_sideways_scrolling(
         for dark in (False, True):
             tab.size(width, 900, dark=dark)
             tab.open(build_report(runs, folder / f"{name}.html").as_uri())
-            assert tab.run("document.documentElement.scrollWidth") <= width
+            check_layout(tab, width)
             paper = tab.run("getComputedStyle(document.body).backgroundColor")
             assert (paper == "rgb(20, 22, 26)") is dark
             tab.screenshot(shots / f"{name}-{width}-{'dark' if dark else 'light'}.png", whole=True)
@@ -265,7 +331,7 @@ def test_without_javascript_the_tables_are_there(tab: Tab, asked: list[Path], fo
     tab.call("Emulation.setScriptExecutionDisabled", value=True)
     tab.open(page.as_uri())
     text = tab.run("document.querySelector('main').innerText")
-    for words in ("Scores with 95 % intervals", "Scores by task", "Latency and memory", "need JavaScript"):
+    for words in ("Scores with 95 % intervals", "Strict scores by task", "Latency by question", "need JavaScript"):
         assert words in text
     assert tab.outside() == []
 

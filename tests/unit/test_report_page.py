@@ -104,10 +104,10 @@ def test_tables_need_no_javascript_and_show_strict_official_coverage_and_interva
         assert fact in text
 
 
-def test_judging_by_word_overlap_is_marked_on_the_card_and_in_the_table(tmp_path: Path) -> None:
+def test_judging_by_word_overlap_is_marked_in_the_sentence_and_in_the_table(tmp_path: Path) -> None:
     text = cells(page(tmp_path, narration_run(tmp_path / "run", seconds=60)))
     before_tables, _, tables = text.partition("Pairwise judging")
-    assert "61.00 %" in before_tables
+    assert "windows against baseline" in before_tables
     assert "not an LLM" in before_tables
     assert "not an LLM" in tables
 
@@ -141,7 +141,7 @@ def test_a_run_still_running_shows_no_score_and_says_so(tmp_path: Path) -> None:
     assert "is still running: records of 50 of 50 samples so far, scores are withheld" in text
     assert "torn last line dropped" in text
     assert "Scores with 95 % intervals" not in text
-    assert "No score to show" in text
+    assert "No score yet. streamingvlm is running." in text
 
 
 def test_verdicts_of_an_interrupted_run_give_no_win_rate(tmp_path: Path) -> None:

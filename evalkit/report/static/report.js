@@ -67,26 +67,19 @@
   const plural = (n, word) => n.toLocaleString("en") + " " + word + (n === 1 ? "" : "s");
   const option = (value, text) => make("option", { value, text: text || value });
 
-  // ---- theme -------------------------------------------------------------------------------------------------
-  const theme = $("theme"), root = document.documentElement;
-  const systemDark = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : systemDark.matches);
-  const nameTheme = () => { theme.textContent = isDark() ? "Light" : "Dark"; theme.setAttribute("aria-label", "Use " + theme.textContent.toLowerCase() + " colours"); };
-  theme.hidden = false;
-  theme.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    try { localStorage.setItem("evalkit-theme", root.dataset.theme); } catch (error) { theme.title = "This choice is not kept: " + error.name; }
-    nameTheme();
-  });
-  systemDark.addEventListener("change", nameTheme);
-  nameTheme();
-
   const runs = data.runs, several = runs.length > 1;
   const dotted = (run) => make("span", { class: "s" + (run % 7) }, make("span", { class: "dot", "aria-hidden": "true" }), runs[run]);
 
   function videoNode(name) {
     const url = data.video_urls[name];
     return url ? make("video", { src: url, controls: true, preload: "metadata", playsinline: true, "aria-label": "Video " + name }) : null;
+  }
+
+  // Where a video that is not here was looked for, as the run says.
+  function lookedFor(...names) {
+    const stem = (name) => name.split("/").pop().replace(/\.[^.]*$/, "");
+    const found = Object.entries(data.sought || {}).find(([name]) => names.some((want) => want && (want === name || stem(want) === stem(name))));
+    return found ? "Looked for " + found[1] + ". " : "";
   }
 
   // ---- questions ---------------------------------------------------------------------------------------------
@@ -101,7 +94,7 @@
     const tasks = [...new Set(c.task.map((t) => w[t]))].filter(Boolean).sort();
     const task = make("select", { "aria-label": "Task" }, option("", "All tasks"), ...tasks.map((t) => option(t)));
     const run = make("select", { "aria-label": "Outcome of which model" }, ...runs.map((name, i) => option(String(i), name)));
-    const state = make("select", { "aria-label": "Outcome" }, option("", "Any outcome"), ...data.outcomes.map((o) => option(o)));
+    const state = make("select", { "aria-label": "Outcome" }, option("", "Any outcome"), option("not right"), ...data.outcomes.map((o) => option(o)));
     const differing = make("input", { type: "checkbox", id: "differing" });
     differing.checked = several && c.differs.some(Boolean);
     const count = make("span", { class: "count", role: "status" });
@@ -109,27 +102,28 @@
     const back = make("button", { type: "button", text: "Previous", onclick: () => turn(-1) });
     const next = make("button", { type: "button", text: "Next", onclick: () => turn(1) });
     const detail = make("div", { class: "panel detail", role: "region", "aria-label": "Question", tabindex: "-1" });
-    const heads = ["Question", "Task", "Moment", "Gold", ...runs];
+    const heads = ["Question", "Asked", "Moment", "Gold", ...runs];
     host.append(
       make("div", { class: "bar", role: "search" }, search, tasks.length > 1 ? task : null, several ? run : null, state,
         several ? make("label", { for: "differing" }, differing, "Only where the models differ") : null, count),
       make("div", { class: "split" },
         make("div", { class: "panel list" },
           make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Questions" },
-            make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((h) => make("th", { scope: "col", class: h === "Moment" ? "num" : "", text: h })))), body)),
-          make("div", { class: "pager" }, back, where, next)),
+            make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((h) => make("th", { scope: "col", class: { Question: "id", Moment: "num moment", Asked: "asked" }[h], text: h })))), body)),
+          make("div", { class: "pager" }, back, where, make("span", { class: "muted keys", text: "Keys: j next, k previous" }), next)),
         detail));
     host.hidden = false;
 
     function filter() {
       needle = search.value.trim().toLowerCase();
       const wantTask = task.value, wantState = state.value ? data.outcomes.indexOf(state.value) : -1;
+      const notRight = state.value === "not right" ? ["wrong", "unparsed", "failed"].map((o) => data.outcomes.indexOf(o)) : null;
       const outcomes = q.replies[Number(run.value) || 0].outcome;
       rows = [];
       for (let i = 0; i < q.n; i++) {
         if (differing.checked && !c.differs[i]) continue;
         if (wantTask && w[c.task[i]] !== wantTask) continue;
-        if (wantState >= 0 && outcomes[i] !== wantState) continue;
+        if (notRight ? !notRight.includes(outcomes[i]) : wantState >= 0 && outcomes[i] !== wantState) continue;
         if (needle && !hay(i).includes(needle)) continue;
         rows.push(i);
       }
@@ -147,14 +141,34 @@
       next.disabled = page >= pages - 1;
     }
     function row(i) {
-      const open = make("button", { type: "button", class: "open", text: c.query[i] });
-      return make("tr", { "data-row": i, "aria-selected": String(i === chosen), onclick: () => show(i) },
-        make("td", {}, open), make("td", { text: w[c.task[i]] || "–" }), make("td", { class: "num", text: clock(c.at[i]) }),
+      const open = make("button", { type: "button", class: "open", text: c.query[i], title: c.query[i] }), asked = brief(w[c.prompt[i]]);
+      return make("tr", { "data-row": i, "aria-selected": String(i === chosen), onclick: () => pick(i) },
+        make("td", { class: "id" }, open), make("td", { class: "asked", title: asked, text: asked || w[c.task[i]] || "–" }), make("td", { class: "num moment", text: clock(c.at[i]) }),
         make("td", { text: w[c.gold[i]] ?? "–" }),
         ...q.replies.map((r) => {
           const kind = data.outcomes[r.outcome[i]], parsed = w[r.parsed[i]];
           return make("td", {}, badge(kind, kind === "right" || kind === "wrong" ? parsed + " " + kind : kind));
         }));
+    }
+    // The line of a prompt that asks: the one so marked, else the last that ends with a question mark, else the first.
+    function brief(prompt) {
+      const lines = (prompt || "").split("\n").map((line) => line.trim()).filter(Boolean);
+      const marked = lines.find((line) => /\bquestion\s*:\s*\S/i.test(line));
+      return marked ? marked.replace(/^.*?\bquestion\s*:\s*/i, "") : lines.filter((line) => line.endsWith("?")).pop() || lines[0] || "";
+    }
+    // What a person chose is in the address, so that it can be handed on.
+    function pick(i) {
+      show(i);
+      if (i >= 0) history.replaceState(null, "", "#" + anchor(i));
+      if (matchMedia("(max-width: 900px)").matches) detail.scrollIntoView({ block: "start" });
+    }
+    function step(by) {
+      const at = rows.indexOf(chosen) + by;
+      if (at < 0 || at >= rows.length) return;
+      if (Math.floor(at / PAGE) !== page) { page = Math.floor(at / PAGE); list(); }
+      pick(rows[at]);
+      const tr = body.querySelector('tr[aria-selected="true"]');
+      if (tr) tr.scrollIntoView({ block: "nearest" });
     }
     function show(i) {
       chosen = i;
@@ -166,13 +180,14 @@
       const gold = w[c.gold[i]], choices = q.choices[c.choices[i]];
       const given = q.replies.map((r) => w[r.parsed[i]]);
       const film = videoNode(q.videos[c.video[i]]);
-      const facts = [w[c.category[i]], w[c.task[i]], w[c.kind[i]], "asked at " + clock(c.at[i]), "sees from " + clock(c.start[i]), "video " + (w[c.cluster[i]] || w[c.sample[i]])];
+      const facts = [w[c.category[i]], w[c.task[i]], w[c.kind[i]], "asked at " + clock(c.at[i]), "may see from " + clock(c.start[i]), "video " + (w[c.cluster[i]] || w[c.sample[i]])];
       detail.replaceChildren(
         make("h3", {}, make("a", { href: "#" + anchor(i), text: c.query[i] })),
         make("p", { class: "facts" }, ...facts.filter(Boolean).map((fact) => make("span", { text: fact }))),
         ...(film ? [make("div", { class: "screen" }, film),
           make("div", { class: "bar" }, make("button", { type: "button", text: "Play to the moment", onclick: () => playTo(film, c.at[i]) }))] : []),
-        ...(w[c.prompt[i]] ? [make("pre", { class: "prompt", "aria-label": "Prompt", text: w[c.prompt[i]] })] : []),
+        ...lastFrames(i),
+        ...(w[c.prompt[i]] ? [make("pre", { class: "prompt", "aria-label": "Prompt", text: w[c.prompt[i]].trim() })] : []),
         choices.length ? make("ul", { class: "options", "aria-label": "Options" }, ...choices.map((text, k) => {
           const letter = letters[k], by = runs.filter((_, r) => given[r] === letter), right = gold === letter;
           return make("li", { class: right ? "gold" : "" }, make("b", { text: letter }), make("span", {}, marked(unlettered(text, letter), needle)),
@@ -181,6 +196,23 @@
         ...q.replies.map((r, k) => reply(r, k, i)));
       if (film) film.addEventListener("loadedmetadata", () => { film.currentTime = Math.min(c.at[i], film.duration); }, { once: true });
       detail.scrollTop = 0;
+    }
+    // The last frames before the question: of the video where it is here, else of the pictures in the page.
+    function lastFrames(i) {
+      const name = q.videos[c.video[i]], url = data.video_urls[name], key = w[c.cluster[i]] || w[c.sample[i]], pictures = data.thumbnails[key];
+      const cells = c.last[i].map((second) => {
+        const label = "Frame at " + clock(second);
+        if (url) {
+          const still = make("video", { src: url, preload: "metadata", muted: true, playsinline: true, tabindex: "-1", "aria-label": label });
+          still.addEventListener("loadedmetadata", () => { still.currentTime = Math.min(second + 0.001, still.duration); }, { once: true });
+          return make("figure", {}, still, make("figcaption", { text: clock(second) }));
+        }
+        const picture = pictures && pictures[String(Math.floor(second))];
+        return picture ? make("figure", {}, make("img", { src: picture, alt: label }), make("figcaption", { text: clock(second) })) : null;
+      }).filter(Boolean);
+      if (cells.length) return [make("div", { class: "frames", role: "group", "aria-label": "Last frames before the question" }, ...cells)];
+      const sought = url ? "" : lookedFor(w[c.cluster[i]], w[c.sample[i]]);
+      return url || !sought ? [] : [make("p", { class: "note", text: "The video is not on this machine. " + sought })];
     }
     function anchor(i) { return "question=" + encodeURIComponent(w[c.sample[i]] + "/" + c.query[i]); }
     // Options whose text begins with their own letter ("A. 42:02") have it once.
@@ -191,7 +223,7 @@
     function linked() {
       const wanted = location.hash.slice(1);
       const at = wanted.startsWith("question=") ? rows.findIndex((i) => anchor(i) === wanted) : -1;
-      if (at < 0) return;
+      if (at < 0 || rows[at] === chosen) return;
       page = Math.floor(at / PAGE);
       list();
       show(rows[at]);
@@ -209,6 +241,7 @@
       if (r.text[i]) box.append(make("blockquote", {}, marked(r.text[i], needle)));
       const facts = [kind === "absent" ? "this run has no such question" : "", w[r.parsed[i]] !== null ? "read as " + w[r.parsed[i]] : "",
         rule ? "by rule: " + rule : "", reason ? "reason: " + reason : "",
+        r.frames[i] ? "shown " + plural(r.frames[i], "frame") : "", r.held[i] ? r.held[i].toLocaleString("en") + " tokens in memory" : "",
         r.seconds[i] ? r.seconds[i].toFixed(2) + " s" : "", r.tokens[i] ? plural(r.tokens[i], "token") : ""];
       box.append(make("p", { class: "facts" }, ...facts.filter(Boolean).map((fact) => make("span", { text: fact }))));
       return box;
@@ -218,7 +251,12 @@
     body.addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
       const tr = step && event.target.closest("tr"), to = tr && (step > 0 ? tr.nextElementSibling : tr.previousElementSibling);
-      if (to) { event.preventDefault(); to.querySelector("button").focus(); show(Number(to.dataset.row)); }
+      if (to) { event.preventDefault(); to.querySelector("button").focus(); pick(Number(to.dataset.row)); }
+    });
+    document.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, video")) return;
+      const by = { j: 1, n: 1, k: -1, p: -1 }[event.key];
+      if (by) { event.preventDefault(); step(by); }
     });
     filter();
     if (location.hash.startsWith("#question=")) {
@@ -229,7 +267,7 @@
     window.addEventListener("hashchange", linked);
   }
 
-  window.evalkitReport = { data, make, draw, read, clock, marked, later, badge, plural, option, runs, several, dotted, videoNode, $ };
+  window.evalkitReport = { data, make, draw, read, clock, marked, later, badge, plural, option, runs, several, dotted, videoNode, lookedFor, $ };
   if (data.questions.n) questionBrowser($("questions"), data.questions);
   if (data.timelines.length && window.evalkitTimelines) window.evalkitTimelines($("timelines"));
 })();

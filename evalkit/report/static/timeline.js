@@ -1,8 +1,8 @@
 "use strict";
 // The timeline: what each model said, second by second, beside the video, the memory and the judge.
 window.evalkitTimelines = (host) => {
-  const { data, make, draw, read, clock, marked, later, badge, plural, runs, several, dotted, videoNode } = window.evalkitReport;
-  const SPAN = 60, WIDE = 1000, LEFT = 108;
+  const { data, make, draw, read, clock, marked, later, badge, plural, runs, several, dotted, videoNode, lookedFor } = window.evalkitReport;
+  const SPAN = 60;
   const lower = [];
   const texts = (t) => t.runs.flatMap((r) => r.said.text).concat(t.reference, t.failures.map((f) => f.reason), t.sample, t.cluster);
   const textOf = async (i) => lower[i] || (lower[i] = texts(await read("timeline-" + i)).join("\n").toLowerCase());
@@ -118,7 +118,7 @@ window.evalkitTimelines = (host) => {
     const kindClass = (kind) => "k" + (kinds.indexOf(kind) % 7);
     let at = -1, needle = "", seeking = false;
     const picture = pictures ? make("img", { alt: "" }) : null;
-    const screen = make("div", { class: "screen" }, film || picture || make("p", { text: "The video is not on this machine. Everything else of this second is here." }));
+    const screen = make("div", { class: "screen" }, film || picture || make("p", { text: "The video is not on this machine. " + lookedFor(t.cluster || t.sample) + "Everything else of this second is here." }));
     const now = make("div", { class: "now", "aria-live": "off" });
     const range = make("input", { type: "range", min: 0, max: n - 1, step: 1, value: 0, "aria-label": "Second of the stream" });
     const jump = make("input", { type: "number", step: "any", min: t.start[0], max: t.end[n - 1], "aria-label": "Jump to media second" });
@@ -153,7 +153,7 @@ window.evalkitTimelines = (host) => {
       film.addEventListener("pause", () => { play.textContent = "Play"; });
       film.addEventListener("loadedmetadata", () => seek(t.start[Math.max(0, at)]));
       film.addEventListener("seeking", () => { if (film.paused && !seeking) go(place(film.currentTime), true); });
-      film.addEventListener("error", () => screen.replaceChildren(make("p", { text: "The video beside this page cannot be played." })));
+      film.addEventListener("error", () => screen.replaceChildren(make("p", { text: "The video cannot be played. Looked for " + film.getAttribute("src") })));
     }
 
     function place(second) {
@@ -246,6 +246,8 @@ window.evalkitTimelines = (host) => {
     }
     // Lanes over the whole stream: windows, speech, memory, evictions and time, drawn in at most 600 columns.
     function overview() {
+      // Drawn at the width it has, so that its words are as large on a phone as anywhere.
+      const WIDE = Math.max(320, Math.min(1000, (host.clientWidth || 1000) - 36)), LEFT = WIDE < 600 ? 86 : 108;
       const begin = t.start[0], span = Math.max(1e-6, t.end[n - 1] - begin), x = (s) => LEFT + ((WIDE - LEFT) * (s - begin)) / span;
       const shown = [], step = Math.max(1, Math.ceil(n / 600));
       let y = 4;
@@ -256,7 +258,8 @@ window.evalkitTimelines = (host) => {
         return top;
       };
       const columns = Array.from({ length: Math.ceil(n / step) }, (_, k) => [k * step, Math.min(n, (k + 1) * step)]);
-      const short = (name) => (name.length > 15 ? name.slice(0, 14) + "…" : name);
+      const most15 = WIDE < 600 ? 13 : 17;
+      const short = (name) => (name.length > most15 ? name.slice(0, most15 - 1) + "…" : name);
       t.runs.forEach((run, k) => {
         if (k) y += 10;
         let top = lane(short(runs[k]), 12, "run");
@@ -317,9 +320,15 @@ window.evalkitTimelines = (host) => {
           make("button", { type: "button", text: "Go to this window", onclick: () => { go(place(v.start)); screen.scrollIntoView({ block: "nearest" }); } }))));
     }
     function mark(word) { needle = word; spanStart = -1; if (at >= 0) { tell(); script(); } }
-    return { node, go, place, mark };
+    return { node, go, place, mark, second: () => t.start[Math.max(0, at)] };
   }
 
+  let wide = host.clientWidth;
+  window.addEventListener("resize", later(() => {
+    if (chosen < 0 || Math.abs(host.clientWidth - wide) < 80) return;
+    wide = host.clientWidth;
+    open(chosen, view ? view.second() : undefined);
+  }, 200));
   search.addEventListener("input", later(filter, 150));
   for (const control of [differing, failed]) control.addEventListener("change", filter);
   filter();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "FACTS",
+    "LABELS",
     "REFERENCE_TAG",
     "Mark",
     "mark_narration",
@@ -37,6 +38,18 @@ FACTS: Final[dict[str, str]] = {
     "line": "every word of a second",
 }
 """Facts a narration is scored on, and what each asks."""
+
+LABELS: Final[dict[str, str]] = {
+    "demo.line": "Right lines",
+    "demo.sight": "Seen",
+    "demo.venue": "Venue",
+    "demo.score": "True score",
+    "demo.board": "Score board",
+    "demo.scorer": "Scorer",
+    "demo.kept": "Score kept",
+    "demo.added": "Goal added",
+}
+"""What tables call the facts."""
 
 _SCORED: Final = frozenset({"goal", "score", "board"})
 _BY_ITSELF: Final = frozenset({"kept", "added"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["InfStreams"]
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
@@ -23,7 +23,13 @@ from evalkit.tasks import (
     TaskData,
     TaskSettings,
 )
-from evalkit_tasks.demo.score import narration_facts, narration_metrics, narration_predictions, narration_sheet
+from evalkit_tasks.demo.score import (
+    LABELS,
+    narration_facts,
+    narration_metrics,
+    narration_predictions,
+    narration_sheet,
+)
 from evalkit_tasks.inf_streams.check import check_data
 from evalkit_tasks.inf_streams.data import InfStreamsSettings, load_samples, load_window_samples, load_windows
 from evalkit_tasks.inf_streams.demo import make_demo
@@ -40,6 +46,7 @@ class InfStreams:
     summary: ClassVar[str] = "Inf-Streams-Eval: commentary on full games, second by second, judged pairwise"
     settings: ClassVar[type[TaskSettings]] = InfStreamsSettings
     formats: ClassVar[tuple[str, ...]] = ()
+    labels: ClassVar[Mapping[str, str]] = LABELS
     output_name: ClassVar[str] = "merged_result.jsonl"
 
     def load(self, data: Path, settings: TaskSettings) -> TaskData:

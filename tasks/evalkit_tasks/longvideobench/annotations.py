@@ -18,6 +18,7 @@ from evalkit_tasks.longvideobench.prompts import LETTERS
 __all__ = [
     "CATEGORIES",
     "DURATION_GROUPS",
+    "LABELS",
     "PUBLISHED_QUESTIONS",
     "Annotations",
     "LvbFiles",
@@ -36,6 +37,24 @@ DURATION_GROUPS = (15, 60, 600, 3600)
 PERCEPTION = ("S2E", "S2O", "S2A", "E2O", "O2E", "T2E", "T2O", "T2A")
 RELATION = ("E3E", "O3O", "SSS", "SOS", "SAA", "T3E", "T3O", "TOS", "TAA")
 CATEGORIES = PERCEPTION + RELATION
+
+LABELS = {
+    **{"S2E": "Scene-referred event", "S2O": "Scene-referred object", "S2A": "Scene-referred attribute"},
+    **{"E2O": "Event-referred object", "O2E": "Object-referred event"},
+    **{"T2E": "Text-referred event", "T2O": "Text-referred object", "T2A": "Text-referred attribute"},
+    **{"E3E": "Event before or after event", "O3O": "Object before or after object"},
+    **{"SSS": "Sequence of scenes", "SOS": "Scene-referred object tracking"},
+    **{"SAA": "Scene-referred attribute change", "TOS": "Text-referred object tracking"},
+    **{"T3E": "Event before or after text", "T3O": "Object before or after text"},
+    **{"TAA": "Text-referred attribute change"},
+    **{"longvideobench_15": "8 to 15 s", "longvideobench_60": "15 to 60 s"},
+    **{"longvideobench_600": "3 to 10 min", "longvideobench_3600": "15 to 60 min"},
+    **{"longvideobench_perception": "Perception", "longvideobench_relation": "Relation"},
+    "longvideobench_overall": "Overall",
+    "longvideobench_macro_duration": "Mean of durations",
+    "longvideobench_macro_category": "Mean of sub-tasks",
+}
+"""Names of sub-tasks (paper, table 2) and groups."""
 
 PUBLISHED_QUESTIONS = {"val": 1337, "test": 5341}
 """Data set card."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from evalkit.fetch import Source
 from evalkit.tasks.benchmark import BenchmarkFunctions, QuestionBenchmark
 from evalkit.tasks.contract import Prediction, TaskSettings
+from evalkit_tasks.longvideobench.annotations import LABELS
 from evalkit_tasks.longvideobench.data import LongVideoBenchSettings, check_data, load_samples
 from evalkit_tasks.longvideobench.predictions import FORMATS, read_predictions
 from evalkit_tasks.longvideobench.scoring import score_predictions, submission
@@ -26,6 +27,7 @@ class LongVideoBench(QuestionBenchmark):
     summary: ClassVar[str] = "LongVideoBench: referring questions on clips of 8 s to an hour, subtitles if wanted"
     settings: ClassVar[type[TaskSettings]] = LongVideoBenchSettings
     formats: ClassVar[tuple[str, ...]] = FORMATS
+    labels: ClassVar[Mapping[str, str]] = LABELS
     functions: ClassVar[BenchmarkFunctions] = BenchmarkFunctions(
         load=load_samples,
         make_demo=make_demo,

@@ -44,6 +44,15 @@ DEV = ("plotQA", "needle", "ego", "count", "order", "anomaly_reco", "topic_reaso
 
 TEST = ("topic_reasoning", "anomaly_reco", "needle", "ego", "plotQA", "sportsQA", "order", "count", "tutorialQA")
 OPEN = ("subPlot", "summary")
+LABELS = {
+    **{"plotQA": "Plot QA", "needle": "Needle QA", "ego": "Ego reasoning", "count": "Action count"},
+    **{"order": "Action order", "anomaly_reco": "Anomaly recognition", "topic_reasoning": "Topic reasoning"},
+    **{"sportsQA": "Sports QA", "tutorialQA": "Tutorial QA"},
+    **{"subPlot": "Sub-scene captioning", "summary": "Video summarization"},
+    **{"m_avg": "M-Avg", "over_questions": "Mean over questions"},
+}
+"""Names of sub-tasks (paper, figure 1) and groups."""
+
 _LMMS = {
     "plotQA": 539,
     "needle": 355,
@@ -153,6 +162,7 @@ class Mlvu(ChoiceTask):
     )
     video_folders: ClassVar[tuple[str, ...]] = ("video", "videos", "MLVU/video", "")
     prompts: ClassVar = PROMPTS
+    labels: ClassVar[Mapping[str, str]] = LABELS
     rule: ClassVar[ChoiceRule] = ChoiceRule(
         tasks=DEV,
         read=official_letter,

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["BACKWARD", "FORWARD", "NOMINAL", "REALTIME", "TASKS", "category_of", "published_ids", "task_of"]
+__all__ = [
+    "BACKWARD",
+    "FORWARD",
+    "LABELS",
+    "NOMINAL",
+    "REALTIME",
+    "TASKS",
+    "category_of",
+    "published_ids",
+    "task_of",
+]
 
 BACKWARD = ("EPM", "ASI", "HLD")
 REALTIME = ("OCR", "ACR", "ATR", "STU", "FPD", "OJR")
@@ -61,3 +71,17 @@ def published_ids() -> dict[str, str]:
         else:
             ids.update({str(first + i): task for i in range(NOMINAL[task])})
     return ids
+
+
+LABELS = {
+    **{"EPM": "Episodic memory", "ASI": "Action sequence identification", "HLD": "Hallucination detection"},
+    **{"OCR": "Optical character recognition", "ACR": "Action recognition", "ATR": "Attribute recognition"},
+    **{"STU": "Spatial understanding", "FPD": "Future prediction", "OJR": "Object recognition"},
+    **{"REC": "Repetition event count", "SSR": "Sequential steps recognition", "CRR": "Clues reveal responding"},
+    **{"backward": "Backward tracing", "realtime": "Real-time visual perception"},
+    "forward": "Forward active responding",
+    "ovo_avg_brf": "Mean of backward, real-time and forward",
+    "ovo_avg_br": "Mean of backward and real-time",
+    "ovo_micro_3035": "Mean over the queries",
+}
+"""Names of sub-tasks and groups (paper, section 3.1)."""

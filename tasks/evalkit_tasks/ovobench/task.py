@@ -12,6 +12,7 @@ from evalkit.tasks.contract import TaskSettings
 from evalkit_tasks.ovobench.data import OvoSettings, check_data, load_data
 from evalkit_tasks.ovobench.moments import gold_at
 from evalkit_tasks.ovobench.predictions import FORMATS, read_predictions
+from evalkit_tasks.ovobench.published import LABELS
 from evalkit_tasks.ovobench.scoring import score_predictions
 from evalkit_tasks.sources import OVOBENCH
 from evalkit_tasks.toy_qa import make_demo
@@ -27,6 +28,7 @@ class OvoBench(QuestionBenchmark):
     summary: ClassVar[str] = "OVO-Bench: backward tracing, real-time perception, forward responding (12 sub-tasks)"
     settings: ClassVar[type[TaskSettings]] = OvoSettings
     formats: ClassVar[tuple[str, ...]] = FORMATS
+    labels: ClassVar[Mapping[str, str]] = LABELS
     functions: ClassVar[BenchmarkFunctions] = BenchmarkFunctions(
         load=load_data, make_demo=make_demo, check=check_data, read=read_predictions, score=score_predictions
     )

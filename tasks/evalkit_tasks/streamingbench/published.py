@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["ABBREVIATIONS", "CSV_COUNTS", "GROUPS", "JSON_COUNTS", "TASKS", "group_of", "version_of"]
+__all__ = ["ABBREVIATIONS", "CSV_COUNTS", "GROUPS", "JSON_COUNTS", "LABELS", "TASKS", "group_of", "version_of"]
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "real": ("OP", "CR", "CS", "ATP", "EU", "TR", "PR", "SU", "ACP", "CT"),
@@ -25,6 +25,17 @@ ABBREVIATIONS: Mapping[str, str] = {
     **{"Sequential Question Answering": "SQA", "Proactive Output": "PO", "Active Output": "PO"},
 }
 """``task_type`` of the JSON and CSV files; a few CSV rows say ``Active Output``."""
+
+LABELS: Mapping[str, str] = {
+    # The paper's names come last in ABBREVIATIONS where a sub-task has two.
+    **{short: name for name, short in ABBREVIATIONS.items() if name != "Active Output"},
+    **{"real": "Real-time visual understanding", "omni": "Omni-source understanding"},
+    "contextual": "Contextual understanding",
+    "streamingbench_overall_4301": "Overall, by the published counts",
+    "real_macro": "Real-time, mean of sub-tasks",
+    "omni_macro": "Omni-source, mean of sub-tasks",
+}
+"""Names of sub-tasks and groups."""
 
 _OTHERS = {
     **{"ER": 250, "SCU": 250, "SD": 250, "MA": 250},

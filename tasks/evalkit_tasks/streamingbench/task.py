@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from evalkit.fetch import Source
@@ -10,6 +11,7 @@ from evalkit.tasks.contract import TaskSettings
 from evalkit_tasks.sources import STREAMINGBENCH
 from evalkit_tasks.streamingbench.data import SbSettings, check_data, load_data
 from evalkit_tasks.streamingbench.predictions import FORMATS, read_predictions
+from evalkit_tasks.streamingbench.published import LABELS
 from evalkit_tasks.streamingbench.scoring import score_predictions
 from evalkit_tasks.toy_qa import make_demo
 
@@ -24,6 +26,7 @@ class StreamingBench(QuestionBenchmark):
     summary: ClassVar[str] = "StreamingBench: real-time, omni-source and contextual understanding (18 sub-tasks)"
     settings: ClassVar[type[TaskSettings]] = SbSettings
     formats: ClassVar[tuple[str, ...]] = FORMATS
+    labels: ClassVar[Mapping[str, str]] = LABELS
     functions: ClassVar[BenchmarkFunctions] = BenchmarkFunctions(
         load=load_data, make_demo=make_demo, check=check_data, read=read_predictions, score=score_predictions
     )

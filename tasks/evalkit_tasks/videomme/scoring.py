@@ -31,7 +31,7 @@ from evalkit_tasks.videomme.extract import EXTRACTORS, official_letter
 from evalkit_tasks.videomme.predictions import UNKNOWN_LABELS, against_published
 from evalkit_tasks.videomme.published import DOMAINS, DURATIONS, SUB_CATEGORIES, TASK_COUNTS, TASK_TYPES
 
-__all__ = ["group_name", "score_predictions"]
+__all__ = ["LABELS", "group_name", "score_predictions"]
 
 _OVERALL = "videomme_overall"
 _QUESTIONS_PER_SUB_CATEGORY = 30
@@ -47,6 +47,19 @@ def group_name(kind: str, value: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "_", value.lower().replace("&", "and")).strip("_")
     return f"videomme_{slug}" if kind == "duration" else f"videomme_{kind}_{slug}"
 
+
+LABELS: Mapping[str, str] = MappingProxyType(
+    {
+        **{group_name("duration", name): f"{name.capitalize()} videos" for name in DURATIONS},
+        **{group_name("domain", name): name for name in DOMAINS},
+        **{group_name("sub_category", name): name for name in SUB_CATEGORIES},
+        _OVERALL: "Overall",
+        "videomme_macro_duration": "Mean of durations",
+        "videomme_macro_domain": "Mean of domains",
+        "videomme_macro_task": "Mean of sub-tasks",
+    }
+)
+"""Names of the groups."""
 
 _DURATION_GROUPS = tuple(group_name("duration", name) for name in DURATIONS)
 _DOMAIN_GROUPS = tuple(group_name("domain", name) for name in DOMAINS)
