@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from evalkit.parse import Unparsed
-from evalkit.parse.text import spoken
+from evalkit.parse.text import spoken, trimmed
 
 GRAMMAR: Final = "strict-letter/2"
 """Name of this grammar; part of a verdict's key, so a changed grammar asks again."""
@@ -63,7 +63,7 @@ def parse_vote(reply: str) -> ParsedVote | UnparsedVote:
     text = spoken(reply)
     if isinstance(text, Unparsed):
         return UnparsedVote("unclosed-think")
-    thought = text != reply.strip()
+    thought = text != trimmed(reply)
     if not text:
         return UnparsedVote("empty")
     for name, pattern in _RULES:

@@ -32,6 +32,7 @@ __all__ = [
     "read_fields",
     "spoken",
     "tidy",
+    "trimmed",
     "without_markup",
 ]
 
@@ -47,6 +48,7 @@ _THOUGHT = (
     ("[THINK]", "[/THINK]"),
 )
 """What opens and closes thinking; searched as plain text, since a reply may be a megabyte of anything."""
+_UNSEEN = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200e\u200f\u2060\ufeff"
 _MARKUP = re.compile(
     r"[*`_]{1,3}|~~|\$|\\(?=[()\[\]])|\\(?:text|math)[a-z]{0,6}\s{0,2}(?=\{)|[\u200b\u200e\u200f\u2060\ufeff]"
 )
@@ -84,6 +86,11 @@ _NAMED = re.compile(
 )
 
 
+def trimmed(text: str) -> str:
+    """Return a text without white space and marks that nobody sees (a byte order mark, say) around it."""
+    return text.strip(_UNSEEN)
+
+
 def spoken(reply: str) -> str | Unparsed:
     """Return what a reply says after its thinking, without outer white space.
 
@@ -96,7 +103,7 @@ def spoken(reply: str) -> str | Unparsed:
     end = max((at + len(close) for _, close in _THOUGHT if (at := reply.rfind(close)) >= 0), default=0)
     if any(reply.find(start, end) >= 0 for start, _ in _THOUGHT):
         return Unparsed("unfinished-thinking: the reply has no text after its thinking")
-    return reply[end:].strip()
+    return trimmed(reply[end:])
 
 
 def without_markup(reply: str) -> str | Unparsed:

@@ -18,6 +18,8 @@ SPACE = st.text(alphabet=" \t\r\n", max_size=4)
     [
         ("A", "first", "letter"),
         (" B\n", "second", "letter"),
+        ("\ufeffA", "first", "letter"),
+        ("\ufeff <think>B.</think>\u200b A\u2060\n", "first", "think+letter"),
         ("A.", "first", "letter-stop"),
         ("B)", "second", "letter-stop"),
         ("“A”", "first", "quoted"),
