@@ -15,6 +15,10 @@ _UNSHOWN: Final = re.compile(
 )
 
 
+LONGEST_WORD: Final = 500
+"""Characters of a word that are shown on one line; longer than the paths of most systems in use."""
+
+
 def shown(text: str) -> str:
     r"""Return text that cannot steer a terminal: ``\x1b`` stands where the escape character stood.
 
@@ -27,8 +31,19 @@ def shown(text: str) -> str:
 
 
 def shown_on_one_line(text: str) -> str:
-    """Return the text with every run of white space folded to a blank, and the rest as `shown` has it."""
-    return shown(" ".join(text.split()))
+    """Return the text with every run of white space folded to a blank, and the rest as `shown` has it.
+
+    Of a word longer than any that a person reads, such as a path of thousands of letters, both ends are shown.
+    """
+    return shown(" ".join(map(_shortened, text.split())))
+
+
+def _shortened(word: str) -> str:
+    left_out = len(word) - LONGEST_WORD
+    if left_out <= 0:
+        return word
+    half = LONGEST_WORD // 2
+    return f"{word[:half]}[{left_out} characters more]{word[-half:]}"
 
 
 def shown_in_json(text: str) -> str:

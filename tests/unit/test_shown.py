@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,3 +39,14 @@ def test_json_reads_as_the_same_value(text: str) -> None:
     said = shown_in_json(json.dumps({"text": text}, ensure_ascii=False))
     assert json.loads(said) == json.loads(json.dumps({"text": text}))
     assert shown(said) == said
+
+
+def test_of_a_path_of_thousands_of_letters_both_ends_are_shown(
+    evalkit: Callable[..., tuple[int, str, str]],
+) -> None:
+    code, _, err = evalkit("score", "runs/" + "x" * 5000 + "/end")
+    assert code == 2
+    assert "runs/xxx" in err
+    assert "characters more]" in err
+    assert "xxx/end" in err
+    assert len(err) < 700
