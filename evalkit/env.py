@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["cache_dir", "completing", "github_repository", "github_token", "judge_base_url", "judge_key"]
+__all__ = [
+    "cache_dir",
+    "chosen_threads",
+    "completing",
+    "github_repository",
+    "github_token",
+    "judge_base_url",
+    "judge_key",
+    "set_before_torch",
+    "visible_gpus",
+]
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -36,3 +47,22 @@ def github_token() -> str | None:
 def github_repository() -> str | None:
     """``GITHUB_REPOSITORY``: ``owner/name`` the diff is posted to."""
     return os.environ.get("GITHUB_REPOSITORY") or None
+
+
+def visible_gpus() -> tuple[str, ...] | None:
+    """``CUDA_VISIBLE_DEVICES``: the GPUs of this process, by number or name; ``None`` where it sees all."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return None if named is None else tuple(one.strip() for one in named.split(",") if one.strip())
+
+
+def chosen_threads() -> bool:
+    """``OMP_NUM_THREADS``: whether somebody has said how many threads compute."""
+    return bool(os.environ.get("OMP_NUM_THREADS"))
+
+
+def set_before_torch(threads: int | None, gpus: Sequence[str] | None) -> None:
+    """Let torch, imported after this, compute on so many threads and see these GPUs; ``None`` changes nothing."""
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)

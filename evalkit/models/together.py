@@ -58,11 +58,11 @@ class Together:
     _alive: set[greenlet] = field(default_factory=set)
     _number: itertools.count[int] = field(default_factory=itertools.count)
 
-    def run(self, jobs: Iterable[Callable[[], None]], at_once: int) -> None:
+    def run(self, jobs: Iterable[Callable[[], None] | None], at_once: int) -> None:
         """Run jobs, each as a stream, so many at once; a job begins when one before it has ended.
 
         Args:
-            jobs: What to run, in this order.
+            jobs: What to run, in this order; ``None`` where there is nothing yet and may be later.
             at_once: How many at once.
 
         Raises:

@@ -14,7 +14,7 @@ from evalkit.records.completeness import (
 )
 from evalkit.records.folder import RunFolder, RunRecords, read_bare_ticks, read_run, write_atomic
 from evalkit.records.jsonl import JsonlWriter, json_line, read_jsonl, stream_jsonl
-from evalkit.records.lock import hold_folder
+from evalkit.records.lock import hold_folder, refuse_held
 from evalkit.records.reading import (
     NotJsonError,
     decode_json,
@@ -87,6 +87,7 @@ __all__ = [
     "real_number",
     "refuse_doubled",
     "refuse_doubled_verdicts",
+    "refuse_held",
     "require_plain",
     "run_folders",
     "short_of",

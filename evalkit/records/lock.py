@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["hold_folder"]
+__all__ = ["hold_folder", "refuse_held"]
 
 import fcntl
 import os
@@ -37,6 +37,17 @@ def hold_folder(path: Path, *, patience: float = 0.0) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def refuse_held(path: Path) -> None:
+    """Refuse a folder that another process holds, before hours of work for it; one that is not there is free.
+
+    Raises:
+        UsageError: Another process holds it.
+    """
+    if path.is_dir():
+        with hold_folder(path):
+            return
 
 
 def _take(handle: int, path: Path, patience: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["check_concurrency", "check_fit", "check_out", "check_streams"]
+__all__ = ["check_concurrency", "check_fit", "check_out", "check_streams", "check_workers"]
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from evalkit.errors import UsageError
 from evalkit.models.entry import ModelRecipe
 from evalkit.records import RunFolder
+from evalkit.run.options import RunOptions
 from evalkit.stream import StreamSample
 from evalkit.tasks import WINDOW_FRAMES
 
@@ -85,6 +86,40 @@ def check_streams(model: ModelRecipe, streams: int, at_once: int | None) -> None
     kernel = getattr(choice, "attention", "sdpa")
     if kernel != "sdpa" and not kernel.startswith("flash_attention"):
         raise UsageError(f"--streams needs --attention sdpa or flash_attention_2; {kernel} takes one stream")
+
+
+def check_workers(options: RunOptions, model: ModelRecipe) -> None:
+    """Refuse workers that mean nothing, before anything loads.
+
+    Raises:
+        UsageError: An option of workers without any, a model that waits for a server, or one device for all.
+    """
+    if not options.workers:
+        given = [
+            "--" + name.replace("_", "-")
+            for name in ("gpus_per_worker", "stall_seconds", "ray_address")
+            if getattr(options, name) is not None
+        ]
+        given += ["--engine ray"] if options.engine == "ray" else []
+        if given:
+            raise UsageError(f"{given[0]} needs --workers N: how many processes share the samples")
+        return
+    if options.ray_address is not None and options.engine != "ray":
+        raise UsageError("--ray-address needs --engine ray")
+    if model.kind == "served":
+        raise UsageError(
+            f"model {model.name} waits for a server: --concurrency N asks it more at once; leave --workers out"
+        )
+    if options.compat:
+        raise UsageError("--compat lets samples share state in their order: leave --workers out")
+    each = options.gpus_per_worker
+    if each is not None and each > 1 and each != round(each):
+        raise UsageError(f"--gpus-per-worker {each:g}: a whole number, or a part of one GPU such as 0.5")
+    if ":" in options.device and each != 0:
+        raise UsageError(
+            f"--device {options.device} is one device: leave it out, or have all workers share it by "
+            "--gpus-per-worker 0"
+        )
 
 
 def check_out(path: Path, *, resume: bool) -> bool:

@@ -81,9 +81,12 @@ class SessionCheckpoints:
         """Save a session that is packed already."""
         write_atomic(self._path(sample), blob)
 
-    def lay_aside(self, sample: str, blob: bytes) -> Path:
-        """Write a packed session onto the disk beside its place, for whoever may put it there (`take`)."""
-        part = self._path(sample).with_name(f".{self._path(sample).name}.{os.getpid()}.part")
+    def lay_aside(self, sample: str, tick: int, blob: bytes) -> Path:
+        """Write a packed session onto the disk beside its place, for whoever may put it there (`take`).
+
+        Each has a name of its own: the next one may be there before this one was taken.
+        """
+        part = self._path(sample).with_name(f".{self._path(sample).name}.{os.getpid()}-{tick}.part")
         with part.open("wb") as file:
             file.write(blob)
             file.flush()
@@ -118,5 +121,7 @@ class SessionCheckpoints:
         return tick, {"tensors": tensors, "json": plain}
 
     def drop(self, sample: str) -> None:
-        """Delete a sample's checkpoint."""
-        self._path(sample).unlink(missing_ok=True)
+        """Delete a sample's checkpoint, and what processes that died laid aside of it."""
+        path = self._path(sample)
+        for one in (path, *self._folder.glob(f".{path.name}.*.part")):
+            one.unlink(missing_ok=True)

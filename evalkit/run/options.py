@@ -47,8 +47,10 @@ class RunOptions(BaseModel):
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float16")
     attention: str = Field(default="sdpa", description="attention kernel of transformers")
-    engine: Literal["transformers", "vllm"] = Field(
-        default="transformers", description="what computes a local model: transformers, or vllm (extra [vllm])"
+    engine: Literal["transformers", "vllm", "ray"] = Field(
+        default="transformers",
+        description="what computes a local model: transformers, vllm (extra [vllm]), or ray: transformers in "
+        "the workers of a Ray cluster (extra [ray])",
     )
     after_vision: Literal["max", "spatial"] = Field(
         default="max",
@@ -80,6 +82,18 @@ class RunOptions(BaseModel):
     )
     streams: int = Field(
         default=1, ge=1, description="samples that advance together through one network, as one batch"
+    )
+    workers: int | None = Field(
+        default=None, ge=0, description="processes that share the samples, each with its model; 0: this one alone"
+    )
+    gpus_per_worker: float | None = Field(
+        default=None, ge=0, description="GPUs of each worker (default 1 where there are any; 0.5: two share one)"
+    )
+    stall_seconds: float | None = Field(
+        default=None, gt=0, description="a worker that is silent for longer is ended (default 600)"
+    )
+    ray_address: str | None = Field(
+        default=None, description="Ray cluster to join (default: one is started on this machine)"
     )
     compat: bool = Field(default=False, description="reproduce faults of the released code (shared state)")
     max_cost: float | None = Field(

@@ -13,7 +13,7 @@ from evalkit.models.catalog import catalog
 from evalkit.models.entry import ModelChoice, ModelEntry, ModelRecipe
 from evalkit.models.vllm import in_vllm
 from evalkit.records import Latency
-from evalkit.run.check import check_concurrency, check_fit, check_streams
+from evalkit.run.check import check_concurrency, check_fit, check_streams, check_workers
 from evalkit.run.options import RunOptions
 from evalkit.run.pace import check_pace
 from evalkit.settings import apply_settings, validated
@@ -36,6 +36,7 @@ class RunPlan:
         data: What was loaded from it.
         samples: What runs, in order.
         whole: All that was chosen, of which ``samples`` are one shard; the same where there are no shards.
+        entry: The model's entry where it is none of the catalog, for whoever has to make this plan again.
     """
 
     options: RunOptions
@@ -46,6 +47,7 @@ class RunPlan:
     data: TaskData
     samples: tuple[StreamSample, ...]
     whole: tuple[StreamSample, ...]
+    entry: ModelEntry | None = None
 
     @property
     def stream_seconds(self) -> float:
@@ -76,7 +78,7 @@ def make_plan(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
         UsageError: A name or setting does not exist or does not fit, or the model cannot do what the task asks.
         DataError: The benchmark's files are missing.
     """
-    task, entry = task_named(options.task), entry or catalog(options.model)
+    own, task, entry = entry, task_named(options.task), entry or catalog(options.model)
     if options.engine == "vllm":
         entry = in_vllm(entry)
     values = apply_settings(_given(options, task), {**entry.groups, "task": task.settings})
@@ -92,9 +94,10 @@ def make_plan(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
     check_fit(model, task.name, samples)
     check_concurrency(model, options.concurrency)
     check_streams(model, options.streams, options.concurrency)
+    check_workers(options, model)
     check_pace(options, samples)
     doubted = _with_doubt(data, model.doubt(samples))
-    return RunPlan(options, task, settings, model, folder, doubted, samples, whole)
+    return RunPlan(options, task, settings, model, folder, doubted, samples, whole, own)
 
 
 def _with_doubt(data: TaskData, doubt: str | None) -> TaskData:

@@ -9,9 +9,8 @@ import errno
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal, Never
 
@@ -19,40 +18,31 @@ from tqdm import tqdm
 
 from evalkit.compress import check_shares, unclaimed_lines
 from evalkit.errors import ModelError, UsageError
-from evalkit.models.protocol import BatchingModel, StopRun, StreamingModel
-from evalkit.models.together import Together
+from evalkit.models.protocol import StopRun
 from evalkit.records import (
-    AnswerRecord,
     FailedSample,
-    Latency,
     RunFolder,
     RunManifest,
     TickRecord,
     hold_folder,
     read_jsonl,
     read_run,
+    refuse_held,
 )
+from evalkit.run.alone import Alone
 from evalkit.run.check import check_out
 from evalkit.run.checkpoint import SessionCheckpoints
-from evalkit.run.failures import costs_a_sample, put_failed, reason_of
-from evalkit.run.fingerprint import fingerprint_digest, full_fingerprint
+from evalkit.run.fingerprint import fingerprint_digest
 from evalkit.run.media import media_digests
-from evalkit.run.memory import memory_readers
-from evalkit.run.pace import Clock, Pace
 from evalkit.run.plan import RunPlan
-from evalkit.run.pool import run_all, run_together
-from evalkit.run.provenance import git_revision, host_facts, versions
+from evalkit.run.provenance import git_revision, versions
 from evalkit.run.recorder import Recorder
 from evalkit.run.reopen import reopen_failed
-from evalkit.run.sample import SampleRunner
-from evalkit.run.stop import Interrupted
+from evalkit.run.stop import Interrupted, StopRequest
 from evalkit.run.surroundings import ALONE, Surroundings
+from evalkit.run.work import Hands, Watch, Work
 from evalkit.shown import shown_on_one_line
 from evalkit.stream import StreamSample
-from evalkit.timing import MemorySampler
-
-Watch = Callable[[AnswerRecord, TickRecord], None]
-"""Somebody who is told each spoken second as it is put on record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +81,29 @@ def execute(
     """
     if plan.options.out:
         check_out(Path(plan.options.out), resume=plan.options.resume)
-    plan.model.check()
-    with closing(around.make(plan.model)) as model:
-        fingerprint = full_fingerprint(plan, model)
-        path = _folder_path(plan, fingerprint_digest(fingerprint))
+        refuse_held(Path(plan.options.out))
+    with _hands(plan, notify, around) as hands:
+        path = _folder_path(plan, fingerprint_digest(hands.fingerprint))
         with _full_disk_explained(path), hold_folder(path):
-            latency: Latency = "turns" if around.in_turns and plan.latency == "alone" else plan.latency
-            folder, manifest = _open_folder(plan, path, fingerprint, model.placement.device, latency)
-            return _report(_run_samples(plan, model, _Journal(folder, manifest, notify), watch, around), done)
+            folder, manifest = _open_folder(plan, path, hands)
+            return _report(
+                _run_samples(plan, hands, _Journal(folder, manifest, notify), watch, around.listening), done
+            )
+
+
+def _hands(plan: RunPlan, notify: Callable[[str], None], around: Surroundings) -> AbstractContextManager[Hands]:
+    """Return whoever runs the samples: this process, or workers.
+
+    Raises:
+        UsageError: Workers are wanted of a run that shares its process with others.
+    """
+    if not plan.options.workers:
+        return Alone(plan, around)
+    if around != ALONE:
+        raise UsageError("--workers are processes of their own, and these runs share one: leave --workers out")
+    from evalkit.run.workers.spread import Spread
+
+    return Spread(plan, notify)
 
 
 def _report(result: RunResult, done: Callable[[Path], None] | None) -> RunResult:
@@ -138,89 +143,46 @@ _FULL = {
 
 
 def _run_samples(
-    plan: RunPlan, model: StreamingModel, journal: _Journal, watch: Watch | None, around: Surroundings
+    plan: RunPlan,
+    hands: Hands,
+    journal: _Journal,
+    watch: Watch | None,
+    listening: Callable[[], AbstractContextManager[StopRequest]],
 ) -> RunResult:
     folder = journal.folder
-    with journal, Recorder(folder) as recorder:
+    with journal, Recorder(folder, repeats=hands.repeats) as recorder:
         for warning in recorder.warnings:
             journal.warn(warning)
         for sample in recorder.gone:
             journal.warn(f"{sample}: was finished, but records of it are gone: run again")
-        checkpoints = SessionCheckpoints(folder.state_path)
-        sampler = MemorySampler(memory_readers(model.placement.device))
-        group, model = _together(plan, model)
-        with around.listening() as stop, _progress(plan) as advanced, sampler as memory:
-            runner = SampleRunner(
-                model=model,
+        with listening() as stop, _progress(plan) as advanced:
+            work = Work(
+                samples=plan.samples,
+                state=folder.state_path,
                 recorder=recorder,
-                checkpoints=checkpoints,
-                seed=plan.options.seed,
-                checkpoint_seconds=plan.options.checkpoint_seconds,
-                stopping=stop,
-                heartbeat=stop.give_up_long_work,
+                checkpoints=SessionCheckpoints(folder.state_path),
+                fail=journal.fail,
+                warn=journal.warn,
+                notify=journal.tell,
+                stop=stop,
                 advanced=advanced,
                 watch=watch,
-                warn=journal.warn,
-                pace=Pace.of(plan.options, Clock() if group is None else Clock(sleep=group.sleep)),
-                memory=memory,
-                gather=None if group is None else group.gather,
-                reads=around.reads if group is None else around.reads.for_streams(group.meet),
             )
             try:
-                one = partial(
-                    _run_sample, runner=runner, journal=journal, recorder=recorder, checkpoints=checkpoints
-                )
-                if group is None:
-                    run_all(plan.samples, one, plan.concurrency, stop)
-                else:
-                    run_together(plan.samples, one, plan.options.streams, stop, group)
+                hands.run(work)
             except Interrupted:
                 journal.end("interrupted")
                 return RunResult(folder, journal.manifest, interrupted=True)
-            except StopRun as stop:
-                journal.warn(stop.reason)
+            except StopRun as halt:
+                journal.warn(halt.reason)
                 journal.end("interrupted")
                 return RunResult(folder, journal.manifest, interrupted=True)
-            finally:
-                for warning in getattr(model, "warnings", ()):
-                    journal.warn(warning)
         for difference in recorder.differences:
             journal.warn(difference)
         _prove_compression(plan, folder, journal)
         journal.manifest.recorded = recorder.recorded()
         journal.end("done")
     return RunResult(folder, journal.manifest)
-
-
-def _together(plan: RunPlan, model: StreamingModel) -> tuple[Together | None, StreamingModel]:
-    """Return what lets streams advance together, where the run asks for it, and the model as they see it."""
-    if plan.options.streams == 1:
-        return None, model
-    assert isinstance(model, BatchingModel)  # check_streams saw to it
-    return model.together()
-
-
-def _run_sample(
-    sample: StreamSample,
-    runner: SampleRunner,
-    journal: _Journal,
-    recorder: Recorder,
-    checkpoints: SessionCheckpoints,
-) -> None:
-    if recorder.status(sample.id) is not None:
-        runner.advanced(sample.end - sample.start)
-        return
-    try:
-        runner.run(sample)
-    except Exception as error:
-        if not costs_a_sample(error):
-            raise
-        reason = reason_of(error)
-        journal.fail(FailedSample(sample=sample.id, reason=reason, error=type(error).__name__))
-        put_failed(sample, reason, recorder)
-    else:
-        recorder.finish(sample.id, "done")
-    checkpoints.drop(sample.id)
 
 
 def _prove_compression(plan: RunPlan, folder: RunFolder, journal: _Journal) -> None:
@@ -249,11 +211,10 @@ def _folder_path(plan: RunPlan, digest: str) -> Path:
     return parent / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}-{digest[:8]}"
 
 
-def _open_folder(
-    plan: RunPlan, path: Path, fingerprint: dict[str, object], device: str, latency: Latency
-) -> tuple[RunFolder, RunManifest]:
+def _open_folder(plan: RunPlan, path: Path, hands: Hands) -> tuple[RunFolder, RunManifest]:
     """Return the folder and its ``run.json``, written anew or, on resuming, marked as running again."""
-    options = plan.options
+    options, fingerprint = plan.options, hands.fingerprint
+    latency = hands.latency if plan.latency == "alone" else plan.latency
     folder = RunFolder(path)
     begun = check_out(path, resume=options.resume)
     if begun:
@@ -276,7 +237,7 @@ def _open_folder(
         fingerprint_digest=fingerprint_digest(fingerprint),
         versions=versions(),
         git=git_revision(),
-        host=host_facts(device),
+        host=hands.host,
         seeds={"run": options.seed},
         latency=latency,
         data={
@@ -337,6 +298,10 @@ class _Journal:
         self.folder = folder
         self._notify = notify
         self._held = threading.RLock()  # samples may be under way at once
+
+    def tell(self, message: str) -> None:
+        """Tell something that is not for the record."""
+        self._notify(message)
 
     def warn(self, message: str) -> None:
         """Put a warning on record, once."""

@@ -119,10 +119,11 @@ def dry_run(plan: RunPlan) -> dict[str, Any]:
     """Return what would run: samples, seconds, space, fingerprint; each video is tried and the model looked at.
 
     Raises:
-        UsageError: The folder is taken.
+        UsageError: The folder is taken, or workers want more GPUs than there are.
         ModelError: The model could not be made.
     """
     from evalkit.run.media import check_media
+    from evalkit.run.workers.spread import planned_shares
 
     if plan.options.out:
         check_out(Path(plan.options.out), resume=plan.options.resume)
@@ -139,6 +140,7 @@ def dry_run(plan: RunPlan) -> dict[str, Any]:
         "questions": sum(len(sample.queries) for sample in plan.samples),
         "stream_seconds": plan.stream_seconds,
         **({} if opening is None else {"previous_text": str(opening)}),
+        **(planned_shares(plan) if plan.options.workers else {}),
         "record_mib": round(plan.stream_seconds * 1.6e-3, 1),
         "free_disk_gib": round(free, 1),
         "fingerprint": setting_fingerprint(plan) | model_fingerprint(plan),

@@ -80,7 +80,7 @@ def test_a_state_goes_by_wire_or_is_laid_aside_until_its_records_are_safe(tmp_pa
     state = {"tensors": {"kv": torch.arange(6.0).reshape(2, 3)}, "json": {"words": ["ä", 1]}}
     blob = pack_state(7, state)
     there = SessionCheckpoints(tmp_path)
-    part = there.lay_aside("a/b", blob)
+    part = there.lay_aside("a/b", 7, blob)
     assert there.load("a/b") is None
     there.take("a/b", part)
     for number, loaded in (unpack_state(blob), there.load("a/b") or (0, {})):
