@@ -10,6 +10,7 @@ __all__ = [
     "github_token",
     "judge_base_url",
     "judge_key",
+    "keep_ray_quiet",
     "set_before_torch",
     "visible_gpus",
 ]
@@ -58,6 +59,11 @@ def visible_gpus() -> tuple[str, ...] | None:
 def chosen_threads() -> bool:
     """``OMP_NUM_THREADS``: whether somebody has said how many threads compute."""
     return bool(os.environ.get("OMP_NUM_THREADS"))
+
+
+def keep_ray_quiet() -> None:
+    """``RAY_USAGE_STATS_ENABLED``: off unless somebody has set it, so that a run tells nobody of itself."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 
 def set_before_torch(threads: int | None, gpus: Sequence[str] | None) -> None:

@@ -52,7 +52,7 @@ class StreamBatch(Together):
     """Streams of one network; see `Together`."""
 
     @torch.inference_mode()
-    def run(self, jobs: Iterable[Callable[[], None]], at_once: int) -> None:
+    def run(self, jobs: Iterable[Callable[[], None] | None], at_once: int) -> None:
         """Run jobs; see `Together.run`.
 
         Each session enters and leaves inference mode by itself, and torch keeps one mode for all streams of a

@@ -198,14 +198,14 @@ def test_a_full_disk_in_the_middle_of_a_record_loses_no_record(
 ) -> None:
     from evalkit.run import recorder
 
-    append, count = recorder.JsonlWriter.append, iter(range(1000))
+    append, count = recorder.JsonlWriter.append_line, iter(range(1000))
 
-    def full(self: object, record: object) -> None:
+    def full(self: object, line: bytes) -> None:
         if next(count) == 9:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        append(self, record)
+        append(self, line)
 
-    monkeypatch.setattr(recorder.JsonlWriter, "append", full)
+    monkeypatch.setattr(recorder.JsonlWriter, "append_line", full)
     code, _, err = evalkit(*command(small_data, "run"))
     assert code == 2
     assert one_line(err) == (

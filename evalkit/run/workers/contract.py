@@ -85,6 +85,7 @@ class Ready(NamedTuple):
         missing: Videos that are not there, as many as are named; ``lacks`` counts all.
         lacks: How many videos are not there.
         streams: Samples it runs at once.
+        node: Its machine's number in a cluster that has such.
     """
 
     host: str
@@ -98,6 +99,7 @@ class Ready(NamedTuple):
     missing: tuple[str, ...]
     lacks: int
     streams: int
+    node: str = ""
 
 
 class PutTick(NamedTuple):
