@@ -1,14 +1,16 @@
-"""One model over a made-up stream, every second on record: what every bench of seconds is made of."""
+"""One model over made-up streams, every second on record: what every bench of seconds is made of."""
 
 from __future__ import annotations
 
-__all__ = ["BenchRequest", "BenchSecond", "choice_of", "measure_stream", "models_of"]
+__all__ = ["BenchRequest", "BenchSecond", "choice_of", "measure_stream", "measure_streams", "models_of"]
 
 import datetime
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Never
 
@@ -20,14 +22,15 @@ from evalkit.models.backbone import Backbone
 from evalkit.models.catalog import policy_recipe
 from evalkit.models.entry import ModelChoice
 from evalkit.models.local import PolicyRecipe
-from evalkit.models.protocol import SessionRequest, StreamingModel
+from evalkit.models.protocol import BatchingModel, SessionRequest, Spoken, StreamingModel, StreamSession
 from evalkit.records import AnswerRecord, FailedSample, JsonlWriter, RunFolder, RunManifest, TickRecord
+from evalkit.run.check import check_streams
 from evalkit.run.fingerprint import fingerprint_digest
 from evalkit.run.memory import memory_readers
 from evalkit.run.provenance import git_revision, host_facts, versions
 from evalkit.run.sample import tick_record
 from evalkit.shown import shown_on_one_line
-from evalkit.stream import FrameFeed, FrameSchedule, Narration
+from evalkit.stream import Chunk, FrameFeed, FrameSchedule, Narration
 from evalkit.timing import MemorySampler
 
 _INSTRUCTION = "Describe what happens."
@@ -81,6 +84,12 @@ class BenchSecond:
     text: str
 
 
+GoesOn = Callable[[Sequence[BenchSecond], float], bool]
+"""Told a second of all streams, and the wall seconds until the last had done it; says whether to go on."""
+Work = Callable[[Sequence[Callable[[], None]]], None]
+"""Does what several streams have to do at the same moment."""
+
+
 def choice_of(request: BenchRequest) -> ModelChoice:
     """Return the options of a model that is benched: greedy, with the number of tokens asked for."""
     generation = {"temperature": 0, "max_new_tokens": request.tokens, "exact_tokens": request.exact}
@@ -130,67 +139,133 @@ def measure_stream(
     Raises:
         UsageError: No stream can be made of the request.
     """
+    return _measure(_one_by_one, model, recipe, request, path, lambda seconds, took: goes_on(seconds[0]))
+
+
+def measure_streams(
+    model: StreamingModel, recipe: PolicyRecipe, request: BenchRequest, path: Path, goes_on: GoesOn, streams: int
+) -> RunManifest:
+    """Run several made-up streams through one model as one batch; seconds of all arrive at the same moment.
+
+    Args:
+        model: The model.
+        recipe: What made it.
+        request: Each stream; its ``models`` play no part.
+        path: Run folder that is made.
+        goes_on: Told each second; the streams end where it says so.
+        streams: How many.
+
+    Returns:
+        The manifest; see `measure_stream`.
+
+    Raises:
+        UsageError: The model cannot advance several streams as one batch, or no stream can be made of the request.
+    """
+    check_streams(recipe, max(streams, 2), None)
+    assert isinstance(model, BatchingModel)  # check_streams saw to it
+    group, together = model.together()
+    return _measure(
+        lambda calls: group.run(calls, len(calls)), together, recipe, request, path, goes_on, streams=streams
+    )
+
+
+def _one_by_one(calls: Sequence[Callable[[], None]]) -> None:
+    for call in calls:
+        call()
+
+
+def _measure(
+    work: Work,
+    model: StreamingModel,
+    recipe: PolicyRecipe,
+    request: BenchRequest,
+    path: Path,
+    goes_on: GoesOn,
+    *,
+    streams: int = 1,
+) -> RunManifest:
     # What can refuse the request comes before the folder: a refused one leaves nothing behind.
     schedule = FrameSchedule(0, request.seconds, request.fps)
-    source = SyntheticFrames(model.frame_size(*request.size), request.seed)
-    session = model.open(_session_request(request))
-    manifest = _manifest(model, recipe, request)
+    names = [_SAMPLE] if streams == 1 else [f"{_SAMPLE}-{number}" for number in range(1, streams + 1)]
+    source = SyntheticFrames(model.frame_size(*request.size), request.seed)  # many streams, one pool of pictures
+    sessions = [model.open(_session_request(name, request)) for name in names]
+    manifest = _manifest(model, recipe, request, names)
     path.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(path)
     folder.write_manifest(manifest)
-    name = f"{model.name}, {request.fps:g} fps"
+    title = f"{model.name}, {request.fps:g} fps" + (f", {streams} streams" if streams > 1 else "")
     with ExitStack() as held:
         ticks = held.enter_context(JsonlWriter[TickRecord](folder.ticks_path))
         answers = held.enter_context(JsonlWriter[AnswerRecord](folder.answers_path))
-        feed = held.enter_context(FrameFeed(schedule, source))
         bar: tqdm[Never] = held.enter_context(
-            tqdm(total=len(schedule), desc=shown_on_one_line(name), unit="s", disable=not sys.stderr.isatty())
+            tqdm(total=len(schedule), desc=shown_on_one_line(title), unit="s", disable=not sys.stderr.isatty())
         )
         memory = held.enter_context(MemorySampler(memory_readers(model.placement.device)))
+        feeds = [held.enter_context(FrameFeed(schedule, source)) for _ in names]
         try:
-            for chunk in feed:
-                spoken = session.speak(chunk)
-                record = tick_record(_SAMPLE, chunk, spoken.step, model.peak_mib(), memory=memory)
-                second = BenchSecond(record, spoken.text)
-                ticks.append(second.tick)
-                answers.append(_answer(second))
+            for chunks in zip(*feeds, strict=True):
+                said, took = _speak(work, sessions, chunks)
+                seconds = [
+                    BenchSecond(tick_record(name, chunk, one.step, model.peak_mib(), memory=memory), one.text)
+                    for name, chunk, one in zip(names, chunks, said, strict=True)
+                ]
+                for second in seconds:
+                    ticks.append(second.tick)
+                    answers.append(_answer(second))
                 bar.update()
-                if not goes_on(second):
+                if not goes_on(seconds, took):
                     break
         except (MemoryError, RuntimeError, EvalkitError) as error:
             reason = " ".join(str(error).split())
-            manifest.failed.append(FailedSample(sample=_SAMPLE, reason=reason, error=type(error).__name__))
+            manifest.failed += [
+                FailedSample(sample=name, reason=reason, error=type(error).__name__) for name in names
+            ]
         finally:
-            session.close()
+            for session in sessions:
+                session.close()
     manifest.status = "failed" if manifest.failed else "done"
     manifest.finished = _now()
     folder.write_manifest(manifest)
     return manifest
 
 
+def _speak(work: Work, sessions: Sequence[StreamSession], chunks: Sequence[Chunk]) -> tuple[list[Spoken], float]:
+    """Return what each stream says of its second, and the wall seconds until all have."""
+    said: dict[int, Spoken] = {}
+
+    def speak(number: int) -> None:
+        said[number] = sessions[number].speak(chunks[number])
+
+    began = time.perf_counter()
+    work([partial(speak, number) for number in range(len(sessions))])
+    return [said[number] for number in range(len(sessions))], time.perf_counter() - began
+
+
 def _answer(second: BenchSecond) -> AnswerRecord:
     tick = second.tick
     return AnswerRecord(
-        sample=_SAMPLE,
-        query=f"{_SAMPLE}@{tick.second}",
+        sample=tick.sample,
+        query=f"{tick.sample}@{tick.second}",
         kind="narration",
         at=tick.end,
         start=tick.start,
         end=tick.end,
         text=second.text,
-        cluster=_SAMPLE,
+        cluster=tick.sample,
         tokens=tick.generated,
         seconds=tick.stages.total,
         first_token=tick.first_token,
     )
 
 
-def _session_request(request: BenchRequest) -> SessionRequest:
+def _session_request(sample: str, request: BenchRequest) -> SessionRequest:
     narration = Narration(_INSTRUCTION, _PREVIOUS_WORD * request.previous_words)
-    return SessionRequest(_SAMPLE, request.fps, request.seed, narration)
+    return SessionRequest(sample, request.fps, request.seed, narration)
 
 
-def _manifest(model: StreamingModel, recipe: PolicyRecipe, request: BenchRequest) -> RunManifest:
+def _manifest(
+    model: StreamingModel, recipe: PolicyRecipe, request: BenchRequest, samples: list[str]
+) -> RunManifest:
     fingerprint = {
         "task": "bench",
         "frames.size": "x".join(map(str, model.frame_size(*request.size))),
@@ -201,6 +276,7 @@ def _manifest(model: StreamingModel, recipe: PolicyRecipe, request: BenchRequest
         "previous_words": request.previous_words,
         "attention": request.attention,
         "seed": request.seed,
+        **({"streams": len(samples)} if len(samples) > 1 else {}),
         "dtype": model.placement.dtype,
         "model.name": model.name,
         **recipe.identity(),
@@ -217,7 +293,8 @@ def _manifest(model: StreamingModel, recipe: PolicyRecipe, request: BenchRequest
         git=git_revision(),
         host=host_facts(model.placement.device),
         seeds={"run": request.seed},
-        planned=[_SAMPLE],
+        planned=samples,
+        latency="batched" if len(samples) > 1 else "alone",
     )
 
 

@@ -6,7 +6,8 @@ model sees a drifting picture (or --video) with each specification and without a
 answers a question after every second: stage times, error of the features, agreement of answers.
 
 With --sustain, the largest frame rate that each model keeps up with: doubled or halved from --fps, then bisected
-to 0.25 fps, each rate accepted or refused over ten minutes of stream after the memory stopped growing.
+to 0.25 fps, each rate accepted or refused over ten minutes of stream after the memory stopped growing. With
+--sustain --streams, the largest number of streams at --fps that it keeps up with as one batch.
 With --horizon, the stream time at which each model first falls behind, runs out of memory or degenerates.
 """
 
@@ -56,6 +57,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     found.add_argument(
         "--sustain", action="store_true", help="find the largest frame rate kept up with; --fps is tried first"
     )
+    parser.add_argument(
+        "--streams",
+        action="store_true",
+        help="with --sustain: find the largest number of streams at --fps instead",
+    )
     found.add_argument("--horizon", action="store_true", help="find the stream time at which each model fails")
     parser.add_argument(
         "--compress", metavar="SPEC[;SPEC...]", help="compare compression with none; specs as for evalkit run"
@@ -83,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
         return _bench_compression(args, out)
     if args.video is not None:
         raise UsageError("--video goes with --compress; models are measured on synthetic frames")
+    if args.streams and not args.sustain:
+        raise UsageError("--streams goes with --sustain: it finds the largest number of streams kept up with")
     if args.sustain:
         return _bench_sustain(args, out)
     if args.horizon:
@@ -218,12 +226,14 @@ def _bench_models(args: argparse.Namespace, out: Path) -> int:
 
 
 def _bench_sustain(args: argparse.Namespace, out: Path) -> int:
+    from evalkit.bench.crowd import measure_crowd
     from evalkit.bench.rates import measure_rates
     from evalkit.bench.sustain import SustainRule, sustain_json, sustain_table
 
     rule = SustainRule(most=float(args.seconds))
-    found = measure_rates(_request(args), rule, out)
-    _tell(sustain_table(found, rule, "fps"), sustain_json(found, rule), out, as_json=args.json)
+    measure, unit = (measure_crowd, f"streams at {args.fps:g} fps") if args.streams else (measure_rates, "fps")
+    found = measure(_request(args), rule, out)
+    _tell(sustain_table(found, rule, unit), sustain_json(found, rule), out, as_json=args.json)
     return EXIT_DONE
 
 

@@ -76,6 +76,36 @@ def test_the_json_has_the_promised_figures_of_each_model_and_the_length_of_the_s
     assert manifest["status"] == "done"
 
 
+def test_the_number_of_streams_kept_up_with_is_found_and_each_stream_is_on_record(
+    evalkit: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "evalkit.bench.sustain.SustainRule", partial(SustainRule, percentile=0.5, least=7, settle=3)
+    )
+    monkeypatch.setattr("evalkit.bench.crowd.MOST_STREAMS", 2)
+    small = ("--checkpoint", "tiny", "--size", "84x56", "--tokens", "2", "--fps", "1", "--seconds", "40")
+    words = ("bench", "--sustain", "--streams", "--models", "streamingvlm", *small, "--out", "s", "--json")
+    code, out, err = evalkit(*words)
+    assert code == 0, err
+    found = json.loads(out)["models"]["streamingvlm"]
+    assert found["tried"][0]["load"] == 1
+    assert found["sustained"] is None or found["sustained"] <= 2
+    for one in found["tried"]:
+        folder = tmp_path / "s" / "streamingvlm" / f"{one['load']:g}streams"
+        ticks = [json.loads(line) for line in (folder / "ticks.jsonl").read_text().splitlines()]
+        assert len({tick["sample"] for tick in ticks}) == one["load"]
+        assert len(ticks) == one["horizon"] * one["load"]
+        manifest = json.loads((folder / "run.json").read_text())
+        assert manifest["latency"] == ("batched" if one["load"] > 1 else "alone")
+    for wrong, says in (
+        (("bench", "--streams"), "--streams goes with --sustain"),
+        (("bench", "--sustain", "--streams", "--models", "rekv", *small), "cannot advance several streams"),
+    ):
+        code, _, err = evalkit(*wrong)
+        assert code == 2
+        assert says in err
+
+
 def test_sustain_and_horizon_leave_their_table_figures_and_records(
     evalkit: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
