@@ -182,6 +182,46 @@ class SpanCache(Cache):
             self._rotate(start, count, positions)
         self._placed = positions
 
+    def keep_by_head(self, before: NDArray[np.int64], chosen: torch.Tensor, after: NDArray[np.int64]) -> None:
+        """Keep in every layer and head tokens of its own, between some that all of them keep.
+
+        Tokens stay where they stood; those that differ by head have no one position: `positions` says NaN of them.
+
+        Args:
+            before: Cached tokens that stand before them, ``(tokens,)``.
+            chosen: Cached tokens of each layer and head, ``(layers, kv_heads, kept)``.
+            after: Cached tokens that stand behind them, ``(tokens,)``.
+
+        Raises:
+            ValueError: The cache re-bases positions, which these tokens do not share.
+        """
+        if self.pristine is not None:
+            raise ValueError("a cache that re-bases positions keeps the same tokens in every head")
+        start, stop = len(before), len(before) + chosen.shape[2]
+        count = stop + len(after)
+        first, last = (torch.from_numpy(index).to(self.keys.device) for index in (before, after))
+        for store in (self.keys, self.values):
+            wide = chosen.unsqueeze(-1).expand(-1, -1, -1, store.shape[3])
+            middle, tail = store.gather(2, wide), store.index_select(2, last)
+            if not np.array_equal(before, np.arange(start)):
+                store[:, :, :start] = store.index_select(2, first)
+            store[:, :, start:stop], store[:, :, stop:count] = middle, tail
+        nowhere = np.full((3, chosen.shape[2]), np.nan, dtype=np.float32)
+        kept = [self._placed[:, before], nowhere, self._placed[:, after]]
+        self._placed = np.concatenate(kept, axis=1)
+        self._born = self._placed
+        for layer in self.layers:
+            layer.length = count
+
+    def turned(self, vectors: torch.Tensor, positions: NDArray[np.float32]) -> torch.Tensor:
+        """Rotate ``(heads, tokens, head_dim)`` to positions ``(3, tokens)``, as the model does with its keys."""
+        placed = torch.from_numpy(np.ascontiguousarray(positions)).to(vectors.device)
+        cos, sin = self.rotary(placed)
+        low, high = vectors.float().chunk(2, dim=-1)
+        half = low.shape[-1]
+        turned = [low * cos[:, :half] - high * sin[:, :half], high * cos[:, half:] + low * sin[:, half:]]
+        return torch.cat(turned, dim=-1).to(vectors.dtype)
+
     def _rotate(self, start: int, stop: int, positions: NDArray[np.float32]) -> None:
         assert self.pristine is not None
         delta = torch.from_numpy(positions[:, start:stop] - self._born[:, start:stop]).to(self.keys.device)

@@ -6,41 +6,24 @@ chooses its own tokens, equally many; what stands where is therefore a matter of
 
 from __future__ import annotations
 
-__all__ = ["InfiniPotSettings", "select_tokens"]
-
-from dataclasses import dataclass
+__all__ = ["InfiniPotSettings", "select_in_layer", "select_tokens"]
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from evalkit.errors import UsageError
+from evalkit.memory.budgets import InfiniPotSettings
+from evalkit.memory.tensors import LayerTokens
 
 _KERNELS = (7, 5, 3)
 """Of pooling in three, two and one dimensions, in the first three quarters of the layers."""
 
 
-@dataclass(frozen=True, slots=True)
-class InfiniPotSettings:
-    """How a cache is cut.
-
-    Args:
-        frames: Frames' worth of tokens that stay.
-        tar_ratio: Share of them chosen by being unlike the newest frames.
-        query_ratio: Share of the frames that count as newest.
-        pooling: Whether value norms are averaged over neighbours, in other ways by depth.
-    """
-
-    frames: int
-    tar_ratio: float = 0.5
-    query_ratio: float = 0.25
-    pooling: bool = False
-
-
 def select_tokens(
     keys: Tensor, values: Tensor, settings: InfiniPotSettings, *, tokens: int, height: int
 ) -> Tensor:
-    """Choose the tokens that stay.
+    """Choose the tokens that stay in every layer.
 
     Args:
         keys: ``(layers, kv_heads, frames * tokens, head_dim)``, as cached (rotated).
@@ -55,28 +38,31 @@ def select_tokens(
     Raises:
         UsageError: The tokens are no whole frames, or the newest frames alone are more than their share.
     """
-    layers, heads, length, _ = keys.shape
+    layers, _, length, _ = keys.shape
     if length % tokens or tokens % height:
         raise UsageError(f"{length} cached tokens are no whole frames of {tokens} in {height} rows")
-    frames = length // tokens
+    grid = (length // tokens, height, tokens // height)
+    held = (LayerTokens(one, layers, keys[one], values[one], None, grid) for one in range(layers))
+    return torch.stack([select_in_layer(layer, settings) for layer in held])
+
+
+def select_in_layer(held: LayerTokens, settings: InfiniPotSettings) -> Tensor:
+    """Choose the tokens that stay in one layer, ``(kv_heads, kept)``; see `select_tokens`."""
+    heads, length, _ = held.keys.shape
+    frames, tokens = held.grid[0], held.per_frame
     if frames <= settings.frames:
-        return torch.arange(length, device=keys.device).expand(layers, heads, -1)
+        return torch.arange(length, device=held.keys.device).expand(heads, -1)
     budget = settings.frames * tokens
     unlike_now = budget - round((1 - settings.tar_ratio) * budget)
-    scores = torch.stack(
-        [
-            _pooled(values[layer].float().norm(dim=-1), layer, layers, (frames, height, tokens // height))
-            if settings.pooling
-            else values[layer].float().norm(dim=-1)
-            for layer in range(layers)
-        ]
-    )
+    scores = held.values.float().norm(dim=-1)
+    if settings.pooling:
+        scores = _pooled(scores, held.layer, held.layers, held.grid)
     if settings.tar_ratio > 0:
-        chosen = _unlike_now(keys.float(), unlike_now, frames, tokens, settings.query_ratio)
-        top = scores.amax(dim=(1, 2), keepdim=True) + 1
-        scores = scores.scatter(2, chosen, top.expand(-1, heads, chosen.shape[-1]))
+        chosen = _unlike_now(held.keys.float(), unlike_now, frames, tokens, settings.query_ratio)
+        top = scores.max() + 1
+        scores = scores.scatter(1, chosen, top.expand(heads, chosen.shape[-1]))
     order = (-scores).sort(dim=-1, stable=True).indices
-    return order[..., :budget].sort(dim=-1).values
+    return order[:, :budget].sort(dim=-1).values
 
 
 def _unlike_now(keys: Tensor, count: int, frames: int, tokens: int, query_ratio: float) -> Tensor:
@@ -88,12 +74,12 @@ def _unlike_now(keys: Tensor, count: int, frames: int, tokens: int, query_ratio:
             f"{count} tokens may be chosen by them: raise tar_ratio or frames, or change query_ratio"
         )
     unit = keys / (keys.norm(dim=-1, keepdim=True) + 1e-9)
-    grid = unit.unflatten(2, (frames, tokens))
-    older, now = grid[:, :, : frames - newest], grid[:, :, frames - newest :]
-    cosine = torch.einsum("lhatd,lhbtd->lhabt", older, now).mean(dim=3).flatten(2)
+    grid = unit.unflatten(1, (frames, tokens))
+    older, now = grid[:, : frames - newest], grid[:, frames - newest :].mean(dim=1, keepdim=True)
+    cosine = (older * now).sum(dim=-1).flatten(1)
     order = cosine.sort(dim=-1, stable=True).indices[..., : count - newest * tokens]
     last = torch.arange((frames - newest) * tokens, frames * tokens, device=keys.device)
-    return torch.cat([order, last.expand(*order.shape[:2], -1)], dim=-1)
+    return torch.cat([order, last.expand(order.shape[0], -1)], dim=-1)
 
 
 def _pooled(norms: Tensor, layer: int, layers: int, grid: tuple[int, int, int]) -> Tensor:

@@ -1,17 +1,21 @@
-"""Settings of memories that retrieve (no torch)."""
+"""Settings of ReKV: the window a stream is read under, and how a question's blocks are chosen (no torch)."""
 
 from __future__ import annotations
 
 __all__ = ["ReKVSettings"]
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from evalkit.errors import UsageError
+from evalkit.memory.tensors import BlockQuery, WindowBlocks
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class ReKVSettings:
+class ReKVSettings(WindowBlocks):
     """How a stream is kept and looked through.
 
     Args:
@@ -21,8 +25,7 @@ class ReKVSettings:
         init_at_once: Whether the initial tokens leave the window all at once, as in STC's copy of the code; with
             usual sizes it makes no difference.
         protocol: ``rekv``: the question without its options retrieves, and is asked in the chat's form;
-            ``stc``: the
-            bare prompt does both, and the first token may not end the reply.
+            ``stc``: the bare prompt does both, and the first token may not end the reply.
     """
 
     n_local: int = 15000
@@ -43,3 +46,9 @@ class ReKVSettings:
         if self.init_at_once:
             return n_init if over > 0 else 0
         return min(n_init, max(0, over))
+
+    def choose(self, asked: BlockQuery) -> tuple[list[int], Tensor | None]:
+        """Return the frames whose mean key the mean query fits best; of equal scores the earlier frames."""
+        from evalkit.memory.rekv import best_blocks
+
+        return best_blocks(asked, self.topk, self.chunk)

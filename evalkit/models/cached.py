@@ -12,9 +12,12 @@ from evalkit.compress import CompressionSpec
 from evalkit.errors import UsageError
 from evalkit.memory.policies import MemoryPolicy
 from evalkit.memory.shortcuts import FrameView
+from evalkit.memory.tensors import TensorMemory, WindowBlocks
 from evalkit.models.backbone import Backbone
 from evalkit.models.batch import BatchServer, SharedBackbone, StreamBatch
+from evalkit.models.cutting import CuttingSession
 from evalkit.models.protocol import Placement, SessionRequest, StreamSession
+from evalkit.models.retrieval import RetrievalSession
 from evalkit.models.session import CachedSession
 from evalkit.models.settings import GenerationSettings
 from evalkit.models.together import Together
@@ -55,6 +58,7 @@ class CachedModel:
         self._revision = revision
         self._compression = compression or CompressionSpec()
         self._vision = VisionSide(backbone, self._compression)
+        self._told: set[str] = set()
 
     def together(self) -> tuple[Together, CachedModel]:
         """Return this model for several streams that advance together, and what makes them do so.
@@ -78,10 +82,14 @@ class CachedModel:
         """Open a session for one sample."""
         if isinstance(self.policy, FrameView):
             return ViewedSession(self.policy, lambda: self._cached(request))
+        if isinstance(self.policy, WindowBlocks):
+            given = (self.backbone, self.policy, self.generation, request)
+            return RetrievalSession(*given, vision=self._vision.open(), told=self._told)
         return self._cached(request)
 
     def _cached(self, request: SessionRequest) -> CachedSession:
-        return CachedSession(self.backbone, self.policy, self.generation, request, vision=self._vision.open())
+        kind = CuttingSession if isinstance(self.policy, TensorMemory) else CachedSession
+        return kind(self.backbone, self.policy, self.generation, request, vision=self._vision.open())
 
     def peak_mib(self) -> float:
         """Return the peak memory since the last call, MiB: of the GPU, or of the process where there is none."""

@@ -6,6 +6,7 @@ __all__ = [
     "MODELS",
     "catalog",
     "full",
+    "infinipot_v",
     "livecc",
     "policy_recipe",
     "rekv",
@@ -17,9 +18,10 @@ __all__ = [
 
 from evalkit.errors import UsageError
 from evalkit.memory import FullAttention, SlidingChunked, SlidingWindow, StreamingVLM
+from evalkit.memory.budgets import InfiniPotSettings
 from evalkit.memory.retrieval import ReKVSettings
 from evalkit.models.entry import ModelChoice, ModelEntry
-from evalkit.models.local import LiveCCEntry, PolicyEntry, PolicyRecipe, RetrievalEntry
+from evalkit.models.local import LiveCCEntry, PolicyEntry, PolicyRecipe
 from evalkit.models.own import OwnEntry
 from evalkit.registry import Registry
 
@@ -68,12 +70,18 @@ livecc = LiveCCEntry(
     checkpoint="chenjoya/LiveCC-7B-Instruct",
     generation={"temperature": 0.0, "repetition_penalty": 1.15, "max_new_tokens": 32},
 )
-rekv = RetrievalEntry(
+rekv = PolicyEntry(
     name="rekv",
     summary="ReKV: a local window, every frame's keys kept, 64 frames retrieved for each question in every layer.",
     memory=ReKVSettings,
     checkpoint=LLAVA,
     generation={"repetition_penalty": 1.0},
+)
+infinipot_v = PolicyEntry(
+    name="infinipot-v",
+    summary="InfiniPot-V: each layer and head cuts its keys to 24 frames' worth when 32 stand, unasked.",
+    memory=InfiniPotSettings,
+    checkpoint=QWEN,
 )
 
 

@@ -109,6 +109,11 @@ class ModelRecipe(ABC):
         """Token compression whose claims the run has to prove; none unless a kind of model has some."""
         return CompressionSpec()
 
+    @property
+    def tells_budget(self) -> bool:
+        """Whether every second says what its memory holds, by which the run proves that it kept to a budget."""
+        return False
+
     def facts(self) -> dict[str, str]:
         """Return what ``--dry-run`` prints of the model, by name."""
         return {}

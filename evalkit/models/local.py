@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["LiveCCEntry", "LiveCCRecipe", "PolicyEntry", "PolicyRecipe", "RetrievalEntry", "RetrievalRecipe"]
+__all__ = ["LiveCCEntry", "LiveCCRecipe", "PolicyEntry", "PolicyRecipe"]
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from evalkit.compress import CompressionSpec, parse_compression
 from evalkit.errors import UsageError
 from evalkit.memory import MemoryPolicy
 from evalkit.memory.shortcuts import FrameView
+from evalkit.memory.tensors import TensorMemory, WindowBlocks
 from evalkit.models.card import read_card
 from evalkit.models.checkpoints import check_checkpoint, tokens_of
 from evalkit.models.entry import ModelChoice, ModelEntry, ModelRecipe, PreviousText
@@ -50,13 +51,18 @@ class PolicyRecipe(ModelRecipe):
 
     @property
     def capabilities(self) -> Capabilities:  # type: ignore[override]
-        """A frame view answers only; everything else does all."""
+        """Frame views and memories that retrieve answer only; one that cuts takes no whole clip; others do all."""
         return _capabilities(type(self.policy))
 
     @property
     def compression(self) -> CompressionSpec:
         """Token compression, with the released code's leak across streams where that is asked for."""
         return self.compress.with_compat() if self.choice.compat else self.compress
+
+    @property
+    def tells_budget(self) -> bool:
+        """Whether the memory sees tensors."""
+        return isinstance(self.policy, TensorMemory)
 
     def facts(self) -> dict[str, str]:
         """Return weights, memory and compression."""
@@ -66,8 +72,10 @@ class PolicyRecipe(ModelRecipe):
             "compression": self.compress.canonical(),
         }
 
-    def previous_text(self, text: str) -> PreviousText:
+    def previous_text(self, text: str) -> PreviousText | None:
         """Count the tokens of a previous text, and those that outlive the first second."""
+        if isinstance(self.policy, WindowBlocks):  # narrates nothing, so nothing was said before
+            return None
         counted = tokens_of(self.checkpoint, text)
         tokens = -(-len(text) // 4) if counted is None else counted
         kept = self.policy.previous_text_kept
@@ -97,6 +105,7 @@ class PolicyRecipe(ModelRecipe):
             "model.checkpoint": self.checkpoint,
             "model.policy": type(self.policy).__name__,
             **{f"model.memory.{key}": value for key, value in _parameters(self.policy).items()},
+            **({"model.memory.stands": self.policy.stands} if isinstance(self.policy, TensorMemory) else {}),
             "model.compress": self.compress.canonical(),
             "model.compat": self.choice.compat,
         }
@@ -169,7 +178,7 @@ class PolicyEntry(ModelEntry):
 
     @property
     def capabilities(self) -> Capabilities:
-        """A frame view answers only; everything else does all."""
+        """Frame views and memories that retrieve answer only; one that cuts takes no whole clip; others do all."""
         return _capabilities(self.memory)
 
     @property
@@ -187,6 +196,15 @@ class PolicyEntry(ModelEntry):
         if compress.parts and issubclass(self.memory, FrameView):
             raise UsageError(
                 f"{self.name} encodes frames anew for each question and takes no --compress; leave it out"
+            )
+        if (
+            compress.tokens is not None
+            and issubclass(self.memory, TensorMemory)
+            and not issubclass(self.memory, WindowBlocks)
+        ):
+            raise UsageError(
+                f"{self.name} scores tokens by their place in a frame and takes no pruned ones: --compress cacher "
+                "or none goes with it"
             )
         if choice.compat and choice.resume and compress.tokens is not None:
             raise UsageError(
@@ -208,42 +226,6 @@ class PolicyEntry(ModelEntry):
             checkpoint=checkpoint,
             choice=choice,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class RetrievalRecipe(PolicyRecipe):
-    """ReKV with its parameters over a checkpoint of this machine; ``policy`` are `ReKVSettings`."""
-
-    @property
-    def capabilities(self) -> Capabilities:  # type: ignore[override]
-        """It answers questions."""
-        return _RETRIEVES
-
-    def previous_text(self, text: str) -> PreviousText | None:  # type: ignore[override]
-        """Return ``None``: nothing is narrated, so nothing was said before."""
-        return None
-
-    def over(self, backbone: Backbone) -> CachedModel:
-        """Put the memory over a network that is loaded already."""
-        from evalkit.models.load import checkpoint_revision
-        from evalkit.models.retrieval import RetrievalModel
-
-        revision = checkpoint_revision(self.checkpoint, backbone.network)
-        return RetrievalModel(self.name, backbone, self.policy, self.generation, revision, self.compression)
-
-
-class RetrievalEntry(PolicyEntry):
-    """A memory that retrieves over a checkpoint."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """It answers questions."""
-        return _RETRIEVES
-
-    def recipe(self, choice: ModelChoice) -> RetrievalRecipe:
-        """Put memory, weights and options together; see `PolicyEntry.recipe`."""
-        plain = PolicyEntry.recipe(self, choice)
-        return RetrievalRecipe(**{field.name: getattr(plain, field.name) for field in fields(plain)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +262,7 @@ class LiveCCEntry(PolicyEntry):
 
 _NARRATES = Capabilities(answer=False, options=False, together=True, why="its loop is asked nothing")
 _RETRIEVES = Capabilities(narrate=None, why="it keeps frames and is asked about them")
+_CUTS = Capabilities(whole_clip=False, why="it cuts its memory between seconds")
 
 
 def _parameters(policy: MemoryPolicy) -> dict[str, Any]:
@@ -287,4 +270,8 @@ def _parameters(policy: MemoryPolicy) -> dict[str, Any]:
 
 
 def _capabilities(memory: type[Any]) -> Capabilities:
+    if issubclass(memory, WindowBlocks):
+        return _RETRIEVES
+    if issubclass(memory, TensorMemory):
+        return replace(_CUTS, together=not memory.wants_queries)
     return Capabilities(narrate=None if issubclass(memory, FrameView) else "seconds", together=True)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from evalkit.models.together import Together
-from evalkit.records import CallRecord, CompressorReport
+from evalkit.records import CallRecord, CompressorReport, HeldTokens, RetrievedBlocks
 from evalkit.stream import Chunk, Elicitation, Narration, SeenFrames
 from evalkit.timing import Stage
 
@@ -90,6 +90,7 @@ class SessionRequest:
         whole_clip: All frames come at once, as one finished video of an official protocol.
         heartbeat: Called between the parts of long work, such as the blocks of a prefill; it raises to end it.
         system: System text of the protocol where questions are asked; ``None`` leaves the model its own.
+        warn: Told what whoever runs it should know, one line each.
     """
 
     sample: str
@@ -101,6 +102,7 @@ class SessionRequest:
     whole_clip: bool = False
     heartbeat: Callable[[], None] | None = None
     system: str | None = None
+    warn: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class StepReport:
         first_token: Seconds from the second's start of work to its first token; ``None`` without one.
         compressors: What each compressor did.
         token_times: Seconds from the start of work to each token; empty where that is not known.
+        held: What a memory that sees tensors holds afterwards.
     """
 
     stages: dict[Stage, float]
@@ -128,6 +131,7 @@ class StepReport:
     first_token: float | None = None
     compressors: tuple[CompressorReport, ...] = ()
     token_times: Sequence[float] = ()
+    held: HeldTokens | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,7 @@ class Answer:
         context_tokens: Tokens the question was answered from.
         call: What a server was asked for it.
         token_times: Wall seconds to each token; empty where that is not known.
+        retrieved: What the question retrieved, where the memory keeps blocks for questions.
     """
 
     text: str
@@ -170,6 +175,7 @@ class Answer:
     context_tokens: int = 0
     call: CallRecord | None = None
     token_times: Sequence[float] = ()
+    retrieved: RetrievedBlocks | None = None
 
 
 class StreamSession(Protocol):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["RetrievalModel", "RetrievalSession"]
+__all__ = ["RetrievalSession"]
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -11,25 +12,15 @@ import torch
 
 from evalkit.errors import ModelError, UsageError
 from evalkit.memory.rekv import Retrieved, StreamDecoder
-from evalkit.memory.retrieval import ReKVSettings
+from evalkit.memory.tensors import WindowBlocks
 from evalkit.models.backbone import Backbone
-from evalkit.models.cached import CachedModel
 from evalkit.models.generation import TokenChooser, seed_of
 from evalkit.models.protocol import Answer, SessionRequest, Spoken, StepReport
 from evalkit.models.settings import GenerationSettings
 from evalkit.models.vision import SessionVision, VisionSide
+from evalkit.records import HeldTokens, RetrievedBlocks
 from evalkit.stream import Chunk, Elicitation
 from evalkit.timing import StageClock
-
-
-class RetrievalModel(CachedModel):
-    """A model under ReKV; see `CachedModel` for its arguments, of which ``policy`` are `ReKVSettings`."""
-
-    policy: Any
-
-    def open(self, request: SessionRequest) -> RetrievalSession:
-        """Open a session for one sample."""
-        return RetrievalSession(self.backbone, self.policy, self.generation, request, vision=self._vision.open())
 
 
 class RetrievalSession:
@@ -44,16 +35,18 @@ class RetrievalSession:
         generation: How replies are decoded.
         request: What the session is opened for.
         vision: Vision encoder of this session, with its compressors' state.
+        told: What was said already, so that a run says it once.
     """
 
     def __init__(
         self,
         backbone: Backbone,
-        settings: ReKVSettings,
+        settings: WindowBlocks,
         generation: GenerationSettings,
         request: SessionRequest,
         *,
         vision: SessionVision | None = None,
+        told: set[str] | None = None,
     ) -> None:
         self._backbone, self._settings, self._generation, self._request = backbone, settings, generation, request
         self._layout = backbone.layout
@@ -65,6 +58,8 @@ class RetrievalSession:
         ids = np.concatenate([span.ids for span in opening]).tolist()
         self._decoder = StreamDecoder(text, network.lm_head, settings, ids, text.embed_tokens)
         self._begun = False
+        self._seconds: list[int] = []
+        self._told = set() if told is None else told
 
     @property
     def decoder(self) -> StreamDecoder:
@@ -94,18 +89,25 @@ class RetrievalSession:
                 if not self._begun:
                     self._begin(block.shape[0])
                 self._decoder.read_frame(block)
+                self._seconds.append(chunk.tick.index)
             seen = features.tokens.shape[0]
-        kept = {
-            "system": self._decoder.n_init,
-            "vision": self._decoder.tokens - self._decoder.n_init * self._begun,
-        }
         return StepReport(
             stages=self._clock.stop(),
             tokens_in={"vision": seen} if len(chunk.frames) else {},
-            kept=kept,
+            kept={"system": self._decoder.n_init, "vision": self._decoder.blocks.tokens},
             evicted={},
             cache_tokens=min(self._decoder.tokens, self._settings.n_local),
             compressors=self._vision.reports(),
+            held=self._held(),
+        )
+
+    def _held(self) -> HeldTokens:
+        blocks = self._decoder.blocks
+        return HeldTokens(
+            budget=self._settings.n_local,
+            active=self._decoder.window.tokens,
+            stored=blocks.tokens,
+            stored_mib=round(blocks.stored_bytes / 2**20, 3),
         )
 
     def _begin(self, block: int) -> None:
@@ -138,9 +140,12 @@ class RetrievalSession:
     def ask(self, prompt: str, elicitation: Elicitation, *, key: str) -> Answer:
         """Retrieve by the question, answer from what was retrieved, and forget both."""
         self._clock.start()
-        self._clock.enter("cache")
+        self._clock.enter("retrieve")
+        self._tell_shortage()
         retrieving, asked = self._prompts(prompt, elicitation.prefix)
-        memory, _ = self._decoder.retrieve(retrieving)
+        limit = elicitation.max_tokens or self._generation.answer_tokens
+        memory, _ = self._decoder.retrieve(retrieving, room=len(asked) + limit)
+        found = self._found(memory)
         self._clock.enter("prefill")
         logits = self._decoder.extend(memory, asked)[None]
         context = max(memory.lengths())
@@ -150,13 +155,33 @@ class RetrievalSession:
             text, count = elicitation.options[int(logits[0, ids].argmax())], 0
             times = [self._clock.elapsed()]
         else:
-            limit = elicitation.max_tokens or self._generation.answer_tokens
             said, times = self._generate(memory, logits, asked, limit, key)
             text = self._layout.text.decode([i for i in said if i != self._layout.tokens.turn_close])
             count = len(said)
         stages = self._clock.stop()
         spoken = times if count else ()
-        return Answer(text, count, sum(stages.values()), times[0], stages, context, token_times=spoken)
+        return Answer(
+            text, count, sum(stages.values()), times[0], stages, context, token_times=spoken, retrieved=found
+        )
+
+    def _tell_shortage(self) -> None:
+        """Say once that a question gets all there is, where that is less than what is retrieved."""
+        topk, stored = self._settings.topk, self._decoder.frames
+        if 0 < stored < topk and "topk" not in self._told and self._request.warn is not None:
+            self._told.add("topk")
+            self._request.warn(
+                f"topk={topk} and {stored} frames are stored: a question gets all of them (said once)"
+            )
+
+    def _found(self, memory: Retrieved) -> RetrievedBlocks:
+        layers = Counter(self._seconds[block] for blocks in memory.blocks for block in blocks)
+        return RetrievedBlocks(
+            most=self._settings.topk,
+            stored=self._decoder.frames,
+            blocks=tuple(map(len, memory.blocks)),
+            tokens=tuple(length - self._decoder.n_init for length in memory.lengths()),
+            seconds=tuple(sorted(layers.items())),
+        )
 
     def _prompts(self, prompt: str, prefix: str) -> tuple[list[int], list[int]]:
         """Return the ids that retrieve and the ids of the answer prompt, by the protocol's own form."""
@@ -184,7 +209,7 @@ class RetrievalSession:
         while True:
             said.append(int(chooser.choose(logits)))
             times.append(self._clock.elapsed())
-            if len(said) == limit or said[-1] == end:
+            if len(said) == limit or (said[-1] == end and not self._generation.exact_tokens):
                 return said, times
             logits = self._decoder.extend(memory, said[-1:])[None]
 
@@ -196,7 +221,7 @@ class RetrievalSession:
         tensors |= {f"vision.{name}": value for name, value in vision["tensors"].items()}
         plain = {
             "tokens": self._decoder.tokens,
-            "frames": self._decoder.frames,
+            "seconds": self._seconds,
             "begun": self._begun,
             "vision": vision["json"],
         }
@@ -209,13 +234,12 @@ class RetrievalSession:
         self._begun = plain["begun"]
         below = {name.removeprefix("vision."): one for name, one in tensors.items() if name.startswith("vision.")}
         self._vision.restore({"tensors": below, "json": plain["vision"]})
-        self._decoder.restore(tensors, plain["tokens"], plain["frames"])
+        self._seconds = list(plain["seconds"])
+        self._decoder.restore(tensors, plain["tokens"])
 
     def close(self) -> None:
         """Free what the session holds."""
-        for store in self._decoder.stores:
-            store.keys.clear()
-            store.values.clear()
+        self._decoder.blocks.clear()
 
 
 def _none() -> Any:

@@ -21,7 +21,9 @@ class GenerationSettings(BaseModel):
     answer_temperature: float = Field(
         default=0.0, ge=0, description="Sampling temperature of answers to questions; 0 decodes greedily."
     )
-    exact_tokens: bool = Field(default=False, description="Speak exactly max_new_tokens: for comparing speeds.")
+    exact_tokens: bool = Field(
+        default=False, description="Say exactly as many tokens as are allowed: for comparing speeds."
+    )
 
     @property
     def greedy(self) -> bool:
@@ -31,4 +33,4 @@ class GenerationSettings(BaseModel):
     @property
     def of_answers(self) -> GenerationSettings:
         """The settings under which a question is answered."""
-        return self.model_copy(update={"temperature": self.answer_temperature, "exact_tokens": False})
+        return self.model_copy(update={"temperature": self.answer_temperature})

@@ -14,11 +14,13 @@ __all__ = [
     "FailedSample",
     "FallbackRecord",
     "GradeRecord",
+    "HeldTokens",
     "Latency",
     "Metric",
     "MetricsFile",
     "PacedTick",
     "RecordCounts",
+    "RetrievedBlocks",
     "RunManifest",
     "StageTimes",
     "TickRecord",
@@ -52,6 +54,7 @@ class StageTimes(_Record):
     vision_encode: float = 0.0
     compress: float = 0.0
     cache: float = 0.0
+    retrieve: float = 0.0
     prefill: float = 0.0
     generate: float = 0.0
     other: float = 0.0
@@ -95,12 +98,40 @@ class PacedTick(_Record):
         return self.end is None
 
 
+class HeldTokens(_Record):
+    """What a memory that sees tensors holds after a second, tokens of one layer.
+
+    ``active`` are the stream's tokens that the next one attends to, of which the settings promise at most
+    ``budget``. ``stored`` are kept outside of them, for questions to retrieve; ``stored_mib`` is over all layers.
+    """
+
+    budget: Whole
+    active: Whole
+    stored: Whole = 0
+    stored_mib: float = 0.0
+
+
+class RetrievedBlocks(_Record):
+    """What a question retrieved: ``tokens`` of each layer, from ``blocks`` blocks of at most ``most``.
+
+    ``stored`` is how many blocks there were. ``seconds`` are pairs of a stream second and the number of layers
+    that chose a frame of it, summed over its frames.
+    """
+
+    most: Whole
+    stored: Whole
+    blocks: tuple[Whole, ...]
+    tokens: tuple[Whole, ...]
+    seconds: tuple[tuple[Whole, Whole], ...] = ()
+
+
 class TickRecord(_Record):
     """One second of stream (``ticks.jsonl``). Token counts are by span kind; memory in MiB.
 
     ``token_times`` are wall seconds from the start of work on the second to each generated token, microseconds
     kept; empty where the model does not tell. ``memory`` has the highest reading within the
-    second, MiB: ``rss`` of the process, on CUDA ``allocated``, ``reserved`` and ``device`` (all in use on it).
+    second, MiB: ``rss`` of the process, on CUDA ``allocated``, ``reserved`` and ``device`` (all in use on it); and
+    ``stored``, where a memory keeps keys and values outside of its window. ``held`` says how many tokens that is.
     ``pace`` is there where frames arrived on the wall clock.
     """
 
@@ -123,6 +154,7 @@ class TickRecord(_Record):
     token_times: list[float] = Field(default_factory=list)
     compressors: tuple[CompressorReport, ...] = ()
     memory: dict[str, float] = Field(default_factory=dict)
+    held: HeldTokens | None = None
     pace: PacedTick | None = None
 
 
@@ -159,7 +191,8 @@ class AnswerRecord(_Record):
     the reason in ``error``, and ``dropped`` for a second that the overload rule of a paced run never let the model
     see; both count in every denominator. ``call`` says what a server was asked.
     ``emitted`` is when it was out in a paced run: wall seconds since its stream began. ``token_times`` are wall
-    seconds from the question to each token of its answer; those of narrated seconds are with their ticks.
+    seconds from the question to each token of its answer, and ``stages`` what it took by stage, without zeros;
+    those of narrated seconds are with their ticks. ``retrieved`` is there where the model keeps blocks.
     """
 
     v: int = SCHEMA_VERSION
@@ -186,6 +219,8 @@ class AnswerRecord(_Record):
     call: CallRecord | None = None
     emitted: WallSeconds | None = None
     token_times: list[float] = Field(default_factory=list)
+    stages: dict[str, float] = Field(default_factory=dict)
+    retrieved: RetrievedBlocks | None = None
 
 
 class VerdictRecord(_Record):

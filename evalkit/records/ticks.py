@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from evalkit.errors import DataError
 from evalkit.records.jsonl import stream_jsonl
-from evalkit.records.schema import CompressorReport, PacedTick, StageTimes, TickRecord
+from evalkit.records.schema import CompressorReport, HeldTokens, PacedTick, StageTimes, TickRecord
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -124,11 +124,12 @@ class TickTable(Sequence[TickRecord]):
         sample: Sample of each tick.
         whole: The integer columns of `TickRecord` by name.
         real: Its float columns by name; ``first_token`` is NaN where there is none.
-        stages: Shape ``(ticks, 9)``, seconds by stage in the order of ``STAGE_COLUMNS``, ``total`` last.
+        stages: Shape ``(ticks, 10)``, seconds by stage in the order of ``STAGE_COLUMNS``, ``total`` last.
         counted: ``tokens_in``, ``kept`` and ``evicted``.
         token_times: When each token came.
         compressors: Shape ``(ticks,)``, tuples of reports; equal ones are one object.
         memory: Sampled memory by what was read, MiB, NaN where it was not, each of shape ``(ticks,)``.
+        held: Shape ``(ticks,)``, what a memory that sees tensors holds; ``None`` in any other.
         pace: Shape ``(ticks,)``, when each second of a paced run came and was done; ``None`` in any other.
     """
 
@@ -141,6 +142,7 @@ class TickTable(Sequence[TickRecord]):
     token_times: TokenTimes
     compressors: NDArray[np.object_]
     memory: dict[str, Floats]
+    held: NDArray[np.object_]
     pace: NDArray[np.object_]
 
     @classmethod
@@ -195,6 +197,7 @@ class TickTable(Sequence[TickRecord]):
             token_times=self.token_times.where(rows),
             compressors=self.compressors[rows],
             memory={name: column[rows] for name, column in self.memory.items()},
+            held=self.held[rows],
             pace=self.pace[rows],
         )
 
@@ -242,6 +245,7 @@ class TickTable(Sequence[TickRecord]):
             memory={
                 name: float(column[place]) for name, column in self.memory.items() if not np.isnan(column[place])
             },
+            held=self.held[place],
             pace=self.pace[place],
             first_token=None if np.isnan(first) else first,
             token_times=self.token_times.row(place),
@@ -300,6 +304,7 @@ class _Columns:
         self._counted = {name: _Counts() for name in _COUNTED}
         self._token_times, self._token_sizes = array("d"), array("q")
         self._compressors: list[tuple[CompressorReport, ...]] = []
+        self._held: list[HeldTokens | None] = []
         self._pace: list[PacedTick | None] = []
         self._memory: dict[str, array[float]] = {}
         self._known: dict[tuple[CompressorReport, ...], tuple[CompressorReport, ...]] = {}
@@ -326,6 +331,7 @@ class _Columns:
         self._token_sizes.append(len(tick.token_times))
         if tick.memory or self._memory:
             self._remember(tick.memory)
+        self._held.append(tick.held)
         self._pace.append(tick.pace)
         self._compressors.append(self._known.setdefault(tick.compressors, tick.compressors))
 
@@ -345,6 +351,8 @@ class _Columns:
         sizes = _ints(self._token_sizes)
         pace = np.empty(len(self._pace), dtype=object)
         pace[:] = self._pace
+        held = np.empty(len(self._held), dtype=object)
+        held[:] = self._held
         return TickTable(
             samples=tuple(self._samples),
             sample=_ints(self._sample).astype(np.int32),
@@ -355,6 +363,7 @@ class _Columns:
             token_times=TokenTimes(np.cumsum(sizes) - sizes, sizes, _floats(self._token_times)),
             compressors=reports,
             memory={name: _floats(values) for name, values in self._memory.items()},
+            held=held,
             pace=pace,
         )
 

@@ -25,6 +25,7 @@ _NAMES = {
     "allocated": "allocated (torch)",
     "reserved": "reserved (torch)",
     "device": "in use (GPU)",
+    "stored": "kept for questions",
 }
 
 
@@ -33,7 +34,8 @@ class Growth:
     """How one kind of memory goes over the longest stream of a run.
 
     Args:
-        kind: What was read: ``rss``, ``allocated``, ``reserved``, ``device``.
+        kind: What was read: ``rss``, ``allocated``, ``reserved``, ``device``; or ``stored``, the keys and values
+            that a memory keeps outside of its window.
         level: Highest reading of the last stretch, MiB.
         slope: Theil-Sen, MiB a minute of stream, after the first minute; no interval below `LEAST_TREND_POINTS`
             stretches.
@@ -93,7 +95,7 @@ def memory_growth(ticks: TickTable, host: Mapping[str, Any]) -> list[Growth]:
 
 
 def _capacity(kind: str, host: Mapping[str, Any]) -> float | None:
-    gib = host.get("memory_gib" if kind == "rss" else "gpu_memory_gib")
+    gib = host.get("memory_gib" if kind in ("rss", "stored") else "gpu_memory_gib")
     return None if gib is None else 1024 * float(gib)
 
 

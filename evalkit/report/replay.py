@@ -45,7 +45,7 @@ Floats = NDArray[np.float64]
 _LEAST_BLOCKS = 5
 _EXACT = 1e-6
 # What a second spends before its prefill begins, in the order of work.
-_BEFORE_PREFILL = ("decode", "preprocess", "vision_encode", "compress", "cache")
+_BEFORE_PREFILL = ("decode", "preprocess", "vision_encode", "compress", "cache", "retrieve")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -29,6 +29,7 @@ _STAGE_NAMES = {
     "vision_encode": "vision",
     "compress": "compress",
     "cache": "cache",
+    "retrieve": "retrieve",
     "prefill": "prefill",
     "generate": "generate",
     "other": "other",

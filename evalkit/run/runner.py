@@ -18,8 +18,10 @@ from tqdm import tqdm
 
 from evalkit.compress import check_shares, unclaimed_lines
 from evalkit.errors import ModelError, UsageError
+from evalkit.memory.proof import check_budget
 from evalkit.models.protocol import StopRun
 from evalkit.records import (
+    AnswerRecord,
     FailedSample,
     RunFolder,
     RunManifest,
@@ -180,6 +182,8 @@ def _run_samples(
         for difference in recorder.differences:
             journal.warn(difference)
         _prove_compression(plan, folder, journal)
+        if plan.model.tells_budget:
+            _prove_memory(folder)
         journal.manifest.recorded = recorder.recorded()
         journal.end("done")
     return RunResult(folder, journal.manifest)
@@ -189,15 +193,27 @@ def _prove_compression(plan: RunPlan, folder: RunFolder, journal: _Journal) -> N
     """Fail the run where a compressor did not do what its settings claim; name the seconds where it cannot."""
     if not plan.model.compression.parts:
         return
-    ticks = [
-        one for one in read_jsonl(folder.ticks_path, TickRecord)[0] if one.pace is None or not one.pace.dropped
-    ]
+    ticks = _worked_on(folder)
     for line in unclaimed_lines(ticks):
         journal.warn(line)
     problems = [str(problem) for problem in check_shares(ticks, compressors=len(plan.model.compression.parts))]
     if problems:
         more = f" (and {len(problems) - 1} more seconds)" if len(problems) > 1 else ""
         raise ModelError(f"compression was not what it claims: {problems[0]}{more}")
+
+
+def _prove_memory(folder: RunFolder) -> None:
+    """Fail the run where its memory did not keep to its budget."""
+    problems = list(check_budget(_worked_on(folder), read_jsonl(folder.answers_path, AnswerRecord)[0]))
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ModelError(f"the memory was not what it claims: {problems[0]}{more}")
+
+
+def _worked_on(folder: RunFolder) -> list[TickRecord]:
+    """Return the seconds that the overload rule of a paced run did not drop."""
+    ticks = read_jsonl(folder.ticks_path, TickRecord)[0]
+    return [one for one in ticks if one.pace is None or not one.pace.dropped]
 
 
 def _folder_path(plan: RunPlan, digest: str) -> Path:

@@ -99,6 +99,7 @@ class SampleRunner:
                     feed.seen,
                     heartbeat=self.heartbeat,
                     system=sample.system,
+                    warn=lambda said: self.warn(f"{sample.id}: {said}"),
                 )
             )
             try:
@@ -206,6 +207,7 @@ class SampleRunner:
                     whole_clip=True,
                     heartbeat=self.heartbeat,
                     system=sample.system,
+                    warn=lambda said: self.warn(f"{sample.id}: {said}"),
                 )
             )
             try:
@@ -355,6 +357,8 @@ class SampleRunner:
                 seconds=reply.seconds,
                 first_token=reply.first_token,
                 token_times=_microseconds(reply.token_times),
+                stages={name: round(spent, 6) for name, spent in reply.stages.items() if spent},
+                retrieved=reply.retrieved,
                 call=reply.call,
                 emitted=None if clock is None else clock.elapsed(),
             )
@@ -391,6 +395,8 @@ def tick_record(
     stages = dict(step.stages)
     total = sum(stages.values())
     sampled = {} if memory is None else memory.highest(total)
+    if step.held is not None and step.held.stored:
+        sampled = sampled | {"stored": step.held.stored_mib}
     return TickRecord(
         sample=sample,
         second=chunk.tick.index,
@@ -409,6 +415,7 @@ def tick_record(
         token_times=_microseconds(step.token_times),
         compressors=step.compressors,
         memory={name: round(mib, 3) for name, mib in sampled.items()},
+        held=step.held,
         pace=pace,
     )
 

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Literal, get_args
 
-Stage = Literal["decode", "preprocess", "vision_encode", "compress", "cache", "prefill", "generate", "other"]
+Stage = Literal[
+    "decode", "preprocess", "vision_encode", "compress", "cache", "retrieve", "prefill", "generate", "other"
+]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 

@@ -192,7 +192,7 @@ def dycoke_cache(trace: Trace) -> None:
 def infinipot(trace: Trace) -> None:
     meta = trace.meta
     settings = InfiniPotSettings(
-        meta["compress_frames"], meta["tar_ratio"], meta["query_ratio"], meta["adaptive_pooling"]
+        meta["compress_frames"], meta["tar_ratio"], meta["query_ratio"], meta["adaptive_pooling"], between=1
     )
     keys = values = torch.empty(meta["layers"], meta["kv_heads"], 0, meta["head_dim"])
     system = meta["system"]

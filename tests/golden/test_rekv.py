@@ -76,6 +76,18 @@ def network_of(meta: dict[str, Any]) -> LlavaOnevisionForConditionalGeneration:
     return network
 
 
+def settings_of(meta: dict[str, Any], rules: ModuleType) -> Any:
+    """Settings whose choice is the module's own, of which a mutated one has another."""
+
+    class Settings(rules.ReKVSettings):  # type: ignore[name-defined,misc]
+        __slots__ = ()
+
+        def choose(self, asked: Any) -> Any:
+            return rules.best_blocks(asked, self.topk, self.chunk)
+
+    return Settings(meta["n_local"], meta["topk"], meta["chunk"], meta["init_at_once"])
+
+
 class Trace:
     """A file, and a decoder that has read its initial prompt."""
 
@@ -84,7 +96,7 @@ class Trace:
         self.meta: dict[str, Any] = json.loads(str(self._arrays["meta"]))
         network = network_of(self.meta)
         meta = self.meta
-        settings = rules.ReKVSettings(meta["n_local"], meta["topk"], meta["chunk"], meta["init_at_once"])
+        settings = settings_of(meta, rules)
         self.init_ids = self["init_ids"].tolist()
         text = network.model.language_model
         self.decoder = rules.StreamDecoder(text, network.lm_head, settings, self.init_ids, text.embed_tokens)
@@ -153,20 +165,21 @@ def test_a_stream_and_its_questions_are_those_of_the_released_code(path: Path) -
 
 MUTATIONS = {
     "initial tokens are not attended twice": (
-        "(distance < 0) | (distance >= window), -torch.inf)\n        if initial",
-        "(distance < 0) | (distance >= window) | (there < initial), -torch.inf)\n        if initial",
+        "hidden = (distance < 0) | (distance >= self.settings.n_local)",
+        "hidden = (distance < 0) | (distance >= self.settings.n_local)"
+        " | (there + self.tokens - there[-1] - 1 < initial)",
     ),
     "the fixed distance is off by one": (
-        "far = self._rotate(q, torch.full_like(asked, window - 1))",
-        "far = self._rotate(q, torch.full_like(asked, window))",
+        "asked = torch.full_like(slots, window - 1)",
+        "asked = torch.full_like(slots, window)",
     ),
     "cosine in place of the dot product": (
-        "scores = torch.stack(store.representatives) @ query",
-        "scores = torch.nn.functional.cosine_similarity(torch.stack(store.representatives), query, dim=1)",
+        "scores = means.flatten(1) @ query",
+        "scores = torch.nn.functional.cosine_similarity(means.flatten(1), query, dim=1)",
     ),
     "mean keys without their bias": (
-        "store.add_block(k, v, self.groups)",
-        "store.add_block(k - layer.self_attn.k_proj.bias.view(self.kv_heads, 1, -1), v, self.groups)",
+        "k.float().mean(dim=1)",
+        "(k - layer.self_attn.k_proj.bias.view(self.kv_heads, 1, -1)).float().mean(dim=1)",
     ),
 }
 
@@ -207,5 +220,6 @@ def replay(trace: Trace) -> None:
             close(hidden, trace["frame_hidden"][frame], 2e-4)
             frame += 1
     assert frame == trace.meta["frames"]
-    ours = torch.stack([torch.stack(store.representatives) for store in decoder.stores])
-    close(ours, trace["representative"])
+    groups = decoder.heads // decoder.kv_heads
+    means = torch.stack([decoder.blocks.means(layer) for layer in range(len(decoder.text.layers))])
+    close(means.repeat_interleave(groups, dim=2).flatten(2), trace["representative"])

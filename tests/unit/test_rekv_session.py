@@ -94,7 +94,7 @@ def test_a_question_leaves_the_memory_as_it_was(llava: Backbone, stream: Callabl
     after = session.state()["tensors"]
     assert kept.keys() == after.keys()
     assert all(torch.equal(kept[name], after[name]) for name in kept)
-    assert session.observe(last).kept["vision"] == 5 * session.decoder.stores[0].keys[0].shape[1]
+    assert session.observe(last).kept["vision"] == 5 * session.decoder.blocks.size(0)
 
 
 @pytest.mark.parametrize("compress", ["none", "dycoke-ttm", "frame-stride(every=2)"])
@@ -125,7 +125,7 @@ def test_frames_may_keep_different_numbers_of_tokens_and_none(
     session = opened(llava, compress, n_local=600, topk=3)
     seen = [session.observe(chunk).tokens_in["vision"] for chunk in stream(5)]
     assert [count for count in seen if count] == blocks
-    assert [keys.shape[1] for keys in session.decoder.stores[0].keys] == blocks
+    assert [session.decoder.blocks.size(n) for n in range(session.decoder.frames)] == blocks
     assert session.ask(PROMPT, Elicitation(), key="q").tokens
 
 
@@ -136,7 +136,7 @@ def test_each_protocol_retrieves_within_its_budget(
     session = opened(llava, n_local=600, topk=2, protocol=protocol)
     for chunk in stream(5):
         session.observe(chunk)
-    block = session.decoder.stores[0].keys[0].shape[1]
+    block = session.decoder.blocks.size(0)
     answer = session.ask(PROMPT, Elicitation(max_tokens=3), key="q")
     asked = answer.context_tokens - session.decoder.n_init - 2 * block
     assert 0 < asked <= session.decoder.n_init + 600
@@ -168,3 +168,66 @@ def test_what_it_cannot_do_is_one_line(llava: Backbone, stream: Callable[[int], 
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, int], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         ReKVSettings(**settings)
+
+
+def test_seconds_and_questions_say_what_is_kept_and_what_was_retrieved(
+    llava: Backbone, stream: Callable[[int], list[Chunk]]
+) -> None:
+    session = opened(llava, n_local=600, topk=2)
+    steps = [session.observe(chunk) for chunk in stream(5)]
+    block = session.decoder.blocks.size(0)
+    held = steps[-1].held
+    assert held is not None
+    assert (held.active, held.budget, held.stored) == (600, 600, 5 * block)
+    sizes = [step.held.stored_mib for step in steps if step.held is not None]
+    assert sizes == pytest.approx([sizes[0] * (1 + k) for k in range(5)], rel=1e-3)
+    answer = session.ask(PROMPT, Elicitation(max_tokens=3), key="q")
+    layers = len(session.decoder.text.layers)
+    found = answer.retrieved
+    assert found is not None
+    assert (found.most, found.stored, found.blocks) == (2, 5, (2,) * layers)
+    assert found.tokens == (2 * block,) * layers
+    assert sum(count for _, count in found.seconds) == 2 * layers
+    assert answer.stages["retrieve"] > 0
+    assert answer.stages["cache"] == 0
+
+
+def test_that_a_question_gets_all_there_is_is_said_once(
+    llava: Backbone, stream: Callable[[int], list[Chunk]]
+) -> None:
+    from dataclasses import replace
+
+    from evalkit.models.catalog import policy_recipe
+    from evalkit.models.entry import ModelChoice
+
+    said: list[str] = []
+    model = policy_recipe("rekv", ModelChoice(checkpoint="tiny-llava", settings={"memory": {"topk": 3}})).over(
+        llava
+    )
+    for _ in range(2):
+        session = model.open(replace(REQUEST, warn=said.append))
+        for chunk in stream(2):
+            session.observe(chunk)
+            session.ask(PROMPT, Elicitation(max_tokens=1), key="q")
+    assert said == ["topk=3 and 1 frames are stored: a question gets all of them (said once)"]
+
+
+def test_a_host_that_is_full_is_said_in_one_line_that_fails_the_sample(
+    llava: Backbone, stream: Callable[[int], list[Chunk]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evalkit.memory.blocks import BlockStore
+    from evalkit.run.failures import costs_a_sample
+
+    session = opened(llava, n_local=600, topk=2)
+    first, second = stream(2)
+    session.observe(first)
+
+    def full(self: BlockStore, mean: torch.Tensor) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(BlockStore, "_remember", full)
+    with pytest.raises(
+        MemoryError, match="no room on the host for the keys and values of frame 2: lower"
+    ) as raised:
+        session.observe(second)
+    assert costs_a_sample(raised.value)
