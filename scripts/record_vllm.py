@@ -30,12 +30,21 @@ import numpy as np
 from PIL import Image
 
 PORT = 8179
+LONGEST, SHORTEST = 32768, 2048
+"""Tokens of context of the two servers."""
 KEY = "recorded"
 ALL_FLAGS = (
     *("--enable-prompt-tokens-details", "--trust-request-mm-kwargs", "--block-size", "32"),
-    *("--limit-mm-per-prompt", '{"image": 8, "video": 8}', "--max-model-len", "2048"),
+    *("--limit-mm-per-prompt", '{"image": 8, "video": 128}', "--max-model-len", str(LONGEST)),
 )
-NO_FLAGS = ("--api-key", KEY, "--limit-mm-per-prompt", '{"image": 8, "video": 8}', "--max-model-len", "16384")
+NO_FLAGS = (
+    "--api-key",
+    KEY,
+    "--limit-mm-per-prompt",
+    '{"image": 8, "video": 8}',
+    "--max-model-len",
+    str(SHORTEST),
+)
 ENVIRONMENT = {
     "VLLM_TARGET_DEVICE": "cpu",
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -103,9 +112,9 @@ FLAGGED: dict[str, tuple[str, dict[str, Any] | None]] = {
     "options-streamed": (COMPLETIONS, with_answer(chat(video(1, 2), **OPTIONS, **STREAM, **IDS, **RATE))),
     "forgotten-name": (COMPLETIONS, chat(video(uuid="never-sent") | {"video_url": None}, **STREAM, **RATE)),
     "unknown-model": (COMPLETIONS, chat() | {"model": "other"}),
-    "too-long": (COMPLETIONS, chat(text="goal " * 3000, **STREAM)),
+    "too-long": (COMPLETIONS, chat(text="goal " * LONGEST, **STREAM)),
     "too-many-images": (COMPLETIONS, chat(*(image(one) for one in range(9)))),
-    "longer-than-context": (COMPLETIONS, chat(video(*range(60)), **RATE)),
+    "larger-than-encoder-cache": (COMPLETIONS, chat(video(*range(60), side=616), **STREAM, **RATE)),
     "broken-frame": (
         COMPLETIONS,
         chat({"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,AAAA"}}),
@@ -116,16 +125,16 @@ FLAGGED: dict[str, tuple[str, dict[str, Any] | None]] = {
 }
 PLAIN: dict[str, tuple[str, dict[str, Any] | None]] = {
     "no-rate-taken": (COMPLETIONS, chat(video(1, 2), **STREAM, **RATE)),
-    "larger-than-encoder-cache": (COMPLETIONS, chat(video(*range(32), side=616), **STREAM)),
+    "longer-than-context": (COMPLETIONS, chat(*(video(*range(32)) for _ in range(8)), **STREAM)),
     "no-details": (COMPLETIONS, chat(image(1), **STREAM)),
 }
 
 
-def ask(path: str, body: dict[str, Any] | None, key: str = KEY) -> dict[str, Any]:
-    """Send a request; return status, and the JSON or the lines of the stream."""
+def ask(path: str, body: dict[str, Any] | None, *, key: str = KEY, port: int = PORT) -> dict[str, Any]:
+    """Send a request; return status, and the JSON or the events of the stream."""
     headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", data, headers)
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers)
     try:
         with urllib.request.urlopen(request, timeout=120) as reply:  # noqa: S310
             status, text = reply.status, reply.read().decode()
@@ -153,17 +162,17 @@ def settled(value: Any) -> Any:
 
 
 @contextmanager
-def serving(checkpoint: str, flags: tuple[str, ...]) -> Iterator[None]:
+def serving(checkpoint: str, flags: tuple[str, ...], port: int = PORT) -> Iterator[None]:
     """Run a server until it has answered everything."""
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", checkpoint]
-    command += ["--host", "127.0.0.1", "--port", str(PORT), "--served-model-name", "m", "--dtype", "float32"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "m", "--dtype", "float32"]
     environment = {**os.environ, **ENVIRONMENT}
     with subprocess.Popen([*command, "--enforce-eager", *flags], env=environment) as server:  # noqa: S603
         try:
             for _ in range(300):
                 time.sleep(1)
                 try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=5)
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
                     break
                 except OSError:
                     if server.poll() is not None:

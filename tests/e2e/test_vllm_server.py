@@ -157,7 +157,7 @@ def test_a_server_that_takes_no_frame_rate_is_found_out_before_anything_is_asked
 @pytest.mark.parametrize(
     ("trouble", "error", "says"),
     [
-        ("too-long", ModelError, "longer than the model's context: .*maximum context length is 2048 tokens"),
+        ("too-long", ModelError, "longer than the model's context: .*maximum context length is 32768 tokens"),
         ("longer-than-context", ModelError, "longer than the model's context: .*send smaller or fewer frames"),
         ("too-many-images", ModelError, r"At most 8 image\(s\).*send smaller or fewer frames"),
         ("larger-than-encoder-cache", ModelError, "encoder cache size.*send smaller or fewer frames"),

@@ -16,13 +16,9 @@ import pytest
 
 pytest.importorskip("vllm", reason="vLLM is not installed here: make test-vllm has an environment of its own")
 
-from evalkit.memory import FullAttention
 from evalkit.models import ModelChoice, SessionRequest
 from evalkit.models.cached import CachedModel
-from evalkit.models.export import export_checkpoint
-from evalkit.models.load import LoadRequest, load_backbone
 from evalkit.models.session import CachedSession, PrefillTrace
-from evalkit.models.settings import GenerationSettings
 from evalkit.models.vllm import vllm_session
 from evalkit.models.vllm.model import VllmModel
 from evalkit.stream import Chunk, Elicitation, Narration
@@ -42,9 +38,9 @@ ENGINE = {
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(exported: Callable[[str], Path]) -> Path:
     """A tiny checkpoint with heads wide enough, exported."""
-    return export_checkpoint("tiny-wide", tmp_path_factory.mktemp("checkpoint") / "tiny-wide")
+    return exported("tiny-wide")
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +69,9 @@ class Gaps:
 
 
 @pytest.fixture(scope="module")
-def local(checkpoint: Path) -> CachedModel:
+def local(local_model: Callable[[str], CachedModel]) -> CachedModel:
     """The same checkpoint in a local session."""
-    backbone = load_backbone(LoadRequest(str(checkpoint), device="cpu"))
-    return CachedModel("full", backbone, FullAttention(), GenerationSettings(**GREEDY), "r")
+    return local_model("tiny-wide")
 
 
 def watched(local: CachedModel, request: SessionRequest) -> tuple[CachedSession, Gaps]:
