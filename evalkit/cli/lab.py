@@ -2,7 +2,7 @@
 
 The runs go on side by side in one process: each second of a video is decoded once for all of them, models over
 the same checkpoint share its weights, and one works at a time, so that a second's time is its own. Runs that
-cannot take turns (--pace realtime, samples on threads) follow one after the other. Each run folder is what
+cannot take turns (--pace realtime, --workers, threads) follow one after the other. Each run folder is what
 `evalkit run` would have left. Interrupted, it goes on with: evalkit lab --resume --out DIR
 """
 

@@ -46,7 +46,7 @@ def write_lab(out: Path, request: LabRequest, options: RunOptions) -> None:
         request: What was asked for.
         options: Its options, which are those of every run.
     """
-    plain = options.model_dump(mode="json", exclude_defaults=True, exclude=set(_OWN))
+    plain = options.model_dump(mode="json", exclude_defaults=True, exclude_none=True, exclude=set(_OWN))
     if options.data not in (None, "demo"):
         plain["data"] = str(Path(options.data or "").resolve())  # found from any other place, too
     out.mkdir(parents=True, exist_ok=True)
@@ -113,8 +113,8 @@ def _label(model: str, compress: str | None) -> str:
 def run_lab(plans: Mapping[str, RunPlan], notify: Callable[[str], None]) -> tuple[dict[str, EvalkitError], bool]:
     """Run plans, side by side where they can take turns, one after the other where not; finished ones are left.
 
-    A run on the wall clock cannot stand aside for others, and one with several samples on threads of their own
-    takes no turns.
+    A run on the wall clock cannot stand aside for others, and one with several samples on threads or in processes
+    of their own takes no turns.
 
     Args:
         plans: By label.
@@ -174,4 +174,4 @@ def _is_done(plan: RunPlan) -> bool:
 
 
 def _takes_turns(plan: RunPlan) -> bool:
-    return plan.concurrency == 1 and plan.options.pace == "none"
+    return plan.concurrency == 1 and plan.options.pace == "none" and not plan.options.workers

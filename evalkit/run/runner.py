@@ -101,7 +101,7 @@ def _hands(plan: RunPlan, notify: Callable[[str], None], around: Surroundings) -
     """
     if not plan.options.workers:
         return Alone(plan, around)
-    if around != ALONE:
+    if around.in_turns:
         raise UsageError("--workers are processes of their own, and these runs share one: leave --workers out")
     from evalkit.run.workers.spread import Spread
 
