@@ -153,11 +153,23 @@ class JudgeServer:
         script: Decides what happens to each call.
         port: Port to listen on; 0 takes a free one.
         models: What ``/v1/models`` lists; None refuses to tell.
+        key: The key without which everything is refused; None takes any.
+        down_after: So many calls are answered, then it is gone.
     """
 
-    def __init__(self, script: Script | None = None, port: int = 0, models: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        script: Script | None = None,
+        port: int = 0,
+        models: Sequence[str] | None = None,
+        *,
+        key: str | None = None,
+        down_after: int | None = None,
+    ) -> None:
         self.script: Script = script or (lambda call: Reply())
         self.models = models
+        self.key = key
+        self.down_after = down_after
         self.user = ""
         self.calls: list[Call] = []
         self.most_at_once = 0
@@ -189,11 +201,11 @@ class JudgeServer:
     async def serve(self) -> None:
         """Listen until told to stop."""
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._talk, "127.0.0.1", self._port, backlog=512)
-        self._port = server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._talk, "127.0.0.1", self._port, backlog=512)
+        self._port = self._server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
-        server.close()
+        self._server.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -209,6 +221,12 @@ class JudgeServer:
             name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)
         }
         payload = await reader.readexactly(int(headers.get("content-length", "0")))
+        if self.key is not None and headers.get("authorization") != f"Bearer {self.key}":
+            unknown = Call(0, "", headers, {})
+            return await _send(writer, unknown, Reply(status=401, raw=b'{"error":"Unauthorized"}'))
+        if self.down_after is not None and len(self.calls) >= self.down_after:
+            self._server.close()
+            return await _send(writer, Call(0, "", headers, {}), Reply(reset=True))
         if head[0].split(" ")[1].endswith("/models"):
             listing = None if self.models is None else {"data": [{"id": name} for name in self.models]}
             raw = json.dumps(listing or {"error": "not here"}).encode()

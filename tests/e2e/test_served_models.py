@@ -291,6 +291,47 @@ def test_a_server_that_is_not_there_is_one_line_and_no_folder(narrate: Command, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("answered", [1, 3], ids=["in the middle", "at the end"])
+def test_a_server_that_goes_down_fails_the_samples_left_and_they_are_asked_on_resuming(
+    answered: int, question: Command, tmp_path: Path
+) -> None:
+    words = (*NO_PROBE, "--set", "model.attempts=1", "--concurrency", "1", "--limit", "4")
+    with JudgeServer(lambda call: says(), down_after=answered) as server:
+        code, _, err = question(server, *words)
+    assert code == 3, err
+    first = answers(tmp_path / "run")
+    assert [one.status for one in first] == ["ok"] * answered + ["failed"] * (len(first) - answered)
+    assert "no reply from the server: connection failed" in manifest(tmp_path / "run")["failed"][0]["reason"]
+    with JudgeServer(lambda call: says(), server._port) as again:
+        code, _, err = question(again, *words, "--resume")
+    assert (code, len(again.calls)) == (0, len(first) - answered), err
+    assert {one.status for one in answers(tmp_path / "run")} == {"ok"}
+
+
+def test_a_key_that_the_server_refuses_is_said_before_anything_runs(
+    narrate: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-another-key-of-someone")
+    with JudgeServer(models=("m",), key="sk-the-right-key-of-all") as server:
+        code, _, err = narrate(server)
+        assert (code, err.count("\n"), server.calls) == (2, 1, [])
+    assert "the model's key was refused (Unauthorized)" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_frames_of_more_bytes_than_the_server_takes_fail_their_sample_with_what_to_do(
+    question: Command, tmp_path: Path
+) -> None:
+    with JudgeServer(lambda call: Reply(status=413, error={"message": "Request Entity Too Large"})) as server:
+        code, _, err = question(server, *NO_PROBE, "--limit", "1")
+    assert (code, len(server.calls)) == (3, 1), err
+    (failed,) = manifest(tmp_path / "run")["failed"]
+    assert (
+        "HTTP 413 (Request Entity Too Large); send smaller or fewer frames: --set model.long_side=N"
+        in failed["reason"]
+    )
+
+
 def test_a_model_the_server_does_not_have_is_named_before_anything_runs(narrate: Command) -> None:
     with JudgeServer(models=("m-large", "other")) as server:
         code, _, err = narrate(server)
