@@ -1,12 +1,14 @@
 """A server that answers as a real vLLM did: every reply, chunk, count and error is a recorded one, filled in.
 
 `tests/recordings/vllm.json` holds what `scripts/record_vllm.py` saw. What is said is the test's; tokens of a text
-are its words, and a frame of a video or an image is eight of them.
+are its words, and frames become as many as Qwen's processor makes.
 """
 
 from __future__ import annotations
 
+import base64
 import copy
+import io
 import json
 import re
 import zlib
@@ -15,13 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from judge_server import Call, JudgeServer, Reply
+from PIL import Image
 
 RECORDED: Final[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "recordings" / "vllm.json").read_text(encoding="utf-8")
 )
 END: Final = 1016
 PICTURE: Final = 1021
-BLOCK: Final = 32
+BLOCK: Final = 16
 
 
 def verbatim(name: str) -> Reply:
@@ -45,6 +48,7 @@ class VllmServer(JudgeServer):
         forgets: Names of frames are forgotten before each of these calls.
         retokenises: Whether a reply that comes back becomes other tokens.
         first: Logit of each option, in the order asked for.
+        most: Most frames it takes of a video.
     """
 
     def __init__(
@@ -54,13 +58,15 @@ class VllmServer(JudgeServer):
         forgets: Sequence[int] = (),
         retokenises: bool = False,
         first: Sequence[float] = (),
+        most: int = 10**6,
     ) -> None:
         super().__init__(self._answer, models=("m",))
         self._say = say
         self._forgets = forgets
         self._retokenises = retokenises
         self._first = first
-        self._seen: dict[str, int] = {}  # names of parts, and the frames in each
+        self._most = most
+        self._seen: dict[str, int] = {}  # names of parts, and the tokens of each
         self._before: list[int] = []
 
     @property
@@ -82,7 +88,7 @@ class VllmServer(JudgeServer):
             if part.get("uuid") and part[part["type"]] is None and part["uuid"] not in self._seen:
                 return verbatim("forgotten-name")
             if part.get("uuid") and part[part["type"]] is not None:
-                self._seen[part["uuid"]] = frames_of(part)
+                self._seen[part["uuid"]] = pictured(part, self._most)
         said = self._say(call)
         return said if isinstance(said, Reply) else self._reply(body, said)
 
@@ -146,7 +152,7 @@ class VllmServer(JudgeServer):
                     ids += [one + shift for one in tokens_of(part["text"])]
                 else:
                     known = self._seen.get(part.get("uuid", ""))
-                    ids += [PICTURE] * 8 * (frames_of(part) if known is None else known)
+                    ids += [PICTURE] * (pictured(part, self._most) if known is None else known)
             ids.append(END)
         return ids
 
@@ -175,6 +181,11 @@ def parts_of(body: dict[str, Any]) -> list[dict[str, Any]]:
     return [part for content in contents if isinstance(content, list) for part in content]
 
 
-def frames_of(part: dict[str, Any]) -> int:
-    """Return how many frames an image or a video part holds."""
-    return int(part[part["type"]]["url"].count(","))
+def pictured(part: dict[str, Any], most: int = 10**6) -> int:
+    """Return the tokens of an image or a video part of which only so many frames are taken."""
+    _, *frames = part[part["type"]]["url"].split(",")
+    if not frames[0]:
+        return 0
+    width, height = Image.open(io.BytesIO(base64.b64decode(frames[0]))).size
+    count = min(len(frames), most)
+    return (-(-count // 2) if part["type"] == "video_url" else count) * (height // 28) * (width // 28)

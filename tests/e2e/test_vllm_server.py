@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from vllm_server import END, RECORDED, VllmServer, parts_of, tokens_of, verbatim
 
@@ -135,6 +137,21 @@ def test_a_reply_that_came_back_as_other_tokens_is_on_record(make: Make, seconds
     assert notes == ["", *["the reply of second 0 was tokenised anew, into other tokens"] * 2]
     assert len(model.warnings) == 1
     assert "some become other tokens there" in model.warnings[0]
+
+
+@pytest.mark.parametrize(("most", "warned"), [(32, True), (40, False)])
+def test_a_server_that_drops_frames_unseen_is_found_out_by_what_it_counts(
+    most: int, warned: bool, make: Make, seconds: Seconds
+) -> None:
+    (half,) = seconds(1, fps=20)
+    clip = replace(half, frames=np.concatenate([half.frames, half.frames]), times=half.times * 2)
+    with VllmServer(most=most) as server:
+        model = make(server)
+        session = model.open(SessionRequest("c", 2.0, time_stamps=False, whole_clip=True))
+        session.observe(clip)
+        session.ask("Who?", Elicitation(), key="k")
+    told = ["the server made 96 tokens of frames of which Qwen's processor makes 120 at the size they were sent"]
+    assert [line.partition(":")[0] for line in model.warnings] == told * warned
 
 
 def test_silence_has_no_first_token_and_no_turn(make: Make, seconds: Seconds) -> None:

@@ -19,6 +19,7 @@ from evalkit.models.served.vllm import (
     likeliest_by_id,
     opened_reply,
     option_fields,
+    qwen_tokens,
     stream_fields,
     without_known_frames,
 )
@@ -136,6 +137,13 @@ def test_tokens_that_stand_in_a_prompt_are_found_whatever_stands_around(prompt: 
     assert first_retokenised(prompt, [(0, prompt[start:stop])]) is None
     lost = data.draw(st.integers(301, 70_000))
     assert first_retokenised(prompt, [(0, [*prompt[start:stop], lost])]) == 0
+
+
+def test_two_frames_of_a_video_cost_the_tokens_of_one_image() -> None:
+    assert qwen_tokens((2, 252, 336), VIDEO) == 108
+    assert qwen_tokens((3, 252, 336), VIDEO) == qwen_tokens((4, 252, 336), VIDEO) == 216
+    assert qwen_tokens((2, 252, 336), IMAGES) == 216
+    assert qwen_tokens((0, 252, 336), VIDEO) == 0
 
 
 def test_vllm_s_entry_is_the_api_with_what_vllm_adds_and_another_fingerprint() -> None:

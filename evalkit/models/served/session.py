@@ -17,6 +17,7 @@ from evalkit.models.served.vllm import (
     likeliest_by_id,
     opened_reply,
     option_fields,
+    qwen_tokens,
     stream_fields,
 )
 from evalkit.records import CallRecord
@@ -147,6 +148,7 @@ class ServedSession:
         tick = chunk.tick
         frames = self._model.encoder.encode(chunk.frames)
         turn = Turn(tick.index, tick.start_seconds, tick.end_seconds, frames, subtitles)
+        turn.shape = (len(chunk.frames), *chunk.frames.shape[1:3])
         if self._request.whole_clip:  # the parts of one finished clip, whatever the schedule
             self._chat.turns.append(turn)
         else:
@@ -161,7 +163,20 @@ class ServedSession:
         if self._on_vllm:
             more = {**stream_fields(self._settings, self._request.fps, self._model.salt), **more}
         seconds = len({turn.second for turn in self._chat.turns})
-        return self._model.ask(messages, f"{self._request.sample}:{key}", more, seconds, self._held)
+        asked = self._model.ask(messages, f"{self._request.sample}:{key}", more, seconds, self._held)
+        self._count(asked.reply.usage.multimodal)
+        return asked
+
+    def _count(self, counted: int | None) -> None:
+        """Warn where the server has made other tokens of the frames than Qwen's processor makes of them."""
+        if counted is None or self._settings.fit != "qwen" or not self._chat.turns:
+            return
+        made = sum(qwen_tokens(turn.shape, self._settings) for turn in self._chat.turns)
+        if made != counted:
+            self._model.warn(
+                f"the server made {counted} tokens of frames of which Qwen's processor makes {made} at the size "
+                "they were sent: its checkpoint scales them again, drops some, or has another processor"
+            )
 
     def _speak_of_window(self, chunk: Chunk) -> Spoken:
         narration = self._request.narration

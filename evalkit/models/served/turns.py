@@ -30,6 +30,7 @@ class Turn:
         reply: What was said in it; ``None`` where nothing was asked.
         reply_ids: Its tokens without what ended it, where the server gave them.
         names: Names of its frames' parts, where they have any.
+        shape: Of its frames: ``(T, H, W)``.
     """
 
     second: int
@@ -40,6 +41,7 @@ class Turn:
     reply: str | None = None
     reply_ids: tuple[int, ...] = ()
     names: Sequence[str] = ()
+    shape: tuple[int, int, int] = (0, 0, 0)
 
 
 @dataclass(slots=True)

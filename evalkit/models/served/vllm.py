@@ -10,6 +10,7 @@ __all__ = [
     "likeliest_by_id",
     "opened_reply",
     "option_fields",
+    "qwen_tokens",
     "stream_fields",
     "without_known_frames",
 ]
@@ -21,6 +22,7 @@ from typing import Any, Final
 
 from evalkit.models.served.options import OptionChoice
 from evalkit.models.served.settings import ServedSettings
+from evalkit.video import QWEN_FACTOR
 
 Message = dict[str, Any]
 
@@ -116,6 +118,18 @@ def without_known_frames(messages: Sequence[Message], known: Set[str]) -> tuple[
         for message in messages
     ]
     return slim, names
+
+
+def qwen_tokens(shape: tuple[int, int, int], settings: ServedSettings) -> int:
+    """Return the tokens that Qwen2-VL's processor makes of frames whose sides are multiples of its factor.
+
+    Args:
+        shape: ``(T, H, W)``; two frames of a video are one step in time, the last of an odd number is shown twice.
+        settings: Whether they go as a video.
+    """
+    frames, height, width = shape
+    steps = -(-frames // 2) if settings.frames_as == "video" else frames
+    return steps * (height // QWEN_FACTOR) * (width // QWEN_FACTOR)
 
 
 def first_retokenised(prompt: Sequence[int], replies: Iterable[tuple[int, Sequence[int]]]) -> int | None:
