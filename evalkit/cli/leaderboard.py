@@ -92,8 +92,9 @@ def _render(args: argparse.Namespace) -> int:
 
 
 def _render_boards(args: argparse.Namespace, names: list[str]) -> int:
+    from evalkit.leaderboard.board_page import render_html
     from evalkit.leaderboard.files import board_path, read_board
-    from evalkit.leaderboard.render import into_readme, render_html, render_markdown
+    from evalkit.leaderboard.render import into_readme, render_markdown
     from evalkit.records import write_atomic
 
     boards = [read_board(board_path(args.leaderboards, name)) for name in names]

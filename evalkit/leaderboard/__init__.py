@@ -7,7 +7,7 @@ from evalkit.leaderboard.files import parse_board, read_board, write_board
 from evalkit.leaderboard.fingerprint import Mismatch, comparable
 from evalkit.leaderboard.gate import GateResult, run_gate
 from evalkit.leaderboard.ranking import RankedRow, rank_rows
-from evalkit.leaderboard.render import render_html, render_markdown
+from evalkit.leaderboard.render import render_markdown
 from evalkit.leaderboard.schema import Entry, Leaderboard, PublishedSource, RunSource, Setting
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "parse_board",
     "rank_rows",
     "read_board",
-    "render_html",
     "render_markdown",
     "row_of_run",
     "run_gate",

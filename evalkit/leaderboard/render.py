@@ -1,12 +1,10 @@
-"""Leaderboards as Markdown in a README and as one static HTML page; the same input gives the same bytes."""
+"""Leaderboards as Markdown in a README; the same input gives the same bytes (`board_page` makes the HTML page)."""
 
 from __future__ import annotations
 
-__all__ = ["BEGIN", "END", "into_readme", "render_html", "render_markdown", "setting_table"]
+__all__ = ["BEGIN", "END", "into_readme", "render_markdown", "setting_table"]
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from evalkit.errors import DataError
 from evalkit.leaderboard.ranking import RankedRow, rank_rows
@@ -30,30 +28,26 @@ def _source(row: RankedRow) -> str:
 
 
 def _columns(setting: Setting, *, placed: bool) -> tuple[Column, ...]:
+    """Return the columns: what a row is ranked by and how far that is known come before its parts."""
     return (
         Column("#"),
         *([Column("places", text=True)] if placed else []),
         Column("model", text=True),
-        *(
-            Column(name, "%" if name == setting.primary else "", 2, interval=name == setting.primary)
-            for name in setting.columns
-        ),
+        Column(setting.primary, "%", 2, interval=True),
         Column("n"),
         Column("coverage", "%", 1),
+        *(Column(name, "", 2) for name in setting.columns if name != setting.primary),
         Column("source", text=True),
     )
 
 
 def _cells(row: RankedRow, setting: Setting, *, placed: bool) -> tuple[Cell, ...]:
     entry = row.entry
-    values: list[Cell] = [
-        Estimate(entry.metrics.get(name), entry.low, entry.high)
-        if name == setting.primary
-        else entry.metrics.get(name)
-        for name in setting.columns
-    ]
+    primary = Estimate(entry.metrics.get(setting.primary), entry.low, entry.high)
     coverage = None if entry.coverage is None else 100 * entry.coverage
-    return (row.rank, *([_places(row)] if placed else []), entry.name, *values, entry.n, coverage, _source(row))
+    parts = [entry.metrics.get(name) for name in setting.columns if name != setting.primary]
+    place = [_places(row)] if placed else []
+    return (row.rank, *place, entry.name, primary, entry.n, coverage, *parts, _source(row))
 
 
 def _places(row: RankedRow) -> str | None:
@@ -127,51 +121,3 @@ def into_readme(text: str | None, tables: str, name: str) -> str:
         raise DataError(f"{name}: the tables go between one line {BEGIN} and one line {END} below it: add them")
     head, _, rest = text.partition(BEGIN)
     return f"{head}{BEGIN}\n\n{tables.strip()}\n\n{END}{rest.partition(END)[2]}"
-
-
-@dataclass(frozen=True, slots=True)
-class _HtmlCell:
-    text: str
-    sort: str
-    numeric: bool
-
-
-def _html_rows(table: Table) -> list[list[_HtmlCell]]:
-    shown = table.shown()
-    return [
-        [
-            _HtmlCell(text, _sort_key(cell), not column.text)
-            for text, cell, column in zip(texts, row, table.columns, strict=True)
-        ]
-        for texts, row in zip(shown, table.rows, strict=True)
-    ]
-
-
-def _sort_key(cell: Cell) -> str:
-    value = cell.value if isinstance(cell, Estimate) else cell
-    return "" if value is None else str(value)
-
-
-def render_html(boards: Sequence[Leaderboard]) -> str:
-    """Return one HTML page of all benchmarks: no request to anywhere, readable without JavaScript, sortable with.
-
-    All text of the files is escaped; a content security policy forbids every load.
-    """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("evalkit.leaderboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    content: list[Mapping[str, Any]] = []
-    for board in boards:
-        parts = []
-        for setting in board.settings:
-            table = setting_table(board, setting)
-            parts.append({"setting": setting, "table": table, "rows": _html_rows(table)})
-        content.append({"board": board, "parts": parts})
-    return environment.get_template("leaderboards.html.jinja").render(boards=content)

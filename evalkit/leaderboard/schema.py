@@ -46,6 +46,7 @@ class PublishedSource(_Part):
     kind: Literal["published"] = "published"
     reference: str = Field(description="paper, repository or report")
     where: str = Field("", description="table, figure or file in it, where known")
+    url: str = Field("", pattern=r"^(https://\S+)?$", description="where it is read; of an arXiv id it is known")
 
 
 Source = Annotated[RunSource | PublishedSource, Field(discriminator="kind")]

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["Page", "build_report", "environment", "render_page", "static"]
+__all__ = ["build_report", "render_page"]
 
-import base64
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
-from importlib.resources import files
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from evalkit import __version__
@@ -31,6 +26,7 @@ from evalkit.report.media import (
     thumbnails_of,
 )
 from evalkit.report.over_time import opening_charts
+from evalkit.report.pages import Page, environment, page_policy, static, trusted
 from evalkit.report.payload import Block, build_payload, embed
 from evalkit.report.replay import ReplaySettings, replay_run
 from evalkit.report.replay_table import replay_tables
@@ -38,48 +34,8 @@ from evalkit.report.runs import Run, load_runs
 from evalkit.report.scores import coverage_counts, headline, percent, scaled, score_name
 from evalkit.report.verdicts import contests
 
-
-@dataclass(frozen=True)
-class Page:
-    """A rendered report and the policy it was written for.
-
-    Args:
-        html: The whole page.
-        policy: Its Content-Security-Policy, also in the page itself; a server sends it as a header.
-    """
-
-    html: str
-    policy: str
-
-
-@cache
-def environment() -> jinja2.Environment:
-    """Return what renders the pages: everything put into one is escaped."""
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("evalkit.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-@cache
-def static(name: str) -> str:
-    """Return the text of a script or a style of the pages."""
-    return files("evalkit.report").joinpath("static", name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _policy(script: str, early: str, style: str) -> str:
-    """Allow these very scripts and styles, pictures inside the page, and videos beside it; nothing else."""
-    return (
-        f"default-src 'none'; script-src {_hash(early)} {_hash(script)}; style-src {_hash(style)}; img-src data:; "
-        "media-src 'self' file:; base-uri 'none'; form-action 'none'"
-    )
+_MEDIA = "media-src 'self' file:; form-action 'none'"
+"""A page plays videos beside it, and nothing else comes from anywhere."""
 
 
 def _drawn(charts: Sequence[Chart]) -> list[tuple[Chart, Markup]]:
@@ -107,7 +63,7 @@ def render_page(
         lines.append(f"{left_out} seconds have no thumbnail: a page holds only so many.")
     early, style = static("theme.js"), static("report.css")
     script = static("colours.js") + static("timeline.js") + static("report.js")
-    policy = _policy(script, early, style)
+    policy = page_policy((early, script), style, _MEDIA)
     replays = [replay_run(run, ReplaySettings()) for run in runs]
     on_clock = any(replay.streams for replay in replays)
     places = {"video_urls": urls, "sought": sought_videos(runs)}
@@ -140,19 +96,14 @@ def render_page(
             has_samples=has_timelines or questions,
             policy=policy,
             version=__version__,
-            script=_trusted(script),
-            early=_trusted(early),
-            style=_trusted(style),
+            script=trusted(script),
+            early=trusted(early),
+            style=trusted(style),
             index=_trusted_block(embed({**payload.index, **places, "thumbnails": pictures})),
             timeline_data=[_trusted_block(timeline) for timeline in payload.timelines],
         )
     )
     return Page(html.encode("utf-8", "replace").decode(), policy)
-
-
-def _trusted(text: str) -> Markup:
-    """Mark a file of this package as safe to stand in the page as it is."""
-    return Markup(text)  # noqa: S704 - comes from the package, not from data
 
 
 def _trusted_block(block: Block) -> Block:

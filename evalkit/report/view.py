@@ -17,9 +17,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from evalkit.errors import DataError, EvalkitError, UsageError
 from evalkit.records import collector_paused
-from evalkit.report.html import Page, render_page
+from evalkit.report.html import render_page
 from evalkit.report.index import find_runs, render_index, row_of
 from evalkit.report.media import Thumbnails, open_video, servable_videos, thumbnail_reader
+from evalkit.report.pages import Page
 from evalkit.report.runs import load_runs
 
 _MEDIA = "/media/"

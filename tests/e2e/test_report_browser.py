@@ -19,25 +19,12 @@ from evalkit.report.html import build_report
 from evalkit.report.view import make_server
 from evalkit.video.write import write_mp4
 from tests.e2e.devtools import Browser, Tab, find_chromium
+from tests.e2e.layout import check_layout
 from tests.run_folders import HOSTILE, narration_run, question_run
 
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: chromium)")
 SECONDS = 40
-# Elements whose content goes beyond an edge that neither scrolls nor ends in dots.
-BEYOND = """[...document.querySelectorAll('main *')].filter((node) => {
-  if (!node.clientWidth || node.scrollWidth <= node.clientWidth + 1) return false;
-  if (node.closest('svg, select, video')) return false;
-  const style = getComputedStyle(node);
-  if (style.overflowX === 'visible') return false;
-  if (style.textOverflow === 'ellipsis') return !node.title && !node.querySelector('[title]');
-  return style.overflowX === 'hidden' || (style.overflowX === 'auto' && style.backgroundImage === 'none');
-}).map((node) => node.tagName + '.' + node.className + ' ' + node.textContent.slice(0, 40))"""
-# Words of charts and lanes that come out smaller than nine pixels.
-SMALL = """[...document.querySelectorAll('main svg text')].filter((text) => {
-  const svg = text.ownerSVGElement, box = svg.viewBox.baseVal, shown = svg.getBoundingClientRect().width;
-  return shown && parseFloat(getComputedStyle(text).fontSize) * shown / box.width < 9;
-}).map((text) => text.textContent)"""
 TIME = "Math.round(document.querySelector('video').currentTime * 10) / 10"
 NOW = "document.querySelector('.now h3').textContent"
 
@@ -109,13 +96,6 @@ def check_quiet(tab: Tab, *allowed: str) -> None:
     assert tab.console == []
     assert tab.outside(*allowed) == []
     assert tab.run("window.hacked") is None
-
-
-def check_layout(tab: Tab, width: int) -> None:
-    """The page is as wide as its window; what is wider than its box scrolls, and shows that; words can be read."""
-    assert tab.run("document.documentElement.scrollWidth") <= width
-    assert tab.run(BEYOND) == []
-    assert tab.run(SMALL) == []
 
 
 def search(tab: Tab, words: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 
 from evalkit.cli.main import main
 from evalkit.errors import DataError
+from evalkit.leaderboard.board_page import render_html, source_link
 from evalkit.leaderboard.files import read_board, write_board
 from evalkit.leaderboard.ranking import rank_rows
-from evalkit.leaderboard.render import BEGIN, END, into_readme, render_html, render_markdown
+from evalkit.leaderboard.render import BEGIN, END, into_readme, render_markdown
 from evalkit.leaderboard.schema import Entry, Leaderboard, PublishedSource, Setting
 
 FOLDER = Path(__file__).parents[2] / "leaderboards"
@@ -81,14 +83,14 @@ class _Page(HTMLParser):
     def __init__(self):
         super().__init__()
         self.tags: list[str] = []
-        self.addresses: list[str] = []
+        self.addresses: list[tuple[str, str]] = []
         self.cells: list[str] = []
         self._open = False
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self._open = tag == "td"
-        self.addresses += [value for name, value in attrs if name in ("src", "href", "action", "data")]
+        self._open = tag == "td" or (self._open and tag in ("span", "a"))
+        self.addresses += [(tag, value) for name, value in attrs if name in ("src", "href", "action", "data")]
 
     def handle_data(self, data):
         if self._open:
@@ -106,7 +108,7 @@ def page_of(*boards: Leaderboard) -> _Page:
 
 def test_names_from_files_show_as_text_in_html():
     page = page_of(board(entry("a", 1.0, name=HOSTILE, note=HOSTILE)))
-    assert page.tags.count("script") == 1
+    assert page.tags.count("script") == 2, "colours and program"
     assert "img" not in page.tags
     assert HOSTILE in page.cells
 
@@ -118,9 +120,10 @@ def test_names_from_files_cannot_break_a_markdown_table():
 
 def test_the_page_asks_nobody_for_anything():
     page = page_of(*(read_board(path) for path in sorted(FOLDER.glob("*.json"))))
-    assert all(address.startswith(("#", "data:,")) for address in page.addresses)
+    assert all(address.startswith(("#", "data:,")) for tag, address in page.addresses if tag != "a")
+    assert all(address.startswith(("#", "https://")) for tag, address in page.addresses if tag == "a")
     text = render_html([board(entry("a", 1.0))])
-    assert "default-src 'none'" in text
+    assert "default-src 'none'" in html.unescape(text)
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest", text)
 
 
@@ -174,3 +177,34 @@ def test_errors_of_few_videos_leave_more_places_open():
     many = board(entry("a", 80.0, se=2.0, clusters=60), entry("b", 74.0, se=2.0, clusters=60))
     assert [row.places for row in rank_rows(few, few.settings[0])] == [(1, 2), (1, 2)]
     assert [row.places for row in rank_rows(many, many.settings[0])] == [(1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("source", "link"),
+    [
+        ({"reference": "STC (arXiv 2512.00891v2)", "where": "Table 3"}, "https://arxiv.org/abs/2512.00891v2"),
+        ({"reference": "LiveCC (showlab/livecc, fdaa91e)"}, "https://github.com/showlab/livecc/tree/fdaa91e"),
+        ({"reference": "somebody/something"}, ""),
+        ({"reference": "arXiv 2512.00891", "url": "https://example.org/x"}, "https://example.org/x"),
+    ],
+)
+def test_a_published_row_links_to_what_its_reference_names_and_to_nothing_guessed(source, link):
+    assert source_link(PublishedSource(**source)) == link
+
+
+def test_an_address_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match="url"):
+        PublishedSource(reference="x", url="javascript:alert(1)")
+
+
+def test_every_row_is_drawn_on_the_axis_of_its_table_with_its_interval():
+    text = render_html([board(entry("a", 60.0, low=50.0, high=70.0), entry("b", 80.0))])
+    assert text.count("<circle") == 2
+    assert text.count('class="spread"') == 1
+    assert ">50 to 80<" in text
+    assert 'x1="8.0" x2="97.3"' in text, "from the left end to two thirds of the axis"
+
+
+def test_a_column_of_which_nothing_is_known_is_left_out_of_the_page():
+    assert ">n<" not in render_html([board(entry("a", 60.0))])
+    assert ">n<" in render_html([board(entry("a", 60.0, n=7))])
