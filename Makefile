@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 WORKERS ?= 2
 
-.PHONY: demo test lint format test-slow test-gpu test-vllm golden clean
+.PHONY: demo test lint format test-slow test-gpu test-ray test-vllm golden clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -27,6 +27,12 @@ test-slow: $(STAMP)
 
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu
+
+# Ray is no part of a plain run: it is added to .venv for these tests alone.
+test-ray: export OMP_NUM_THREADS = 1
+test-ray: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "ray==2.60.0"
+	$(BIN)/python -m pytest tests/e2e/test_workers_ray.py
 
 # vLLM decides its environment's torch, so it has one of its own. Its CPU build brings a torchvision built for CUDA,
 # which scripts/mend_torchvision.py lets load; audio is not needed.

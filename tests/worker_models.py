@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,5 +47,6 @@ class MoodyStream(CounterStream):
                 note = self.folder / f"{video}-{os.getpid()}"
                 if video == "poison" or not list(self.folder.glob(f"{video}-*")):
                     note.touch()
+                    time.sleep(1)  # what was told before has come to the driver
                     os.kill(os.getpid(), number)
         return super().speak(chunk)

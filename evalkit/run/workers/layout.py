@@ -44,9 +44,11 @@ def gpus_each(options: RunOptions, there: int) -> float:
         each = 1.0 if there and options.device != "cpu" else 0.0
     workers, most = options.workers or 0, _fitting(each, there)
     if most < workers:
-        asked = f"{workers} workers with {each:g} GPU{'' if each == 1 else 's'} each"
+        gpus = f"{each:g} GPU{'' if each == 1 else 's'}"
+        asked = f"{workers} workers with {gpus} each" if workers > 1 else f"1 worker with {gpus}"
         there_are = f"there {'is 1 GPU' if there == 1 else f'are {there} GPUs'}" if there else "there is no GPU"
-        advice = f"take --workers {most}, or another --gpus-per-worker" if most else "--gpus-per-worker 0 shares"
+        fewer = "take a smaller --gpus-per-worker" if there else "leave --gpus-per-worker out"
+        advice = f"take --workers {most} or another --gpus-per-worker" if most else fewer
         raise UsageError(f"{asked}, and {there_are}: {advice}")
     return each
 

@@ -12,6 +12,7 @@ __all__ = ["RayExecutor", "ray_executor"]
 
 import contextlib
 import queue
+import sys
 import tempfile
 import threading
 import time
@@ -47,17 +48,21 @@ def ray_executor(plan: RunPlan) -> tuple[RayExecutor, float]:
     """
     ray = _import_ray()
     workers = plan.options.workers or 0
-    _join(ray, plan.options.ray_address, workers)
+    # Ray tells of dead actors on stdout, which is for what a command gives.
+    quiet = contextlib.ExitStack()
+    quiet.enter_context(contextlib.redirect_stdout(sys.stderr))
+    quiet.callback(ray.shutdown)
     try:
+        _join(ray, plan.options.ray_address, workers)
         there = ray.cluster_resources()
         each = gpus_each(plan.options, int(there.get("GPU", 0)))
         cores = int(there.get("CPU", 0))
         if cores < workers:
             raise UsageError(f"{workers} workers want a core each, and the Ray cluster has {cores} in all")
     except BaseException:
-        ray.shutdown()
+        quiet.close()
         raise
-    return RayExecutor(ray, WorkerSpec(worker_options(plan), plan.entry), workers, each), each
+    return RayExecutor(ray, WorkerSpec(worker_options(plan), plan.entry), each, quiet), each
 
 
 def _import_ray() -> ModuleType:
@@ -101,12 +106,12 @@ class RayExecutor:
     Args:
         ray: The module, joined to a cluster.
         spec: What each worker is started with.
-        workers: How many.
         gpus: GPUs of each.
+        joined: Closed when the workers are, to leave the cluster.
     """
 
-    def __init__(self, ray: ModuleType, spec: WorkerSpec, workers: int, gpus: float) -> None:
-        self._ray, self._spec = ray, spec
+    def __init__(self, ray: ModuleType, spec: WorkerSpec, gpus: float, joined: contextlib.ExitStack) -> None:
+        self._ray, self._spec, self._joined = ray, spec, joined
         self._actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0, max_task_retries=0, max_concurrency=4)(
             _Actor
         )
@@ -191,7 +196,7 @@ class RayExecutor:
         for worker in list(self._actors):
             self.kill(worker)
             self._bury(worker, "closed")
-        self._ray.shutdown()
+        self._joined.close()
 
 
 def _is_over(ray: ModuleType, stream: Any) -> bool:
@@ -203,9 +208,9 @@ def _is_over(ray: ModuleType, stream: Any) -> bool:
 
 
 def _why(error: Exception) -> str:
-    """Return how an actor ended, in one line. Ray tells the cause in the first lines of its error."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {' '.join(lines)[:200]}"
+    """Return how an actor ended, in one line: the first of what Ray says."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first[:200]} Out of memory looks the same"
 
 
 def end_process(pid: int, born: float) -> bool:

@@ -1,0 +1,68 @@
+"""Workers in a real Ray cluster of this machine: the traps that were met there lose and double nothing.
+
+Needs Ray: `make test-ray`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import write_data
+from test_workers import without_times
+from worker_models import Moody
+
+import evalkit as package
+from evalkit.run.workers import driver
+
+ray = pytest.importorskip("ray", reason="Ray is not installed (make test-ray)")
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Actors import the model by its name."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("disk", ["common", "apart"])
+def test_actors_that_die_and_hang_leave_what_one_process_leaves(
+    disk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if disk == "apart":  # the driver takes its workers for those of another machine: states go by wire
+        monkeypatch.setattr(driver.socket, "gethostname", lambda: "elsewhere")
+    names = ["plain", "killed", "hung", "poison"]
+    data = write_data(tmp_path / "set", videos=names, seconds=14, start=5)
+    moods = tmp_path / "moods"
+    moods.mkdir()
+    same: dict[str, Any] = {"task": "inf-streams", "data": str(data), "checkpoint_seconds": 2}
+    package.run(model=Moody, **same, settings={"task.start_seconds": 5}, out=str(tmp_path / "alone"))
+    spread = package.run(
+        model=Moody,
+        **same,
+        settings={"task.start_seconds": 5, "model.folder": str(moods)},
+        out=str(tmp_path / "spread"),
+        workers=2,
+        engine="ray",
+        stall_seconds=8.0,
+    )
+    poisoned = next(name for name in spread.manifest.planned if "poison" in name)
+    for ours, theirs in zip(without_times(tmp_path / "alone"), without_times(tmp_path / "spread"), strict=True):
+        assert [row for row in ours if row["sample"] != poisoned] == [r for r in theirs if r["sample"] != poisoned]
+    (failure,) = spread.manifest.failed
+    assert (failure.sample, failure.error) == (poisoned, "WorkerDied")
+    deaths = [line for line in spread.manifest.warnings if "died" in line]
+    # An actor that began again with an empty memory would say fewer frames: it goes on at a checkpoint instead.
+    places = {name: [line.rsplit(" ", 1)[1] for line in deaths if f": {name} " in line] for name in names}
+    assert places == {"plain": [], "killed": ["6"], "hung": ["4"], "poison": ["2"]}
+    assert sum("gave no sign of life" in line for line in deaths) == 1
+    assert len({path.name.split("-")[1] for path in moods.iterdir()}) == 4
+    # Ray forgets an actor that is stopped and leaves its process behind.
+    assert not [path.name for path in moods.iterdir() if psutil.pid_exists(int(path.name.split("-")[1]))]
+    assert not ray.is_initialized()
+    assert not [
+        p for p in psutil.Process(os.getpid()).children(recursive=True) if "ray::" in " ".join(p.cmdline())
+    ]
