@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Never
@@ -30,10 +30,11 @@ from evalkit.run.memory import memory_readers
 from evalkit.run.provenance import git_revision, host_facts, versions
 from evalkit.run.sample import tick_record
 from evalkit.shown import shown_on_one_line
-from evalkit.stream import Chunk, FrameFeed, FrameSchedule, Narration
+from evalkit.stream import Chunk, Elicitation, FrameFeed, FrameSchedule, Narration
 from evalkit.timing import MemorySampler
 
 _INSTRUCTION = "Describe what happens."
+_QUESTION = "What is happening now?"
 _PREVIOUS_WORD = " and"
 _SAMPLE = "synthetic"
 
@@ -86,6 +87,8 @@ class BenchSecond:
 
 GoesOn = Callable[[Sequence[BenchSecond], float], bool]
 """Told a second of all streams, and the wall seconds until the last had done it; says whether to go on."""
+Turn = Callable[[StreamSession, Chunk], Spoken]
+"""What a stream does with a second."""
 Work = Callable[[Sequence[Callable[[], None]]], None]
 """Does what several streams have to do at the same moment."""
 
@@ -188,11 +191,13 @@ def _measure(
     schedule = FrameSchedule(0, request.seconds, request.fps)
     names = [_SAMPLE] if streams == 1 else [f"{_SAMPLE}-{number}" for number in range(1, streams + 1)]
     source = SyntheticFrames(model.frame_size(*request.size), request.seed)  # many streams, one pool of pictures
-    sessions = [model.open(_session_request(name, request)) for name in names]
+    sessions = [model.open(_session_request(name, recipe, request)) for name in names]
     manifest = _manifest(model, recipe, request, names)
     path.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(path)
     folder.write_manifest(manifest)
+    narrates = recipe.capabilities.narrate is not None
+    turn: Turn = _speak if narrates else partial(_watch_and_ask, tokens=request.tokens)
     title = f"{model.name}, {request.fps:g} fps" + (f", {streams} streams" if streams > 1 else "")
     with ExitStack() as held:
         ticks = held.enter_context(JsonlWriter[TickRecord](folder.ticks_path))
@@ -204,14 +209,14 @@ def _measure(
         feeds = [held.enter_context(FrameFeed(schedule, source)) for _ in names]
         try:
             for chunks in zip(*feeds, strict=True):
-                said, took = _speak(work, sessions, chunks)
+                said, took = _turns(work, turn, sessions, chunks)
                 seconds = [
                     BenchSecond(tick_record(name, chunk, one.step, model.peak_mib(), memory=memory), one.text)
                     for name, chunk, one in zip(names, chunks, said, strict=True)
                 ]
                 for second in seconds:
                     ticks.append(second.tick)
-                    answers.append(_answer(second))
+                    answers.append(_answer(second, "narration" if narrates else "open"))
                 bar.update()
                 if not goes_on(seconds, took):
                     break
@@ -229,24 +234,42 @@ def _measure(
     return manifest
 
 
-def _speak(work: Work, sessions: Sequence[StreamSession], chunks: Sequence[Chunk]) -> tuple[list[Spoken], float]:
+def _turns(
+    work: Work, turn: Turn, sessions: Sequence[StreamSession], chunks: Sequence[Chunk]
+) -> tuple[list[Spoken], float]:
     """Return what each stream says of its second, and the wall seconds until all have."""
     said: dict[int, Spoken] = {}
 
-    def speak(number: int) -> None:
-        said[number] = sessions[number].speak(chunks[number])
+    def take(number: int) -> None:
+        said[number] = turn(sessions[number], chunks[number])
 
     began = time.perf_counter()
-    work([partial(speak, number) for number in range(len(sessions))])
+    work([partial(take, number) for number in range(len(sessions))])
     return [said[number] for number in range(len(sessions))], time.perf_counter() - began
 
 
-def _answer(second: BenchSecond) -> AnswerRecord:
+def _speak(session: StreamSession, chunk: Chunk) -> Spoken:
+    return session.speak(chunk)
+
+
+def _watch_and_ask(session: StreamSession, chunk: Chunk, tokens: int) -> Spoken:
+    """Take in a second and answer a question about it: the turn of a model that does not narrate."""
+    step = session.observe(chunk)
+    answer = session.ask(_QUESTION, Elicitation(max_tokens=tokens), key=f"{chunk.tick.index}")
+    before = sum(step.stages.values())
+    stages = {stage: spent + answer.stages.get(stage, 0.0) for stage, spent in step.stages.items()}
+    first = None if answer.first_token is None else before + answer.first_token
+    times = [before + time for time in answer.token_times]
+    whole = replace(step, stages=stages, generated=answer.tokens, first_token=first, token_times=times)
+    return Spoken(answer.text, range(answer.tokens), whole)
+
+
+def _answer(second: BenchSecond, kind: str) -> AnswerRecord:
     tick = second.tick
     return AnswerRecord(
         sample=tick.sample,
         query=f"{tick.sample}@{tick.second}",
-        kind="narration",
+        kind=kind,
         at=tick.end,
         start=tick.start,
         end=tick.end,
@@ -258,7 +281,9 @@ def _answer(second: BenchSecond) -> AnswerRecord:
     )
 
 
-def _session_request(sample: str, request: BenchRequest) -> SessionRequest:
+def _session_request(sample: str, recipe: PolicyRecipe, request: BenchRequest) -> SessionRequest:
+    if recipe.capabilities.narrate is None:
+        return SessionRequest(sample, request.fps, request.seed)
     narration = Narration(_INSTRUCTION, _PREVIOUS_WORD * request.previous_words)
     return SessionRequest(sample, request.fps, request.seed, narration)
 
@@ -277,6 +302,7 @@ def _manifest(
         "attention": request.attention,
         "seed": request.seed,
         **({"streams": len(samples)} if len(samples) > 1 else {}),
+        **({"turn": "question"} if recipe.capabilities.narrate is None else {}),
         "dtype": model.placement.dtype,
         "model.name": model.name,
         **recipe.identity(),

@@ -1,9 +1,10 @@
 """Measure latency and memory per second on synthetic frames, model by model, or what compression saves; draw it.
 
 The paper's efficiency figure: every model narrates the same frames and speaks the same number of tokens each
-second. Latency per token is (vision encode + prefill + generate) / tokens of that second. With --compress, one
-model sees a drifting picture (or --video) with each specification and without any, second by second in turn, and
-answers a question after every second: stage times, error of the features, agreement of answers.
+second; one that only answers is asked after every second and answers in as many. Latency per token is (vision
+encode + prefill + generate) / tokens of that second. With --compress, one model sees a drifting picture (or
+--video) with each specification and without any, second by second in turn, and answers a question after every
+second: stage times, error of the features, agreement of answers.
 
 With --sustain, the largest frame rate that each model keeps up with: doubled or halved from --fps, then bisected
 to 0.25 fps, each rate accepted or refused over ten minutes of stream after the memory stopped growing. With

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from evalkit.errors import UsageError
 from evalkit.memory.blocks import BlockStore, LocalWindow, RotaryTable, attend, merge_parts
@@ -297,7 +298,9 @@ class StreamDecoder:
         keys, values = memory.append(number, self.rotary.rotate(k, asked), v)
         queries = self.rotary.rotate(q, asked)
         if len(asked) == 1 and before < window:
-            return attend(queries, keys, values)[0]
+            rows = queries.view(self.kv_heads, -1, self.head_dim)  # a key head's queries, each behind all its keys
+            one: Tensor = functional.scaled_dot_product_attention(rows[None], keys[None], values[None])[0]
+            return one.reshape(queries.shape)
         distance = asked.unsqueeze(1) - torch.arange(keys.shape[1], device=q.device)
         hidden = (distance < 0) | (distance >= window)
         near = attend(queries, keys, values, _additive(hidden, q))
