@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["COLOURS", "Bar", "bars", "curves", "dial", "new_figure", "points", "save", "shares", "stacks", "title"]
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,10 @@ _METADATA: dict[str, dict[str, None]] = {
 }
 
 
+_LETTER_INCHES, _HANDLE_INCHES = 0.058, 0.42
+"""Width of a letter of a legend, and of the mark before a name with the room around it."""
+_LABEL_LETTERS = 18
+"""Letters of a line beside a bar: more would take half of a column's width."""
 _WIDE = 20.0
 """Values beyond so many times the mark call for a logarithmic axis."""
 
@@ -129,7 +134,12 @@ def curves(
             low, high = [y * scale for y in line.low], [y * scale for y in line.high]
             axis.fill_between(minutes, low, high, color=colour, alpha=0.18, linewidth=0)
             dash = DASHES[place % len(DASHES)]
-            axis.plot(minutes, [y * scale for y in line.mid], color=colour, linestyle=dash, label=line.name)
+            # A line of one point is none.
+            dot = MARKERS[place % len(MARKERS)] if len(minutes) == 1 else None
+            axis.plot(
+                minutes, [y * scale for y in line.mid], color=colour, linestyle=dash, label=line.name, marker=dot,
+                markersize=3, clip_on=dot is None,
+            )  # fmt: skip
         top = max((y * scale for line in lines for y in line.high), default=1.0)
         # A limit far above the data would flatten it: then its name says so instead of its line.
         if limit and limit[0] <= 3 * top:
@@ -230,7 +240,7 @@ def bars(axis: Any, rows: Sequence[Bar], *, label: str, middle: float | None = N
             number = series.index(row.series)
             y = groups.index(row.group) + (number - (len(series) - 1) / 2) * height
             _bar(axis, row, y, height * 0.88, number)
-        axis.set_yticks(range(len(groups)), [_shorten(group) for group in groups])
+        axis.set_yticks(range(len(groups)), [_folded(group) for group in groups])
         axis.set_ylim(len(groups) - 0.45, -0.55)
         axis.grid(visible=False, axis="y")
         axis.set_xlabel(label)
@@ -239,7 +249,7 @@ def bars(axis: Any, rows: Sequence[Bar], *, label: str, middle: float | None = N
     if len(series) > 1:
         handles = [
             Patch(facecolor=_tint(number), edgecolor=COLOURS[number % 7], hatch=HATCHES[number % 7], label=name)
-            for number, name in enumerate(map(_shorten, series))
+            for number, name in enumerate(_shorten(one, 48) for one in series)
         ]
         legend(axis, handles)
 
@@ -262,29 +272,55 @@ def _bar(axis: Any, row: Bar, y: float, height: float, number: int) -> None:
         # Fanned out over the bar's height, so that videos of one rate stay apart.
         places = [y + height * (0.7 * (place + 0.5) / len(row.dots) - 0.35) for place in range(len(row.dots))]
         axis.plot(
-            row.dots, places, "o", color="white", markersize=2.6, markeredgecolor=colour, markeredgewidth=0.5
+            row.dots,
+            places,
+            "o",
+            color="white",
+            markersize=2.6,
+            markeredgecolor=colour,
+            markeredgewidth=0.5,
+            clip_on=False,
         )
     if row.estimate.low is not None:
-        axis.errorbar(row.estimate.value, y, xerr=_error(row.estimate), color="#222222", capsize=2, elinewidth=0.9)
+        axis.errorbar(row.estimate.value, y, xerr=_error(row.estimate), color="#222222", capsize=2, elinewidth=0.9,
+                      clip_on=False)  # fmt: skip
     if row.mark is not None:
         axis.plot(
-            [row.mark], [y], marker="D", color="white", markeredgecolor="#222222", markersize=3, linestyle=""
+            [row.mark],
+            [y],
+            marker="D",
+            color="white",
+            markeredgecolor="#222222",
+            markersize=3,
+            linestyle="",
+            clip_on=False,
+            zorder=4,
         )
 
 
-def _shorten(name: str, length: int = 26) -> str:
+def _shorten(name: str, length: int) -> str:
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
+def _folded(name: str) -> str:
+    """Return a label in at most two lines; what does not fit ends in dots."""
+    lines = textwrap.wrap(name, _LABEL_LETTERS) or [name]
+    rest = " ".join(lines[1:])
+    return "\n".join([lines[0], *([_shorten(rest, _LABEL_LETTERS)] if rest else [])])
+
+
 def legend(axis: Any, handles: Sequence[Any] | None = None) -> None:
-    """Put the legend above the axes, so that it hides no data; long names get a line each."""
+    """Put the legend above the axes, as wide as the figure, so that it hides no data and no name is cut.
+
+    As many names stand side by side as the widest leaves room for.
+    """
     with mpl.rc_context(STYLE):
         shown = axis.get_legend_handles_labels()[0] if handles is None else list(handles)
         longest = max((len(handle.get_label()) for handle in shown), default=0)
-        axis.legend(
-            handles=shown, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=1 if longest > 18 else 2,
-            borderaxespad=0.3, columnspacing=1.2,
-        )  # fmt: skip
+        room = COLUMN_INCHES / (_LETTER_INCHES * longest + _HANDLE_INCHES)
+        axis.figure.legend(
+            handles=shown, loc="outside upper left", ncols=max(1, min(int(room), len(shown))), columnspacing=1.2
+        )
 
 
 def title(axis: Any, text: str) -> None:
@@ -308,7 +344,8 @@ def points(
         for place, (name, (cost, score)) in enumerate(rows.items()):
             axis.errorbar(
                 cost.value, score.value, xerr=_error(cost), yerr=_error(score), fmt=MARKERS[place % 7],
-                color=COLOURS[place % 7], label=_shorten(name), markersize=4, capsize=1.5, elinewidth=0.8,
+                color=COLOURS[place % 7], label=_shorten(name, 48), markersize=4, capsize=1.5, elinewidth=0.8,
+                clip_on=False,
             )  # fmt: skip
         front = frontier([(cost.value or 0.0, score.value or 0.0) for cost, score in rows.values()])
         if len(front) > 1:
@@ -348,7 +385,7 @@ def stacks(axis: Any, shares: Mapping[str, Mapping[str, float]], *, label: str) 
                 hatch=HATCHES[number], linewidth=0.6, label=part,
             )  # fmt: skip
             left = [start + width for start, width in zip(left, widths, strict=True)]
-        axis.set_yticks(range(len(names)), [_shorten(name) for name in names])
+        axis.set_yticks(range(len(names)), [_folded(name) for name in names])
         axis.set_ylim(len(names) - 0.45, -0.55)
         axis.set_xlim(0, 100)
         axis.grid(visible=False, axis="y")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PLOT_KINDS", "Placed", "Plot", "place_run", "plot_runs", "write_plot"]
+__all__ = ["PLOT_KINDS", "Placed", "Plot", "draw_plot", "place_run", "plot_runs", "write_plot"]
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from evalkit.errors import NothingCountedError, UsageError, suggest
-from evalkit.records import RunRecords, write_atomic
+from evalkit.records import Metric, RunRecords, write_atomic
 from evalkit.report.curves import bin_width, tick_curve
 from evalkit.report.latency import elapsed, summarize_ticks, timed, token_latency
 from evalkit.report.per_question import question_costs, works_when_asked
@@ -51,7 +51,8 @@ def _contests(run: Run) -> list[Contest]:
 def _latency(runs: Sequence[Run]) -> Plot | None:
     from evalkit.report import figures
 
-    tables = {run.label: table for run in runs if len(table := timed(run.records.ticks))}
+    streamed = [run for run in runs if not works_when_asked(run.records)]
+    tables = {run.label: table for run in streamed if len(table := timed(run.records.ticks))}
     if not tables:
         return None
     width = bin_width(max(float(elapsed(table).max()) for table in tables.values()), _BINS)
@@ -80,9 +81,12 @@ def _latency(runs: Sequence[Run]) -> Plot | None:
         Column("n"),
     )
     counts = ", ".join(f"{name}: {len(table)}" for name, table in tables.items())
+    token = "Time per token: (vision encode + prefill + generate) / tokens of that second. " if with_tokens else ""
+    left_out = ", ".join(run.label for run in runs if run not in streamed)
+    unseen = f" Left out, because the frames are seen only with the questions: {left_out}." if left_out else ""
     caption = (
         f"Service time over stream time. Lines: median of bins of {width:g} s; bands: 5th to 95th percentile. "
-        f"Time per token: (vision encode + prefill + generate) / tokens of that second. Seconds, n: {counts}."
+        f"{token}Seconds, n: {counts}.{unseen}"
     )
     return Plot(figure, caption, Table(caption, columns, tuple(rows)))
 
@@ -125,7 +129,7 @@ def _winrate(runs: Sequence[Run]) -> Plot | None:
         "out as invalid or half judged"
         for c, rate in rated
     )
-    notes = " ".join(dict.fromkeys(rate.note + "." for _, rate in rated if rate.note))
+    notes = " ".join(dict.fromkeys(f"{rate.note[0].upper()}{rate.note[1:]}." for _, rate in rated if rate.note))
     caption = (
         f"Win rate in pairwise judging (both orders, ties one half) with 95 % intervals clustered by video; dots "
         f"are single videos. Judge: {', '.join(judges)}. {n}. {notes}"
@@ -150,13 +154,13 @@ def _accuracy(runs: Sequence[Run]) -> Plot | None:
             estimate, unit = scaled(metric)
             if metric.score == "strict" and estimate.value is not None and unit == "%":
                 other = official.get((metric.name, metric.group))
-                group = group_label(metric, run.records.manifest.task)
+                group = _brief_group(metric, run.records.manifest.task)
                 bars.append(figures.Bar(run.label, group, estimate, mark=other))
                 rows.append((run.label, group, estimate, other, metric.n, metric.clusters))
     if not bars:
         return None
     groups = len({bar.group for bar in bars})
-    figure, (axis,) = figures.new_figure(0.9 + groups * max(0.17, 0.11 * len(runs)))
+    figure, (axis,) = figures.new_figure(0.9 + groups * max(0.2, 0.11 * len(runs)))
     figures.bars(axis, bars, label="Score (%)")
     axis.set_xlim(0, 100)
     columns = (
@@ -169,6 +173,12 @@ def _accuracy(runs: Sequence[Run]) -> Plot | None:
     diamonds = " Diamonds: the score by the benchmark's own parser." if any(bar.mark for bar in bars) else ""
     caption = f"Strict score by task with 95 % intervals.{diamonds} Questions, n: {sizes}."
     return Plot(figure, caption, Table(caption, columns, tuple(rows)))
+
+
+def _brief_group(metric: Metric, task: str) -> str:
+    """Return the name of a bar: a sub-task's abbreviation where it has one, else its name."""
+    name = group_label(metric, task)
+    return metric.name if name.endswith(f"({metric.name})") else name
 
 
 def _quality(run: Run) -> tuple[Estimate, str, int | None] | None:
@@ -301,7 +311,7 @@ def _bias(runs: Sequence[Run]) -> Plot | None:
             rows.append((name, label, _percent(rate), rate.n, rate.clusters))
         summary = contest.summary()
         if summary.consistency is not None:
-            same = f"same winner in both orders {summary.consistency:.1%}"
+            same = f"same winner in both orders {100 * summary.consistency:.1f} %"
             texts.append(f"{name}: n = {summary.judged_pairs} pairs, {same}")
     if not bars:
         return None
@@ -366,7 +376,7 @@ def _dial(runs: Sequence[Run]) -> Plot | None:
 
 
 _KINDS: dict[str, tuple[Callable[[Sequence[Run]], Plot | None], str]] = {
-    "latency": (_latency, "no ticks with times"),
+    "latency": (_latency, "no seconds with times; frames that are seen only with the questions have none"),
     "winrate": (_winrate, "no pair judged in both orders; judge the run first (evalkit judge)"),
     "accuracy": (_accuracy, "no strict scores in metrics.json"),
     "pareto": (_pareto, "no run with both a score and ticks"),
@@ -378,6 +388,28 @@ _KINDS: dict[str, tuple[Callable[[Sequence[Run]], Plot | None], str]] = {
     "horizon": (_replayed("horizon"), "no whole stream of a minute or more with service times"),
 }
 PLOT_KINDS = tuple(_KINDS)
+
+
+def draw_plot(runs: Sequence[Run], kind: str) -> Plot:
+    """Draw one figure of runs already read.
+
+    Args:
+        runs: The runs.
+        kind: One of ``PLOT_KINDS``.
+
+    Raises:
+        UsageError: The runs have nothing of this kind to draw.
+        NothingCountedError: There are verdicts, and none that counts.
+    """
+    draw, missing = _KINDS[kind]
+    plot = draw(runs)
+    if plot is None:
+        names = ", ".join(run.label for run in runs)
+        withheld = " ".join(run.unfinished for run in runs if run.unfinished)
+        if any(run.records.verdicts for run in runs) and kind in ("winrate", "bias"):
+            raise NothingCountedError(f"nothing to draw for {kind!r} in {names}: no verdict can be read")
+        raise UsageError(f"nothing to draw for {kind!r} in {names}: {missing}. {withheld}".strip())
+    return plot
 
 
 def plot_runs(runs: Iterable[Path | RunRecords], kind: str, out: Path) -> list[Path]:
@@ -399,14 +431,7 @@ def plot_runs(runs: Iterable[Path | RunRecords], kind: str, out: Path) -> list[P
     if kind not in _KINDS:
         raise UsageError(f"unknown plot {kind!r}: one of {', '.join(_KINDS)}{suggest(kind, _KINDS)}")
     loaded = load_runs(runs, ticks=kind in ("latency", "pareto", "backlog", "lag", "dial", "horizon"))
-    draw, missing = _KINDS[kind]
-    plot = draw(loaded)
-    if plot is None:
-        names = ", ".join(run.label for run in loaded)
-        withheld = " ".join(run.unfinished for run in loaded if run.unfinished)
-        if any(run.records.verdicts for run in loaded) and kind in ("winrate", "bias"):
-            raise NothingCountedError(f"nothing to draw for {kind!r} in {names}: no verdict can be read")
-        raise UsageError(f"nothing to draw for {kind!r} in {names}: {missing}. {withheld}".strip())
+    plot = draw_plot(loaded, kind)
     notices = [line for line in (mismatch_notice(loaded), *(run.unfinished for run in loaded)) if line]
     return write_plot(plot, kind, out, notices)
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from evalkit.errors import UsageError
+from evalkit.report import figures
 from evalkit.report.figures import frontier
-from evalkit.report.plots import PLOT_KINDS, plot_runs
+from evalkit.report.plots import PLOT_KINDS, draw_plot, plot_runs
+from evalkit.report.runs import load_runs
+from evalkit.report.tables import Estimate
 from tests.run_folders import manifest, narration_run, question_run, write_run
 
 
@@ -110,3 +116,44 @@ def test_an_unknown_kind_is_answered_with_a_suggestion(asked: list[Path], tmp_pa
 
 def test_the_frontier_holds_only_what_nothing_beats() -> None:
     assert frontier([(3, 50), (1, 40), (2, 30), (4, 50)]) == [(1, 40), (3, 50)]
+
+
+_NUMBER = re.compile(r"[\d.\u2212-]*")
+
+
+def beyond_the_edges(figure: Figure) -> list[str]:
+    """Return the words of a figure that are cut at its edges."""
+    figure.canvas.draw()
+    inside = figure.bbox.padded(1.0)
+    # Ticks beyond the end of an axis keep their numbers and are not drawn.
+    shown = [
+        text for text in figure.findobj(Text) if text.get_visible() and not _NUMBER.fullmatch(text.get_text())
+    ]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in shown]
+    return [
+        name
+        for name, box in boxes
+        if box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0 or box.y1 > inside.y1
+    ]
+
+
+@pytest.mark.parametrize("kind", ["accuracy", "latency", "pareto", "coverage", "winrate", "bias"])
+def test_no_word_of_a_plot_is_cut_however_long_the_names(kind: str, tmp_path: Path) -> None:
+    names = ("recent-16", "streamingvlm-of-a-name-as-long-as-a-line", "a", "stc-cacher-and-pruner")
+    make = narration_run if kind in ("winrate", "bias") else question_run
+    runs = load_runs([make(tmp_path / name, name) for name in names])
+    plot = draw_plot(runs, kind)
+    assert beyond_the_edges(plot.figure) == []
+
+
+def test_marks_at_the_ends_of_an_axis_are_whole_and_labels_leave_the_bars_room(tmp_path: Path) -> None:
+    rows = [figures.Bar("m", "Mean of backward, real-time and forward", Estimate(100.0, 90.0, 100.0), mark=100.0)]
+    figure, (axis,) = figures.new_figure(1.5)
+    figures.bars(axis, rows, label="Score (%)")
+    axis.set_xlim(0, 100)
+    figure.canvas.draw()
+    diamonds = [line for line in axis.lines if line.get_marker() == "D"]
+    assert diamonds
+    assert not any(line.get_clip_on() for line in diamonds)
+    assert axis.get_window_extent().width > 0.55 * figure.bbox.width
+    assert beyond_the_edges(figure) == []
