@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from evalkit.errors import DataError, UsageError, suggest
 from evalkit.fetch.archives import PartedStream, RemoteFile, Unpacked, Wanted, unpack_tar, unpack_zip
-from evalkit.fetch.download import download
+from evalkit.fetch.download import download, of_transport
 from evalkit.fetch.hub import HubFile, HubTree, read_tree, url_of
 from evalkit.fetch.sources import Archives, Needed, PlainFiles, Source, WebFiles
 from evalkit.fetch.web import WebRequest, fetch_pages
@@ -98,14 +98,33 @@ def fetch(request: FetchRequest) -> FetchReport:
         UsageError: The task does not say where its files are, there is no such sample, or another process fetches
             into the folder.
         DataError: The hub refuses or is not there, an archive is damaged, or the disk is too small.
+        UsageError: The disk became full.
     """
     source = getattr(request.task, "published_at", None)
     if not isinstance(source, Source):
         raise UsageError(f"task {request.task.name} does not say where its files are: make its folder by hand")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) if request.dry_run and not request.out.exists() else request.out
-        with hold_folder(folder):
+        with hold_folder(folder), _full_disk_explained(folder):
             return _Fetcher(request, source, folder).run()
+
+
+@contextmanager
+def _full_disk_explained(folder: Path) -> Iterator[None]:
+    """Name the folder and the way to go on where it cannot be written any more.
+
+    Raises:
+        UsageError: The disk, a quota or the limit on file sizes is full, or the disk gave way.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.strerror is None or of_transport(error):
+            raise
+        raise UsageError(
+            f"{folder}: cannot write ({error.strerror}); what came is kept: see to the disk, then the same "
+            "command goes on"
+        ) from error
 
 
 class _Fetcher:

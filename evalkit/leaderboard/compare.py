@@ -262,6 +262,9 @@ def _warnings(comparison: Comparison, runs: Mapping[str, ScoredRun]) -> list[str
         lines.append(
             "intervals hold what videos differ by, not what runs differ by; replies and seconds: first runs"
         )
+    for run in runs.values():
+        if (videos := run.records.manifest.videos_lacking) is not None:
+            lines.append(f"{run.label} is on {videos}; what was asked of the others counts as not answered")
     for row in comparison.rows:
         a, b = runs[row.a], runs[row.b]
         pair = f"{row.a} and {row.b}"

@@ -102,6 +102,8 @@ def row_of_run(
     def points(share: float | None) -> float | None:
         return None if share is None else round(100 * share, 6)
 
+    noted = estimate.note if estimate else "no interval on record for this average"
+    lacking = f"on {manifest.videos_lacking}" if manifest.videos_lacking else ""
     entry = Entry(
         id=slug(shown),
         name=shown,
@@ -121,7 +123,7 @@ def row_of_run(
         fingerprint=manifest.fingerprint,
         fingerprint_digest=manifest.fingerprint_digest,
         source=RunSource(run=run.folder.path.resolve().name, model=manifest.model, git=manifest.git),
-        note=estimate.note if estimate else "no interval on record for this average",
+        note="; ".join(part for part in (lacking, noted) if part),
     )
     return NewRow(entry, setting)
 

@@ -364,6 +364,13 @@ class RunManifest(BaseModel):
     error: str | None = None
     latency: Latency = "alone"
 
+    @property
+    def videos_lacking(self) -> str | None:
+        """How many videos of the data set were there, in words, where some were not: ``597 of 644 videos``."""
+        there = sum(digest != "unreadable" for digest in self.media_digests.values())
+        of = len(self.media_digests)
+        return None if there == of else f"{there} of {of} videos"
+
 
 class Metric(_Record):
     """One number of a table. ``value`` is ``None`` where its parts are missing; ``unit`` says how to read it.

@@ -89,6 +89,8 @@ class Run:
             lines.append(
                 f"{self.label} did not count its records: one lost at a sample's end would not be missed."
             )
+        if (videos := manifest.videos_lacking) is not None:
+            lines.append(f"{self.label} is on {videos}; what was asked of the others counts as not answered.")
         if not records.answers:
             lines.append(f"{self.label} has no answers on record.")
         if not self.unfinished and records.metrics is None:

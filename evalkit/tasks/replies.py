@@ -222,6 +222,9 @@ def read_runs(task: str, paths: Iterable[Path]) -> RunAnswers:
             gone = missing_text(manifest, run.missing)
             problems.append(Problem(GONE, f"{gone}: they count as wrong", path.name, item=run.missing[0]))
         problems += [Problem("torn-line", warning, path.name) for warning in run.warnings]
+        if (videos := manifest.videos_lacking) is not None:
+            message = f"the run is on {videos}; what was asked of the others counts as wrong"
+            problems.append(Problem("videos-lacking", message, path.name))
         done = {record.sample for record in run.answers} | {failed.sample for failed in manifest.failed}
         unanswered = [sample for sample in manifest.planned if sample not in done]
         if unanswered:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -403,3 +404,34 @@ def test_pages_are_asked_for_videos_that_the_set_lacks(
         "data/demo_match_13.mp4": False,
         "data/demo_match_11.mp4": True,
     }
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
+    hub: HubServer, evalkit: Call, demo: dict[str, bytes], tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    whole = max(len(content) for name, content in demo.items() if name.endswith(".mp4"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole // 2, hard))
+    try:
+        code, _, err = evalkit("data", "fetch", "videomme", "--out", "set")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert "set: cannot write (File too large); what came is kept" in err
+    assert evalkit("data", "fetch", "videomme", "--out", "set")[0] == 0
+    assert same(tmp_path / "set", demo)
+
+
+def test_a_run_on_part_of_the_videos_says_so_wherever_a_score_stands(evalkit: Call, tmp_path: Path) -> None:
+    assert evalkit("data", "demo", "--task", "videomme", "--out", "set")[0] == 0
+    sorted((tmp_path / "set" / "data").glob("*.mp4"))[0].unlink()
+    words = ("--data", "set", "--model", "blind", "--checkpoint", "tiny", "--out", "part")
+    assert evalkit("run", "--task", "videomme", *words)[0] == 3
+    said = "on 2 of 3 videos"
+    assert said in evalkit("score", "part")[2]
+    assert said in (tmp_path / "part" / "report.md").read_text()
+    assert said in (tmp_path / "part" / "report.html").read_text()
+    code, out, err = evalkit("leaderboard", "add", "part", "--leaderboards", "boards")
+    assert code == 0, out + err
+    assert any(said in path.read_text() for path in (tmp_path / "boards").rglob("*.json"))
