@@ -9,7 +9,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,9 @@ def _fields(group: type[Any]) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in dataclasses.fields(group)}
 
 
-def apply_settings(settings: Mapping[str, Setting], groups: SettingGroups) -> dict[str, dict[str, Any]]:
+def apply_settings(
+    settings: Mapping[str, Setting], groups: SettingGroups, owners: Callable[[str], Sequence[str]] = lambda key: ()
+) -> dict[str, dict[str, Any]]:
     """Sort settings into their groups and check their types.
 
     A key may stand without its group where only one group has it.
@@ -40,28 +42,32 @@ def apply_settings(settings: Mapping[str, Setting], groups: SettingGroups) -> di
     Args:
         settings: ``group.key`` or ``key`` to value.
         groups: Group name to the class that holds its keys.
+        owners: Names the models that have a key which none of the groups has.
 
     Raises:
         UsageError: No group has the key, several have it, or the value does not fit.
     """
     sorted_out: dict[str, dict[str, Any]] = {name: {} for name in groups}
     for key, value in settings.items():
-        group, name = _locate(key, groups)
+        group, name = _locate(key, groups, owners)
         kind = _fields(groups[group])[name]
         sorted_out[group][name] = _convert(f"{group}.{name}", value, kind)
     return sorted_out
 
 
-def _locate(key: str, groups: SettingGroups) -> tuple[str, str]:
+def _locate(key: str, groups: SettingGroups, owners: Callable[[str], Sequence[str]]) -> tuple[str, str]:
     known = {f"{group}.{name}" for group, holder in groups.items() for name in _fields(holder)}
     if key in known:
         group, _, name = key.partition(".")
         return group, name
     homes = [full for full in known if full.partition(".")[2] == key]
     if len(homes) == 1:
-        return _locate(homes[0], groups)
+        return _locate(homes[0], groups, owners)
     if len(homes) > 1:
         raise UsageError(f"setting {key!r} is ambiguous: {' or '.join(sorted(homes))}")
+    others = owners(key)
+    if others:
+        raise UsageError(f"unknown setting {key!r}: it is one of model {', '.join(others)}")
     near = difflib.get_close_matches(key.rpartition(".")[2], [k.partition(".")[2] for k in known], n=1, cutoff=0.5)
     hint = suggest(key, known)
     if not hint and near:

@@ -8,6 +8,7 @@ __all__ = [
     "full",
     "infinipot_v",
     "livecc",
+    "models_with",
     "policy_recipe",
     "rekv",
     "sliding",
@@ -93,6 +94,13 @@ def catalog(name: str) -> ModelEntry:
     """
     found = MODELS.get(name)
     return found if isinstance(found, ModelEntry) else OwnEntry.of(found, name)
+
+
+def models_with(setting: str) -> list[str]:
+    """Return the built-in memories that have a setting, such as ``memory.topk`` or ``topk``."""
+    name = setting.removeprefix("memory.")
+    built_in = (infinipot_v, rekv, sliding, sliding_chunked, streamingvlm)
+    return [entry.name for entry in built_in if name in entry.memory.__dataclass_fields__]
 
 
 def policy_recipe(name: str, choice: ModelChoice) -> PolicyRecipe:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import DataError, UsageError, suggest
-from evalkit.models.catalog import catalog
+from evalkit.models.catalog import catalog, models_with
 from evalkit.models.entry import ModelChoice, ModelEntry, ModelRecipe
 from evalkit.models.vllm import in_vllm
 from evalkit.records import Latency
@@ -81,7 +81,7 @@ def make_plan(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
     own, task, entry = entry, task_named(options.task), entry or catalog(options.model)
     if options.engine == "vllm":
         entry = in_vllm(entry)
-    values = apply_settings(_given(options, task), {**entry.groups, "task": task.settings})
+    values = apply_settings(_given(options, task), {**entry.groups, "task": task.settings}, models_with)
     model = entry.recipe(_choice(options, values))
     folder = data_folder(task, options.data)
     settings = validated(task.settings, "task", folder_settings(folder) | values["task"])

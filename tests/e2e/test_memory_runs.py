@@ -64,7 +64,7 @@ def test_a_memory_that_leaves_its_budget_fails_the_run(
     ("words", "said"),
     [
         (["ovobench", "rekv", "--set", "memory.topk=0"], "n_local, topk and chunk are 1 or more"),
-        (["ovobench", "rekv", "--set", "memory.vision_window=4"], "unknown setting 'memory.vision_window'"),
+        (["ovobench", "rekv", "--set", "memory.vision_window=4"], "it is one of model sliding, streamingvlm"),
         (["ovobench", "infinipot-v", "--set", "memory.frame=3"], "did you mean 'memory.frames'?"),
         (["ovobench", "infinipot-v", "--set", "memory.frames=0"], "a budget is one frame or more"),
         (["ovobench", "infinipot-v", "--compress", "pruner"], "takes no pruned ones"),

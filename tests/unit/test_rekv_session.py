@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -231,3 +233,32 @@ def test_a_host_that_is_full_is_said_in_one_line_that_fails_the_sample(
     ) as raised:
         session.observe(second)
     assert costs_a_sample(raised.value)
+
+
+@pytest.mark.slow
+def test_over_three_hours_the_device_holds_the_window_and_the_host_grows_by_a_block_a_frame(
+    llava: Backbone,
+) -> None:
+    from evalkit.memory.rekv import StreamDecoder
+
+    network, tokens, frames = llava.network, 60, 3 * 3600 // 2  # half a frame a second, as pruned by STC
+    text = network.model.language_model
+    settings = ReKVSettings(n_local=1200, topk=16)
+    decoder = StreamDecoder(text, network.lm_head, settings, range(13), text.embed_tokens)
+    decoder.begin(tokens)
+    draw = torch.Generator().manual_seed(0)
+    held, spent = [], []
+    for frame in range(frames):
+        features = torch.randn(tokens, text.config.hidden_size, generator=draw)
+        began = time.process_time()
+        decoder.read_frame(features)
+        spent.append(time.process_time() - began)
+        held.append((decoder.window.held_bytes, decoder.blocks.stored_bytes))
+        assert decoder.window.tokens == min(decoder.tokens, 1200), frame
+    device, host = zip(*held, strict=True)
+    assert device[-1] == device[60]
+    assert host == tuple(host[0] * count for count in range(1, frames + 1))
+    tenth = frames // 10
+    assert statistics.median(spent[-tenth:]) < 1.5 * statistics.median(spent[tenth : 2 * tenth])
+    found, _ = decoder.retrieve([5, 6, 7])
+    assert all(len(blocks) == 16 and blocks[-1] < frames for blocks in found.blocks)
