@@ -4,12 +4,15 @@ from evalkit.memory.ledger import Kind, Ledger, Piece, Plan, Span
 from evalkit.memory.policies import FullAttention, MemoryPolicy, SlidingChunked, SlidingWindow, StreamingVLM
 from evalkit.memory.positions import PositionRule, assign, follow
 from evalkit.memory.shortcuts import Blind, FrameView, RecentFrames, ShuffledFrames
+from evalkit.memory.tensors import BlockQuery, LayerTokens, TensorMemory, WindowBlocks
 
 __all__ = [
     "Blind",
+    "BlockQuery",
     "FrameView",
     "FullAttention",
     "Kind",
+    "LayerTokens",
     "Ledger",
     "MemoryPolicy",
     "Piece",
@@ -21,6 +24,8 @@ __all__ = [
     "SlidingWindow",
     "Span",
     "StreamingVLM",
+    "TensorMemory",
+    "WindowBlocks",
     "assign",
     "follow",
 ]
