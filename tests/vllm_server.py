@@ -49,6 +49,7 @@ class VllmServer(JudgeServer):
         retokenises: Whether a reply that comes back becomes other tokens.
         first: Logit of each option, in the order asked for.
         most: Most frames it takes of a video.
+        tokenize: What it answers where it is asked for the tokens of a text; those by default.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class VllmServer(JudgeServer):
         retokenises: bool = False,
         first: Sequence[float] = (),
         most: int = 10**6,
+        tokenize: Callable[[Call], Reply] | None = None,
     ) -> None:
         super().__init__(self._answer, models=("m",))
         self._say = say
@@ -66,6 +68,7 @@ class VllmServer(JudgeServer):
         self._retokenises = retokenises
         self._first = first
         self._most = most
+        self._tokenize = tokenize
         self._seen: dict[str, int] = {}  # names of parts, and the tokens of each
         self._before: list[int] = []
 
@@ -77,6 +80,8 @@ class VllmServer(JudgeServer):
 
     def _answer(self, call: Call) -> Reply:
         body = call.body
+        if call.path == "/tokenize" and self._tokenize is not None:
+            return self._tokenize(call)
         if call.path == "/tokenize":
             told = RECORDED["tokenize"]["body"] | {"tokens": tokens_of(body["prompt"])}
             return Reply(raw=json.dumps(told).encode())

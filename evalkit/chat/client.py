@@ -252,25 +252,32 @@ class ChatClient:
         if names and self.model not in names:
             raise self.error(f"{where}: the server has no such model{self._listed(names)}")
 
-    async def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of each text by the server's own tokenizer (vLLM's ``/tokenize``).
+    async def tokenize(self, text: str, jitter: random.Random) -> list[int]:
+        """Return the tokens of a text by the server's own tokenizer (vLLM's ``/tokenize``).
+
+        Args:
+            text: The text.
+            jitter: Spreads the waits after failures.
 
         Raises:
             EvalkitError: (as `error`) The server does not tell.
         """
-        found: list[list[int]] = []
-        for text in texts:
-            body = {"model": self.model, "prompt": text, "add_special_tokens": False}
+        body = {"model": self.model, "prompt": text, "add_special_tokens": False}
+        where = f"{self.whom} openai:{self.model} at {self.endpoint.shown}"
+        failures = 0
+        while True:
             try:
                 told = await self.transport.beside("/tokenize", body)
+                break
             except RequestFailedError as lost:
-                where = f"{self.whom} openai:{self.model} at {self.endpoint.shown}"
-                raise self.error(f"{where}: cannot say which tokens an option is: {lost}") from None
-            ids = told.get("tokens") if isinstance(told, dict) else None
-            if not isinstance(ids, list) or not ids or not all(type(one) is int for one in ids):
-                raise self.error(f"{self.whom} openai:{self.model}: /tokenize gave no tokens of {text!r}")
-            found.append(ids)
-        return found
+                failures += 1
+                if lost.failure.kind != "again" or failures >= self.settings.attempts:
+                    raise self.error(f"{where}: cannot say which tokens a text has: {lost}") from None
+                await asyncio.sleep(self.retry.wait(failures, jitter, lost.failure.asked_wait))
+        ids = told.get("tokens") if isinstance(told, dict) else None
+        if not isinstance(ids, list) or not ids or not all(type(one) is int for one in ids):
+            raise self.error(f"{where}: /tokenize gave no tokens of {text!r}")
+        return ids
 
     async def _names_there(self) -> str:
         """Return the models the server has, for somebody who asked for another; empty where it does not tell."""

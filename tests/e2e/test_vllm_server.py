@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from judge_server import Reply
 from vllm_server import END, RECORDED, VllmServer, parts_of, tokens_of, verbatim
 
+from evalkit.chat.retry import RetryPolicy
 from evalkit.errors import ModelError
 from evalkit.models import ModelChoice, SessionRequest, StopRun
 from evalkit.models.catalog import catalog
@@ -118,6 +120,29 @@ def test_options_are_compared_by_their_own_tokens(make: Make, seconds: Seconds) 
     assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
     assert body["logprob_token_ids"] == [tokens_of("\n" + option)[-1] for option in "ABC"]
     assert [call.path for call in server.calls].count("/tokenize") == 3  # once for all questions
+
+
+@pytest.mark.parametrize(
+    ("told", "asked", "says"),
+    [
+        (Reply(status=404, error={"message": "Not Found"}), 1, "cannot say which tokens a text has: .*Not Found"),
+        (Reply(status=503), 3, "cannot say which tokens a text has: HTTP 503"),
+        (Reply(raw=b'{"count": 0, "tokens": []}'), 1, "/tokenize gave no tokens of"),
+        (Reply(raw=b"<html>"), 3, "cannot say which tokens a text has"),
+    ],
+)
+def test_a_server_that_knows_no_tokens_ends_the_run_before_an_option_is_compared(
+    told: Reply, asked: int, says: str, make: Make, seconds: Seconds
+) -> None:
+    with VllmServer(tokenize=lambda call: told) as server:
+        model = make(server, attempts=3)
+        model.client.retry = RetryPolicy(first=0.001)
+        session = model.open(ASKED)
+        session.observe(next(seconds(1)))
+        with pytest.raises(StopRun, match=says):
+            session.ask("Which?", Elicitation(options=("A", "B")), key="k")
+    assert [call.path for call in server.calls].count("/tokenize") == asked
+    assert server.asked == []
 
 
 def test_options_that_end_in_the_same_token_are_refused(make: Make, seconds: Seconds) -> None:

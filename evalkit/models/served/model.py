@@ -174,10 +174,12 @@ class ServedModel:
         with self._lock:
             if asked not in self._option_ids:
                 try:
-                    found = self._loop.run(self.client.tokenize([lead + option for option in options]))
+                    told = [
+                        self._loop.run(self.client.tokenize(lead + one, random.Random(one))) for one in options
+                    ]
                 except ModelError as lost:
-                    raise StopRun(str(lost)) from None
-                self._option_ids[asked] = tuple(ids[-1] for ids in found)
+                    raise StopRun(f"{lost}; what is on record stays: go on with --resume") from None
+                self._option_ids[asked] = tuple(ids[-1] for ids in told)
             ids = self._option_ids[asked]
         if len(set(ids)) < len(ids):
             raise ModelError(f"options cannot be told apart: {', '.join(options)} end in the tokens {ids}")
