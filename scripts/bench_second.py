@@ -53,10 +53,10 @@ CONFIGS = {
 VOCABULARY = 151936
 
 
-def network_of(shape: dict[str, object]) -> Qwen2_5_VLForConditionalGeneration:
-    """Return a random network of a shape, with Qwen's vocabulary size and the tiny tokenizer's special ids."""
+def config_of(shape: dict[str, object]) -> Qwen2_5_VLConfig:
+    """Return the configuration of a shape, with Qwen's vocabulary size and the tiny tokenizer's special ids."""
     ids = tiny_tokenizer().convert_tokens_to_ids
-    config = Qwen2_5_VLConfig(
+    return Qwen2_5_VLConfig(
         text_config={
             "vocab_size": VOCABULARY,
             "hidden_size": shape["hidden"],
@@ -84,8 +84,12 @@ def network_of(shape: dict[str, object]) -> Qwen2_5_VLForConditionalGeneration:
         image_token_id=ids("<|image_pad|>"),
         tie_word_embeddings=False,
     )
+
+
+def network_of(shape: dict[str, object]) -> Qwen2_5_VLForConditionalGeneration:
+    """Return a random network of a shape."""
     network = Qwen2_5_VLForConditionalGeneration._from_config(
-        config, dtype=torch.float32, attn_implementation="sdpa"
+        config_of(shape), dtype=torch.float32, attn_implementation="sdpa"
     )
     fill_parameters(network, tiny_scale)
     return network.eval()

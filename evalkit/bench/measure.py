@@ -20,7 +20,7 @@ from evalkit.bench.frames import SyntheticFrames
 from evalkit.errors import EvalkitError
 from evalkit.models.backbone import Backbone
 from evalkit.models.catalog import policy_recipe
-from evalkit.models.entry import ModelChoice
+from evalkit.models.entry import DecodeStep, ModelChoice
 from evalkit.models.local import PolicyRecipe
 from evalkit.models.protocol import BatchingModel, SessionRequest, Spoken, StreamingModel, StreamSession
 from evalkit.records import AnswerRecord, FailedSample, JsonlWriter, RunFolder, RunManifest, TickRecord
@@ -54,6 +54,7 @@ class BenchRequest:
         device: As for a run.
         dtype: As for a run.
         attention: As for a run.
+        decode_step: As for a run.
         seed: Seed of the frames.
         exact: Whether each second speaks so many tokens whatever the model would end with.
     """
@@ -68,6 +69,7 @@ class BenchRequest:
     device: str = "auto"
     dtype: str = "auto"
     attention: str = "sdpa"
+    decode_step: DecodeStep = "plain"
     seed: int = 42
     exact: bool = True
 
@@ -101,6 +103,7 @@ def choice_of(request: BenchRequest) -> ModelChoice:
         device=request.device,
         dtype=request.dtype,
         attention=request.attention,
+        decode_step=request.decode_step,
         settings={"generation": generation},
     )
 
@@ -300,6 +303,7 @@ def _manifest(
         "tokens.exact": request.exact,
         "previous_words": request.previous_words,
         "attention": request.attention,
+        **({} if request.decode_step == "plain" else {"decode_step": request.decode_step}),
         "seed": request.seed,
         **({"streams": len(samples)} if len(samples) > 1 else {}),
         **({"turn": "question"} if recipe.capabilities.narrate is None else {}),

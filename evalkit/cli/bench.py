@@ -74,6 +74,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     parser.add_argument("--attention", default="sdpa", help="attention kernel of transformers")
+    parser.add_argument(
+        "--decode-step",
+        choices=("plain", "recorded"),
+        default="plain",
+        help="steps of one token: plain, or recorded once per stream (a CUDA graph); not with --compress",
+    )
     parser.add_argument("--seed", type=int, default=42, help="seed of the frames")
     parser.add_argument("--out", metavar="DIR", help="folder for records and figure (default runs/bench/STARTED)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
@@ -200,6 +206,7 @@ def _request(args: argparse.Namespace) -> BenchRequest:
         device=args.device,
         dtype=args.dtype,
         attention=args.attention,
+        decode_step=args.decode_step,
         seed=args.seed,
         exact=not args.free_length,
     )

@@ -145,6 +145,13 @@ class Backbone(Protocol):
             Hidden state of each stream's last token, ``(streams, hidden)``.
         """
 
+    def record_steps(self) -> None:
+        """Do the steps of one token as work recorded once per stream, from now on."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a run with this network has to say of it."""
+
     @property
     def takes_streams(self) -> bool:
         """Whether `forward_all` can run with the attention kernel in use."""

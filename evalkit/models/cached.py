@@ -74,6 +74,11 @@ class CachedModel:
             self.name, shared, self.policy, self.generation, self._revision, self._compression
         )
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a run has to say of the network."""
+        return self.backbone.warnings
+
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the ``(width, height)`` to which the decoder scales a video of this size."""
         return self.backbone.frame_size(width, height)

@@ -13,6 +13,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from evalkit.memory.cache import Rotary, SpanCache, StreamCaches
 from evalkit.models.attention import GROUPED_SDPA, STREAMS
+from evalkit.models.one_token import OneTokenSteps
 
 
 class TextDecoder:
@@ -37,6 +38,16 @@ class TextDecoder:
         self._layers = config.num_hidden_layers
         self._kv_heads = config.num_key_value_heads
         self._head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self._steps: OneTokenSteps | None = None
+
+    def record_steps(self) -> None:
+        """Do one-token steps as recorded work from now on; see `OneTokenSteps`."""
+        self._steps = OneTokenSteps(self._model, self._mask_names, self._forward)
+
+    @property
+    def refused(self) -> str | None:
+        """Why one-token steps are plain although they were to be recorded; ``None`` where they are not."""
+        return None if self._steps is None else self._steps.refused
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Return token embeddings ``(tokens, hidden)`` of ids ``(tokens,)``."""
@@ -54,6 +65,11 @@ class TextDecoder:
         Returns:
             Hidden state of the last token, ``(1, hidden)``.
         """
+        if self._steps is not None and self._steps.takes(embeddings, cache):
+            return self._steps(embeddings, positions, cache)
+        return self._forward(embeddings, positions, cache)
+
+    def _forward(self, embeddings: torch.Tensor, positions: torch.Tensor, cache: SpanCache) -> torch.Tensor:
         output = self._model(
             inputs_embeds=embeddings,
             position_ids=positions,
@@ -179,6 +195,15 @@ class DecoderBackbone(ABC):
     def new_cache(self, *, rebases: bool) -> SpanCache:
         """Return an empty cache for one stream."""
         return self._decoder.new_cache(self._rotary, rebases=rebases)
+
+    def record_steps(self) -> None:
+        """Do one-token steps as recorded work from now on."""
+        self._decoder.record_steps()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a run with this network has to say of it."""
+        return () if self._decoder.refused is None else (self._decoder.refused,)
 
     def synchronise(self) -> None:
         """Wait for the device."""

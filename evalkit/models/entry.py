@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ModelChoice", "ModelEntry", "ModelRecipe", "PreviousText"]
+__all__ = ["DecodeStep", "ModelChoice", "ModelEntry", "ModelRecipe", "PreviousText"]
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,16 @@ from evalkit.models.protocol import Capabilities, StreamingModel
 from evalkit.settings import SettingGroups
 from evalkit.stream import StreamSample
 
-_PLACE = {"device": "auto", "dtype": "auto", "attention": "sdpa", "after_vision": "max", "frame_pixels": None}
+DecodeStep = Literal["plain", "recorded"]
+"""How a local model does the steps of one token: as any other, or as work that is recorded once per stream."""
+_PLACE = {
+    "device": "auto",
+    "dtype": "auto",
+    "attention": "sdpa",
+    "decode_step": "plain",
+    "after_vision": "max",
+    "frame_pixels": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,7 @@ class ModelChoice:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         attention: Attention kernel of transformers.
+        decode_step: How steps of one token are done.
         after_vision: Position rule for text after a video.
         frame_pixels: Most pixels of a frame; ``None`` for the model's own.
         compat: Reproduce faults of the released code.
@@ -44,6 +54,7 @@ class ModelChoice:
     device: str = "auto"
     dtype: str = "auto"
     attention: str = "sdpa"
+    decode_step: DecodeStep = "plain"
     after_vision: Literal["max", "spatial"] = "max"
     frame_pixels: int | None = None
     compat: bool = False

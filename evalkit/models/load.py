@@ -26,6 +26,7 @@ from evalkit.memory import PositionRule
 from evalkit.models.backbone import Backbone
 from evalkit.models.card import SHIPPED, check_digests, shipped_folder
 from evalkit.models.checkpoints import ARCHITECTURES, missing_checkpoint, unknown_architecture
+from evalkit.models.entry import DecodeStep
 from evalkit.models.llava_onevision import LlavaOnevision
 from evalkit.models.qwen_vl import QwenVL
 from evalkit.models.text import HuggingFaceText, TextCodec
@@ -47,6 +48,7 @@ class LoadRequest:
         attention: Attention kernel of transformers (``sdpa``, ``eager``, ``flash_attention_2``).
         after_vision: Position rule for text after a video; see ``PositionRule``.
         frame_pixels: Most pixels of a frame; ``None`` for the model's own.
+        decode_step: Whether steps of one token are recorded once per stream.
     """
 
     checkpoint: str
@@ -55,6 +57,7 @@ class LoadRequest:
     attention: str = "sdpa"
     after_vision: Literal["max", "spatial"] = "max"
     frame_pixels: int | None = None
+    decode_step: DecodeStep = "plain"
 
 
 def resolve_device(name: str) -> torch.device:
@@ -103,8 +106,10 @@ def load_backbone(request: LoadRequest) -> Backbone:
     dtype = resolve_dtype(request.dtype, device)
     network, tokenizer = load_network(request)
     network = _cast(network.to(device), dtype)
-    backbone = _BACKBONES[network.config.model_type]
-    return backbone(network, HuggingFaceText(tokenizer), request)
+    backbone = _BACKBONES[network.config.model_type](network, HuggingFaceText(tokenizer), request)
+    if request.decode_step == "recorded":
+        backbone.record_steps()
+    return backbone
 
 
 def load_network(request: LoadRequest) -> tuple[Any, Any]:

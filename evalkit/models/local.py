@@ -96,6 +96,7 @@ class PolicyRecipe(ModelRecipe):
             **{f"generation.{key}": value for key, value in self.generation.model_dump().items()},
             "positions.after_vision": self.choice.after_vision,
             "attention": self.choice.attention,
+            **({} if self.choice.decode_step == "plain" else {"decode_step": self.choice.decode_step}),
             "frames.pixels": self.choice.frame_pixels,
         }
 
@@ -122,7 +123,8 @@ class PolicyRecipe(ModelRecipe):
     def weights(self) -> tuple[object, ...]:
         """Return what says whether two recipes can share one loaded network: checkpoint and where it computes."""
         how = self.choice
-        return self.checkpoint, how.device, how.dtype, how.attention, how.after_vision, how.frame_pixels
+        where = how.device, how.dtype, how.attention, how.after_vision, how.frame_pixels, how.decode_step
+        return self.checkpoint, *where
 
     def load(self) -> Backbone:
         """Load the weights."""
@@ -130,7 +132,13 @@ class PolicyRecipe(ModelRecipe):
 
         how = self.choice
         request = LoadRequest(
-            self.checkpoint, how.device, how.dtype, how.attention, how.after_vision, how.frame_pixels
+            self.checkpoint,
+            how.device,
+            how.dtype,
+            how.attention,
+            how.after_vision,
+            how.frame_pixels,
+            how.decode_step,
         )
         return load_backbone(request)
 

@@ -47,6 +47,9 @@ class RunOptions(BaseModel):
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float16")
     attention: str = Field(default="sdpa", description="attention kernel of transformers")
+    decode_step: Literal["plain", "recorded"] = Field(
+        default="plain", description="steps of one token: plain, or recorded once per stream (a CUDA graph)"
+    )
     engine: Literal["transformers", "vllm", "ray"] = Field(
         default="transformers",
         description="what computes a local model: transformers, vllm (extra [vllm]), or ray: transformers in "

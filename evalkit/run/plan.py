@@ -123,6 +123,7 @@ def _choice(options: RunOptions, values: dict[str, dict[str, Any]]) -> ModelChoi
         device=options.device,
         dtype=options.dtype,
         attention=options.attention,
+        decode_step=options.decode_step,
         after_vision=options.after_vision,
         frame_pixels=options.frame_pixels,
         compat=options.compat,

@@ -10,6 +10,7 @@ import torch
 
 from evalkit.memory import StreamingVLM
 from evalkit.models.cached import CachedModel
+from evalkit.models.entry import DecodeStep
 from evalkit.models.load import LoadRequest, load_backbone
 from evalkit.models.protocol import SessionRequest
 from evalkit.models.settings import GenerationSettings
@@ -25,8 +26,8 @@ pytestmark = [
 GREEDY = GenerationSettings(temperature=0, max_new_tokens=8, exact_tokens=True)
 
 
-def model_on(device: str, checkpoint: str, dtype: str = "float32") -> CachedModel:
-    backbone = load_backbone(LoadRequest(checkpoint, device=device, dtype=dtype))
+def model_on(device: str, checkpoint: str, dtype: str = "float32", step: DecodeStep = "plain") -> CachedModel:
+    backbone = load_backbone(LoadRequest(checkpoint, device=device, dtype=dtype, decode_step=step))
     return CachedModel("streamingvlm", backbone, StreamingVLM(4, 4, 16, 16), GREEDY, "test")
 
 
@@ -38,6 +39,14 @@ def narrate(model: CachedModel, chunks: Iterator[Chunk]) -> list[tuple[int, ...]
 def test_a_session_on_the_gpu_says_what_it_says_on_the_cpu(seconds: Callable[..., Iterator[Chunk]]) -> None:
     there = narrate(model_on("cuda", "tiny"), seconds(12))
     assert there == narrate(model_on("cpu", "tiny"), seconds(12))
+
+
+def test_a_session_whose_one_token_steps_are_recorded_says_the_same(
+    seconds: Callable[..., Iterator[Chunk]],
+) -> None:
+    recorded = model_on("cuda", "tiny", step="recorded")
+    assert narrate(recorded, seconds(12)) == narrate(model_on("cuda", "tiny"), seconds(12))
+    assert recorded.warnings == ()
 
 
 def test_gpu_memory_is_flat_once_the_windows_are_full(seconds: Callable[..., Iterator[Chunk]]) -> None:
