@@ -22,7 +22,7 @@ from evalkit.errors import UsageError
 if TYPE_CHECKING:
     from evalkit.judge import PanelAgreement
     from evalkit.ranking.rank import JudgeRanking, RankReport
-    from evalkit.report.tables import Cell, Estimate, Table
+    from evalkit.report.tables import Cell, Estimate, Span, Table
     from evalkit.stats import RankedModel, Ranking
 
 # Where `evalkit.stats.ranking` holds a strength that has no bound.
@@ -105,19 +105,18 @@ def _mark(report: RankReport) -> str:
     return "; NOT comparable runs" if report.mismatches else ""
 
 
-def _places(model: RankedModel) -> str:
+def _places(model: RankedModel) -> Span | None:
     """Return the places that the data leave open, such as 1-3."""
-    if model.place is None:
-        return "–"
-    best, worst = model.place.best, model.place.worst
-    return str(best) if best == worst else f"{best}-{worst}"
+    from evalkit.report.tables import Span
+
+    return None if model.place is None else Span(model.place.best, model.place.worst)
 
 
-def _no_worse(model: RankedModel, margin: float) -> str:
+def _no_worse(model: RankedModel, margin: float) -> tuple[Cell, Cell]:
+    """Return whether a model is no worse than the anchor, and the bound of its wins that says so, percent."""
     if model.win_bound is None:
-        return "–"
-    held = model.win_bound > 0.5 - margin
-    return f"{'shown' if held else 'not shown'} (bound {100 * model.win_bound:.2f})"
+        return None, None
+    return "shown" if model.win_bound > 0.5 - margin else "not shown", 100 * model.win_bound
 
 
 def _strengths(report: RankReport, ranking: JudgeRanking, found: Ranking, margin: float | None) -> Table:
@@ -135,9 +134,11 @@ def _strengths(report: RankReport, ranking: JudgeRanking, found: Ranking, margin
                 _points(chance.probability, chance.low, chance.high) if chance else Estimate(None),
                 Estimate(model.strength, *((model.low, model.high) if chance else (None, None))),
                 model.games,
-                *([] if margin is None else [_no_worse(model, margin)]),
+                *(() if margin is None else _no_worse(model, margin)),
             )
         )
+    # Of two models it is their win rate; of more it is fitted to all contests at once.
+    wins = f"Wins against {found.anchor}" + (", fitted" if len(found.models) > 2 else "")
     method = "Bradley-Terry, a tie half a win" if found.method == "bradley-terry" else "Davidson, ties modelled"
     notes = [
         f"{method} ({100 * found.tie_rate:.1f} % ties); n = {found.games} pairs on {found.clusters} videos; "
@@ -151,12 +152,16 @@ def _strengths(report: RankReport, ranking: JudgeRanking, found: Ranking, margin
         caption=f"{report.task}: strengths, judged by {ranking.judge}{_mark(report)}",
         columns=(
             Column("Rank"),
-            Column("Places", text=True),
+            Column("Places", span=True),
             Column("Model", text=True),
-            Column(f"Wins against {found.anchor}", "%", 2, interval=True),
+            Column(wins, "%", 2, interval=True),
             Column("Strength", digits=3, interval=True),
             Column("Pairs"),
-            *([] if margin is None else [Column(f"No worse by {100 * margin:g} points", text=True)]),
+            *(
+                []
+                if margin is None
+                else [Column(f"No worse by {100 * margin:g} points", text=True), Column("Bound", "%", 2)]
+            ),
         ),
         rows=tuple(rows),
         notes=(*notes, *([f"{found.note}."] if found.note else [])),

@@ -13,7 +13,7 @@ from evalkit.leaderboard.ranking import RankedRow, rank_rows
 from evalkit.leaderboard.render import setting_table
 from evalkit.leaderboard.schema import Leaderboard, PublishedSource, Setting
 from evalkit.report.pages import environment, page_policy, static, trusted
-from evalkit.report.tables import Cell, Column, Estimate, Table
+from evalkit.report.tables import Cell, Column, Estimate, Span, Table
 
 _HOME = "evalkit.leaderboard"
 _ARXIV = re.compile(r"arXiv[: ](\d{4}\.\d{4,5}(?:v\d+)?)")
@@ -150,7 +150,7 @@ def _kind(column: Column) -> str:
 
 
 def _sort_key(cell: Cell) -> str:
-    value = cell.value if isinstance(cell, Estimate) else cell
+    value = cell.value if isinstance(cell, Estimate) else cell.first if isinstance(cell, Span) else cell
     return "" if value is None else str(value)
 
 

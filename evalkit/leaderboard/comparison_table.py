@@ -11,8 +11,8 @@ from evalkit.leaderboard.compare import Comparison, PairRow
 from evalkit.report.tables import Cell, Column, Estimate, Table
 
 _POINTS = 100.0
-# A p-value below this is shown as such: four decimals would print it as zero.
 _LEAST_P = 0.0001
+"""A p-value below this is shown as such: four decimals would print it as zero."""
 
 
 def _points(share: float | None) -> float | None:
@@ -23,15 +23,16 @@ def _interval(value: float | None, low: float | None, high: float | None, factor
     return Estimate(*(None if part is None else part * factor for part in (value, low, high)))
 
 
-def _p(value: float | None) -> Cell:
-    return value if value is None or value >= _LEAST_P else f"<{_LEAST_P:.4f}"
-
-
 def _verdict(row: PairRow) -> str:
     test = row.paired.non_inferiority
     if test is None or test.bound is None:
         return "cannot tell"
-    return f"{'shown' if test.holds else 'not shown'} (bound {test.bound * _POINTS:+.2f})"
+    return "shown" if test.holds else "not shown"
+
+
+def _bound(row: PairRow) -> float | None:
+    test = row.paired.non_inferiority
+    return None if test is None else _points(test.bound)
 
 
 def _ends(row: PairRow) -> tuple[float | None, float | None]:
@@ -51,10 +52,10 @@ def _columns(comparison: Comparison) -> list[tuple[Column, Any]]:
             Column("A − B", "points", 2, interval=True),
             lambda row: _interval(row.paired.difference, *_ends(row)),
         ),
-        (Column("p", digits=4), lambda row: _p(row.paired.permutation_p)),
-        (Column("p Holm", digits=4), lambda row: _p(row.p_holm)),
-        (Column("p t", digits=4), lambda row: _p(row.paired.p_value)),
-        (Column("p McNemar", digits=4), lambda row: _p(row.paired.mcnemar_p)),
+        (Column("p", digits=4, least=_LEAST_P), lambda row: row.paired.permutation_p),
+        (Column("p Holm", digits=4, least=_LEAST_P), lambda row: row.p_holm),
+        (Column("p t", digits=4, least=_LEAST_P), lambda row: row.paired.p_value),
+        (Column("p McNemar", digits=4, least=_LEAST_P), lambda row: row.paired.mcnemar_p),
         (Column("rho", digits=2), lambda row: row.paired.rho),
         (Column("only A right"), lambda row: row.paired.only_a),
         (Column("only B right"), lambda row: row.paired.only_b),
@@ -62,7 +63,7 @@ def _columns(comparison: Comparison) -> list[tuple[Column, Any]]:
     ]
     if comparison.margin is not None:
         name = f"A no worse by {comparison.margin * _POINTS:g} points"
-        columns.append((Column(name, text=True), _verdict))
+        columns += [(Column(name, text=True), _verdict), (Column("Bound", "points", 2), _bound)]
     if any(row.flips for row in rows):
         columns.append(
             (

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from evalkit.errors import DataError
 from evalkit.leaderboard.ranking import RankedRow, rank_rows
 from evalkit.leaderboard.schema import Leaderboard, PublishedSource, Setting
-from evalkit.report.tables import Cell, Column, Estimate, Table, to_markdown
+from evalkit.report.tables import Cell, Column, Estimate, Span, Table, to_markdown
 
 BEGIN, END = "<!-- leaderboards:begin -->", "<!-- leaderboards:end -->"
 _HEADER = """# Leaderboards
@@ -31,7 +31,7 @@ def _columns(setting: Setting, *, placed: bool) -> tuple[Column, ...]:
     """Return the columns: what a row is ranked by and how far that is known come before its parts."""
     return (
         Column("#"),
-        *([Column("places", text=True)] if placed else []),
+        *([Column("places", span=True)] if placed else []),
         Column("model", text=True),
         Column(setting.primary, "%", 2, interval=True),
         Column("n"),
@@ -50,12 +50,9 @@ def _cells(row: RankedRow, setting: Setting, *, placed: bool) -> tuple[Cell, ...
     return (row.rank, *place, entry.name, primary, entry.n, coverage, *parts, _source(row))
 
 
-def _places(row: RankedRow) -> str | None:
+def _places(row: RankedRow) -> Span | None:
     """Return the places that the errors leave open, such as 1-3."""
-    if row.places is None:
-        return None
-    best, worst = row.places
-    return str(best) if best == worst else f"{best}-{worst}"
+    return None if row.places is None else Span(*row.places)
 
 
 def _notes(rows: Sequence[RankedRow]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ What stands in a table is decided elsewhere (`evalkit.report.latency`, `evalkit.
 
 from __future__ import annotations
 
-__all__ = ["MISSING", "Cell", "Column", "Estimate", "Table", "to_csv", "to_markdown", "to_text"]
+__all__ = ["MISSING", "Cell", "Column", "Estimate", "Span", "Table", "to_csv", "to_markdown", "to_text"]
 
 import csv
 import io
@@ -40,7 +40,20 @@ class Estimate:
     high: float | None = None
 
 
-Cell = str | int | float | Estimate | None
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Whole numbers from one to another, such as the places that are open to a model.
+
+    Args:
+        first: The smallest.
+        last: The largest.
+    """
+
+    first: int
+    last: int
+
+
+Cell = str | int | float | Estimate | Span | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +65,9 @@ class Column:
         unit: Unit of the numbers (``s``, ``%``, ``MiB``), shown with the heading.
         digits: Decimals of numbers that are not integers.
         interval: Whether cells are `Estimate`; CSV then has a low and a high column.
+        span: Whether cells are `Span`; CSV then has a column for either end.
+        least: The smallest positive number that is shown; below, it is shown as smaller than this, and CSV has it
+            with two significant digits.
         text: Whether cells are text (left-aligned, escaped).
     """
 
@@ -60,6 +76,8 @@ class Column:
     digits: int = 3
     interval: bool = False
     text: bool = False
+    span: bool = False
+    least: float | None = None
 
     @property
     def heading(self) -> str:
@@ -116,6 +134,10 @@ def show(cell: Cell, column: Column) -> str:
         if value == MISSING or cell.low is None or cell.high is None:
             return value
         return f"{value} [{_number(cell.low, column.digits)}, {_number(cell.high, column.digits)}]"
+    if isinstance(cell, Span):
+        return str(cell.first) if cell.first == cell.last else f"{cell.first}-{cell.last}"
+    if column.least is not None and cell is not None and 0 <= cell < column.least:
+        return f"<{column.least:.{column.digits}f}"
     return _number(cell, column.digits)
 
 
@@ -177,7 +199,10 @@ def _markdown(text: str) -> str:
 def to_markdown(table: Table) -> str:
     """Return the table as GitHub-flavoured Markdown, cells escaped."""
     rows = [
-        [_markdown(cell) if column.text else cell for cell, column in zip(row, table.columns, strict=True)]
+        [
+            _markdown(cell) if column.text or column.least else cell
+            for cell, column in zip(row, table.columns, strict=True)
+        ]
         for row in table.shown()
     ]
     widths, lines = _aligned(table, rows, [_markdown(column.heading) for column in table.columns])
@@ -198,6 +223,10 @@ def _csv_cells(cell: Cell, column: Column) -> list[str]:
             return ["", "", ""]
         numbers = [_number(part, column.digits) for part in (estimate.value, estimate.low, estimate.high)]
         return ["" if number == MISSING else number for number in numbers]
+    if column.span:
+        return [str(cell.first), str(cell.last)] if isinstance(cell, Span) else ["", ""]
+    if column.least is not None and isinstance(cell, float) and 0 <= cell < column.least:
+        return [f"{cell:.2g}"]
     text = show(cell, column)
     if isinstance(cell, str):
         return [f"'{text}" if text.startswith(_FORMULA) else text]
@@ -205,17 +234,16 @@ def _csv_cells(cell: Cell, column: Column) -> list[str]:
 
 
 def to_csv(table: Table) -> str:
-    """Return the table as CSV (RFC 4180, one heading row); an interval is three columns, a gap is empty.
+    """Return the table as CSV (RFC 4180, one heading row), one number a cell: an interval is three columns.
 
-    Text that a spreadsheet would evaluate gets a leading apostrophe.
+    A gap is empty. Text that a spreadsheet would evaluate gets a leading apostrophe.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     headings: list[str] = []
     for column in table.columns:
-        headings += (
-            [column.heading, f"{column.name} low", f"{column.name} high"] if column.interval else [column.heading]
-        )
+        ends = [f"{column.name} low", f"{column.name} high"] if column.interval else []
+        headings += [f"{column.name} from", f"{column.name} to"] if column.span else [column.heading, *ends]
     writer.writerow(headings)
     for row in table.rows:
         writer.writerow(

@@ -439,7 +439,7 @@ def _of_two(
     won: Estimate,
     ties: float,
 ) -> tuple[tuple[RankedModel, ...], tuple[WinProbability, ...]]:
-    """Return two models with the interval of their win rate, which is all there is to know.
+    """Return two models with their win rate and its interval, which are all there is to know.
 
     Args:
         models: As fitted.
@@ -451,12 +451,15 @@ def _of_two(
     first, anchor = names
     known = won.low is not None and won.high is not None
     low, high = (won.low or 0.0, won.high or 0.0) if known else (0.0, 0.0)
+    # The fitted probability is the win rate wherever there is a finite fit; one side that never lost has none.
+    of_first = replace(
+        probabilities[0], probability=won.value, low=low if known else None, high=high if known else None
+    )
+    of_other = replace(
+        of_first, probability=1 - won.value, low=1 - high if known else None, high=1 - low if known else None
+    )
     chances = tuple(
-        replace(one, low=None, high=None)
-        if not known
-        else replace(one, low=low, high=high)
-        if one.model == first
-        else replace(one, low=1 - high, high=1 - low)
+        replace(of_first if one.model == first else of_other, model=one.model, against=one.against)
         for one in probabilities
     )
     against = next(one for one in chances if one.against == anchor)

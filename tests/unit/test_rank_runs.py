@@ -258,8 +258,8 @@ def test_every_form_shows_the_same_probability(three, capsys, form):
     assert "75.00" in out
     if form == "csv":
         rows = list(csv.reader(io.StringIO(out)))
-        assert rows[0][:4] == ["Rank", "Places", "Model", "Wins against C (%)"]
-        assert (rows[1][0], *rows[1][2:4]) == ("1", "A", "75.00")
+        assert rows[0][:5] == ["Rank", "Places from", "Places to", "Model", "Wins against C, fitted (%)"]
+        assert (rows[1][0], *rows[1][3:5]) == ("1", "A", "75.00")
 
 
 def test_the_interval_of_two_models_is_that_of_their_contest_and_no_seed_moves_it(tmp_path, capsys):

@@ -284,6 +284,14 @@ def test_two_models_have_the_interval_of_their_win_rate_and_no_other():
     assert (odds + nu / 2) / (odds + 1 / odds + nu) == pytest.approx(won.low, abs=1e-9)
 
 
+def test_a_model_that_only_won_and_tied_has_its_win_rate_for_a_probability():
+    scores = [1, 1, 1, *[0.5] * 9]
+    ranking = rank_models(Games(["a"] * 12, ["b"] * 12, scores, ["v", "w"] * 6), anchor="b")
+    chance = {one.model: one.probability for one in ranking.probabilities}
+    # Without a loss there is no finite fit: the fitted probability would be another figure for the same thing.
+    assert chance == pytest.approx({"a": 0.625, "b": 0.375})
+
+
 def test_two_models_on_two_videos_are_not_told_apart_and_both_places_stay_open():
     ranking = rank_models(Games(["a"] * 4, ["b"] * 4, [1, 1, 0.5, 1], ["v", "v", "w", "w"]), anchor="b")
     assert [(model.place.best, model.place.worst) for model in ranking.models] == [(1, 2), (1, 2)]

@@ -10,7 +10,7 @@ import re
 import pytest
 
 from evalkit.report.latex import to_latex
-from evalkit.report.tables import Column, Estimate, Table, to_csv, to_markdown, to_text
+from evalkit.report.tables import Column, Estimate, Span, Table, to_csv, to_markdown, to_text
 
 COLUMNS = (
     Column("Model", text=True),
@@ -115,3 +115,25 @@ def test_a_row_of_another_length_is_refused() -> None:
 def test_minus_zero_reads_zero() -> None:
     table = Table("t", (Column("Delta", digits=1),), ((-0.04,),))
     assert to_csv(table).splitlines()[1] == "0.0"
+
+
+def test_csv_has_one_number_a_cell_and_no_cell_that_a_spreadsheet_takes_for_a_date() -> None:
+    columns = (
+        Column("Model", text=True),
+        Column("Places", span=True),
+        Column("Score", "%", 1, interval=True),
+        Column("p", digits=4, least=0.0001),
+    )
+    rows = (("a", Span(1, 2), Estimate(50.0, 40.0, 60.0), 1.234e-7), ("b", None, Estimate(None), 0.25))
+    table = Table("", columns, rows)
+    assert to_csv(table).splitlines() == [
+        "Model,Places from,Places to,Score (%),Score low,Score high,p",
+        "a,1,2,50.0,40.0,60.0,1.2e-07",
+        "b,,,,,,0.2500",
+    ]
+    assert table.shown()[0] == ["a", "1-2", "50.0 [40.0, 60.0]", "<0.0001"]
+    assert to_markdown(table).splitlines()[2].split("|")[2:5] == [
+        "    1-2 ",
+        " 50.0 [40.0, 60.0] ",
+        " &lt;0.0001 ",
+    ]
