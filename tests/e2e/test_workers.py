@@ -14,7 +14,8 @@ from conftest import write_data
 from worker_models import Moody
 
 import evalkit as package
-from evalkit.records import read_run
+from evalkit.records import hold_folder, read_run
+from evalkit.run.workers.local import LocalExecutor
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -102,3 +103,25 @@ def test_workers_that_mean_nothing_are_refused_in_one_line(
     code, _, err = evalkit(*words, "--set", "task.start_seconds=5", *options)
     assert (code, len(err.splitlines())) == (2, 1)
     assert why in err
+
+
+def test_a_folder_that_another_driver_has_open_is_refused_before_a_worker_starts(
+    data: Path, tmp_path: Path, evalkit: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalExecutor, "start", lambda *_: pytest.fail("a worker was started"))
+    words = ["run", "--task", "inf-streams", "--model", "streamingvlm", "--checkpoint", "tiny", "--data", data]
+    with hold_folder(tmp_path / "run"):
+        code, _, err = evalkit(*words, "--set", "task.start_seconds=5", "--workers", "2", "--out", "run")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "another process is writing into run" in err
+
+
+def test_weights_that_are_not_there_are_one_line_before_a_worker_starts(
+    data: Path, tmp_path: Path, evalkit: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalExecutor, "start", lambda *_: pytest.fail("a worker was started"))
+    (tmp_path / "empty").mkdir()
+    words = ["run", "--task", "inf-streams", "--model", "streamingvlm", "--checkpoint", "empty", "--data", data]
+    code, _, err = evalkit(*words, "--set", "task.start_seconds=5", "--workers", "2")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "empty" in err

@@ -14,6 +14,8 @@ import pytest
 from conftest import Started, write_data
 from test_workers import without_times, workers_of
 
+from evalkit.records import read_run
+
 Start = Callable[..., Started]
 ROUNDS, PAIRS = 5, 2
 
@@ -80,3 +82,27 @@ def test_20_kills_of_workers_and_5_of_the_driver_leave_the_records_of_one_proces
     assert killed == [20, 5]
     assert without_times(out) == without_times(tmp_path / "alone")
     assert [path.name for path in (out / "state").iterdir()] == ["done.jsonl"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ctrl_c_ends_all_in_good_order_and_the_run_goes_on_in_one_process(start: Start, tmp_path: Path) -> None:
+    data = write_data(tmp_path / "set", videos=[f"game{n}" for n in range(3)], seconds=40, start=5)
+    assert ended(start(*command(data, tmp_path / "alone"))) == 0
+    out = tmp_path / "spread"
+    driver = start(*command(data, out, "--workers", "2", "--streams", "2", "--checkpoint-seconds", "2"))
+    pid = driver.process.pid
+    assert pid is not None
+    wait_for(lambda: forward_since(0, out / "state"), driver)
+    workers = workers_of(pid)
+    for one in (pid, *(worker.pid for worker in workers)):  # a terminal tells all of a process group
+        os.kill(one, signal.SIGINT)
+    code, _, err = driver.wait()
+    assert code == 130, err
+    assert f"interrupted: go on with evalkit run --resume --out {out}" in err
+    assert "died" not in err
+    assert not [worker for worker in workers if worker.is_running()]
+    assert read_run(out).manifest.status == "interrupted"
+    assert len(list((out / "state").glob("*.safetensors"))) >= 2
+    assert ended(start(*command(data, out, "--workers", "0", "--streams", "1", "--resume"))) == 0
+    assert without_times(out) == without_times(tmp_path / "alone")

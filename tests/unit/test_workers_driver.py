@@ -368,7 +368,7 @@ def test_an_error_that_is_no_samples_own_ends_the_run_as_it_would_alone(tmp_path
             "different runs: seed 42 on .*, 7 on",
         ),
         (
-            [[ready()], [ready("far", missing=("/d/a.mp4",), lacks=3)]],
+            [[ready()], [ready("far", missing=("/d/a.mp4",), lacks=3, fingerprint={"data.media": "unreadable"})]],
             DataError,
             "host far lacks /d/a.mp4 and 2 more: put the data there",
         ),

@@ -46,7 +46,9 @@ class Member:
     @property
     def free(self) -> int:
         """How many more samples it can take."""
-        return 0 if self.ready is None else self.ready.streams - len(self.in_hand)
+        if self.ready is None or self.why is not None:  # it is not there, or about to go
+            return 0
+        return self.ready.streams - len(self.in_hand)
 
     def __str__(self) -> str:
         return f"worker {self.number + 1}" + ("" if self.ready is None else f" on {self.ready.host}")
@@ -123,11 +125,11 @@ class Crew:
     def _welcome(self, member: Member, ready: Ready) -> None:
         member.ready, member.failed_starts = ready, 0
         self._first = self._first or ready
-        _check_same(self._first, ready)
         if ready.lacks and ready.host != socket.gethostname():
             named = ", ".join(ready.missing)
             more = f" and {ready.lacks - len(ready.missing)} more" if ready.lacks > len(ready.missing) else ""
             raise DataError(f"host {ready.host} lacks {named}{more}: put the data there, at the same place")
+        _check_same(self._first, ready)
 
     def _broke(self, member: Member, event: Broke) -> None:
         """Raise what ends the run; what is only this worker's own is told when it is gone."""

@@ -198,6 +198,7 @@ class _Driver:
 
     def _died(self, member: Member, reason: str) -> None:
         """Give what a dead worker had in hand to others, or fail what workers die of."""
+        self._trial.begin_again()
         for sample in reversed(member.in_hand):
             hold = self._holds[sample]
             hold.deaths.append(reason)
@@ -235,6 +236,10 @@ class _Trial:
         self._begun: float | None = None
         self._passed = 0.0
         self._told = False
+
+    def begin_again(self) -> None:
+        """Forget what was counted: less than all workers were at work."""
+        self._begun, self._passed = None, 0.0
 
     def passed(self, seconds: float) -> str | None:
         """Count seconds of stream; return what is to be told when there is enough to go by."""

@@ -151,15 +151,21 @@ def serve_worker(end: socket.socket, spec: WorkerSpec) -> None:
     life = _Life(channel, said)
     from evalkit.run.workers.worker import Worker, broke
 
-    worker = Worker(spec, channel.send)
+    def tell(events: Sequence[Event]) -> None:
+        try:
+            channel.send(events)
+        except OSError:  # there is no driver any more
+            os._exit(1)
+
+    worker = Worker(spec, tell)
     life.stop = worker.stop
     try:
         ready = worker.prepare()
-        channel.send([ready])
+        tell([ready])
         life.prepared = True
         worker.work(said)
     except Exception as error:
-        channel.send([broke(error)])
+        tell([broke(error)])
         os._exit(1)  # without waiting for other samples of this worker
     worker.close()
 

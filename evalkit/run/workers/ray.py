@@ -208,9 +208,11 @@ def _is_over(ray: ModuleType, stream: Any) -> bool:
 
 
 def _why(error: Exception) -> str:
-    """Return how an actor ended, in one line: the first of what Ray says."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first[:200]} Out of memory looks the same"
+    """Return how an actor ended, in one line: the first of what Ray says, or the error that it met at the last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    if "RayTaskError" in type(error).__name__:
+        return lines[-1][:200]
+    return f"{type(error).__name__}: {lines[0][:200]} Out of memory looks the same"
 
 
 def end_process(pid: int, born: float) -> bool:

@@ -44,6 +44,7 @@ class Spread:
     def __init__(self, plan: RunPlan, notify: Callable[[str], None]) -> None:
         workers, stall = plan.options.workers or 0, plan.options.stall_seconds or STALL_SECONDS
         self._executor, each = executor_of(plan, stall)
+        self._check = plan.model.check  # before every worker says so
         self._crew = Crew(self._executor, workers, stall, notify)
         self.latency: Latency = "loaded" if shares_device(plan, each) else "alone"
 
@@ -54,6 +55,7 @@ class Spread:
             EvalkitError: None can be started, or they would make different runs.
         """
         try:
+            self._check()
             self._first = self._crew.start()
         except BaseException:
             self._executor.close()

@@ -197,7 +197,8 @@ class Worker:
         except Exception as error:
             if not costs_a_sample(error):
                 raise
-            outbox.put(Ended(sample.id, "failed", reason_of(error), type(error).__name__))
+            failed = Ended(sample.id, "failed", reason_of(error), type(error).__name__)
+            outbox.put(*_warnings(self._model), failed)
         else:
             outbox.put(*_warnings(self._model), Ended(sample.id, "done"))
 
