@@ -202,7 +202,11 @@ def test_a_server_that_takes_no_frame_rate_is_found_out_before_anything_is_asked
         ("too-long", ModelError, "longer than the model's context: .*maximum context length is 32768 tokens"),
         ("longer-than-context", ModelError, "longer than the model's context: .*send smaller or fewer frames"),
         ("too-many-images", ModelError, r"At most 8 image\(s\).*send smaller or fewer frames"),
-        ("larger-than-encoder-cache", ModelError, "encoder cache size.*send smaller or fewer frames"),
+        (
+            "larger-than-encoder-cache",
+            ModelError,
+            "encoder cache size.*start vLLM with --max-num-batched-tokens of as many, or send smaller",
+        ),
         ("broken-frame", ModelError, "refused the request: HTTP 400 .Failed to load image"),
         ("unknown-model", StopRun, r"no such model or path \(The model `other` does not exist"),
         ("wrong-key", StopRun, r"key was refused \(Unauthorized\); what is on record stays"),

@@ -32,10 +32,16 @@ _LIMIT: Final = re.compile(r"(?:context (?:length|window)|maximum[^.]*?)\D{0,40}
 _FORGOTTEN: Final = "Cache miss for"
 """In vLLM's words where a frame that was sent by name alone is no longer in its cache."""
 _FIELD_OF_VIDEOS: Final = "media_io_kwargs"
-_TOO_LARGE: Final = re.compile(
-    r"HTTP 413|encoder cache size|image (?:is )?too large|At most \d+ (?:image|video)", re.IGNORECASE
-)
-_SMALLER: Final = "; send smaller or fewer frames: --set model.long_side=N, or another --protocol"
+_TOO_LARGE: Final = re.compile(r"HTTP 413|image (?:is )?too large|At most \d+ (?:image|video)", re.IGNORECASE)
+_SMALLER: Final = "send smaller or fewer frames: --set model.long_side=N, or another --protocol"
+_LARGER: Final = "start vLLM with --max-num-batched-tokens of as many"
+
+
+def _what_helps(words: str) -> str:
+    """Say what helps where frames were refused; nothing where it was something else."""
+    if "encoder cache size" in words:
+        return f"; {_LARGER}, or {_SMALLER}"
+    return f"; {_SMALLER}" if _TOO_LARGE.search(words) else ""
 
 
 class ModeratedError(ModelError):
@@ -236,8 +242,7 @@ class ServedModel:
         if lost.kind == "moderated":
             return ModeratedError(f"refused by the server's moderation: {lost}")
         if lost.kind != "too-long":
-            hint = _SMALLER if _TOO_LARGE.search(str(lost)) else ""
-            return ModelError(f"the server refused the request: {lost}{hint}")
+            return ModelError(f"the server refused the request: {lost}{_what_helps(str(lost))}")
         with self._lock:
             told, self._told_of_context = self._told_of_context, True
         if told:
@@ -249,7 +254,7 @@ class ServedModel:
     def _what_fits(self, words: str, seconds: int) -> str:
         """Say what would fit: by the limit in the server's words and the tokens a second has taken so far."""
         if seconds < 2:
-            return _SMALLER
+            return f"; {_SMALLER}"
         limit = _LIMIT.search(words)
         fits = seconds // 2
         if limit is not None and self._per_second:

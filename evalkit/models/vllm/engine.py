@@ -23,6 +23,8 @@ from evalkit.models.protocol import StopRun
 
 T = TypeVar("T")
 
+_LARGER = """; --set model.extra='"{\\"max_num_batched_tokens\\": N}"' with N of as many makes room"""
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -132,7 +134,8 @@ class Engine:
             said = " ".join(f"{type(error).__name__}: {error}".split())
             if type(error).__name__ == "EngineDeadError":
                 raise StopRun(f"vLLM's engine died ({said}); its lines above say why, --resume goes on") from error
-            raise ModelError(f"vLLM refused the request: {said}") from error
+            hint = _LARGER if "encoder cache size" in said else ""
+            raise ModelError(f"vLLM refused the request: {said}{hint}") from error
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
