@@ -10,12 +10,14 @@ import torch
 
 from evalkit.compress import CompressionSpec
 from evalkit.errors import UsageError
+from evalkit.memory.events import StreamForestSettings
 from evalkit.memory.policies import MemoryPolicy
 from evalkit.memory.shortcuts import FrameView
 from evalkit.memory.tensors import TensorMemory, WindowBlocks
 from evalkit.models.backbone import Backbone
 from evalkit.models.batch import BatchServer, SharedBackbone, StreamBatch
 from evalkit.models.cutting import CuttingSession
+from evalkit.models.forest import ForestSession
 from evalkit.models.protocol import Placement, SessionRequest, StreamSession
 from evalkit.models.retrieval import RetrievalSession
 from evalkit.models.session import CachedSession
@@ -87,6 +89,8 @@ class CachedModel:
         """Open a session for one sample."""
         if isinstance(self.policy, FrameView):
             return ViewedSession(self.policy, lambda: self._cached(request))
+        if isinstance(self.policy, StreamForestSettings):
+            return ForestSession(self.backbone, self.policy, lambda: self._cached(request))
         if isinstance(self.policy, WindowBlocks):
             given = (self.backbone, self.policy, self.generation, request)
             return RetrievalSession(*given, vision=self._vision.open(), told=self._told)

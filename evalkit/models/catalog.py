@@ -14,12 +14,14 @@ __all__ = [
     "sliding",
     "sliding_chunked",
     "stc",
+    "streamforest",
     "streamingvlm",
 ]
 
 from evalkit.errors import UsageError
 from evalkit.memory import FullAttention, SlidingChunked, SlidingWindow, StreamingVLM
 from evalkit.memory.budgets import InfiniPotSettings
+from evalkit.memory.events import StreamForestSettings
 from evalkit.memory.retrieval import ReKVSettings
 from evalkit.models.entry import ModelChoice, ModelEntry
 from evalkit.models.local import LiveCCEntry, PolicyEntry, PolicyRecipe
@@ -84,6 +86,12 @@ infinipot_v = PolicyEntry(
     memory=InfiniPotSettings,
     checkpoint=QWEN,
 )
+streamforest = PolicyEntry(
+    name="streamforest",
+    summary="StreamForest's memory: SigLIP features merged into events as they come; no trained part.",
+    memory=StreamForestSettings,
+    checkpoint=LLAVA,
+)
 
 
 def catalog(name: str) -> ModelEntry:
@@ -99,7 +107,7 @@ def catalog(name: str) -> ModelEntry:
 def models_with(setting: str) -> list[str]:
     """Return the built-in memories that have a setting, such as ``memory.topk`` or ``topk``."""
     name = setting.removeprefix("memory.")
-    built_in = (infinipot_v, rekv, sliding, sliding_chunked, streamingvlm)
+    built_in = (infinipot_v, rekv, sliding, sliding_chunked, streamforest, streamingvlm)
     return [entry.name for entry in built_in if name in entry.memory.__dataclass_fields__]
 
 

@@ -186,6 +186,24 @@ class LlavaOnevision(DecoderBackbone):
         features: torch.Tensor = self._model.apply_pooling(self._model.multi_modal_projector(output))
         return features.flatten(0, 1)
 
+    def patch_features(self, packed: Packed) -> torch.Tensor:
+        """Return the tower's features ``(T, patches, dim)`` of packed frames, neither projected nor pooled.
+
+        Raises:
+            UsageError: The checkpoint reads features from several layers.
+        """
+        layer = self._config.vision_feature_layer
+        if not isinstance(layer, int):
+            raise UsageError(f"{self.name} reads vision features from layers {layer}; a memory of them takes one")
+        (pixels,) = self.tower_inputs(packed)
+        features: torch.Tensor = self._model.vision_tower(pixels, output_hidden_states=True).hidden_states[layer]
+        return features[:, 1:] if self._config.vision_feature_select_strategy == "default" else features
+
+    def project(self, features: torch.Tensor) -> torch.Tensor:
+        """Project the tower's features ``(..., dim)`` to ``(..., hidden)``, without pooling."""
+        projected: torch.Tensor = self._model.multi_modal_projector(features)
+        return projected
+
     def from_merged(self, output: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Project tokens that were merged inside the tower; see `Backbone.from_merged`.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from evalkit.compress import CompressionSpec, parse_compression
 from evalkit.errors import UsageError
 from evalkit.memory import MemoryPolicy
+from evalkit.memory.events import StreamForestSettings
 from evalkit.memory.shortcuts import FrameView
 from evalkit.memory.tensors import TensorMemory, WindowBlocks
 from evalkit.models.card import read_card
@@ -62,7 +63,7 @@ class PolicyRecipe(ModelRecipe):
     @property
     def tells_budget(self) -> bool:
         """Whether the memory sees tensors."""
-        return isinstance(self.policy, TensorMemory)
+        return isinstance(self.policy, TensorMemory | StreamForestSettings)
 
     def facts(self) -> dict[str, str]:
         """Return weights, memory and compression."""
@@ -74,7 +75,7 @@ class PolicyRecipe(ModelRecipe):
 
     def previous_text(self, text: str) -> PreviousText | None:
         """Count the tokens of a previous text, and those that outlive the first second."""
-        if isinstance(self.policy, WindowBlocks):  # narrates nothing, so nothing was said before
+        if self.capabilities.narrate is None:  # nothing was said before
             return None
         counted = tokens_of(self.checkpoint, text)
         tokens = -(-len(text) // 4) if counted is None else counted
@@ -147,6 +148,10 @@ class PolicyRecipe(ModelRecipe):
         from evalkit.models.cached import CachedModel
         from evalkit.models.load import checkpoint_revision
 
+        if isinstance(self.policy, StreamForestSettings):
+            from evalkit.models.forest import check_forest
+
+            check_forest(backbone)
         revision = checkpoint_revision(self.checkpoint, backbone.network)
         return CachedModel(self.name, backbone, self.policy, self.generation, revision, self.compression)
 
@@ -205,6 +210,8 @@ class PolicyEntry(ModelEntry):
             raise UsageError(
                 f"{self.name} encodes frames anew for each question and takes no --compress; leave it out"
             )
+        if compress.parts and issubclass(self.memory, StreamForestSettings):
+            raise UsageError(f"{self.name} merges the tower's own features and takes no --compress; leave it out")
         if (
             compress.tokens is not None
             and issubclass(self.memory, TensorMemory)
@@ -270,6 +277,7 @@ class LiveCCEntry(PolicyEntry):
 
 _NARRATES = Capabilities(answer=False, options=False, together=True, why="its loop is asked nothing")
 _RETRIEVES = Capabilities(narrate=None, why="it keeps frames and is asked about them")
+_MERGES = Capabilities(narrate=None, why="it merges frames and is asked about them")
 _CUTS = Capabilities(whole_clip=False, why="it cuts its memory between seconds")
 
 
@@ -280,6 +288,8 @@ def _parameters(policy: MemoryPolicy) -> dict[str, Any]:
 def _capabilities(memory: type[Any]) -> Capabilities:
     if issubclass(memory, WindowBlocks):
         return _RETRIEVES
+    if issubclass(memory, StreamForestSettings):
+        return _MERGES
     if issubclass(memory, TensorMemory):
         return replace(_CUTS, together=not memory.wants_queries)
     return Capabilities(narrate=None if issubclass(memory, FrameView) else "seconds", together=True)

@@ -127,6 +127,14 @@ class CachedSession:
             self._prefill()
         return self._report(spans, evicted)
 
+    def take(self, features: Features) -> None:
+        """Take in vision tokens that were made elsewhere; they are prefilled with the next question."""
+        spans = [] if self._ledger else self._opening()
+        number, self._next_block = self._next_block, self._next_block + 1
+        self._features[number] = features
+        block = VisionBlock(features.grid, features.rows, number=number)
+        self._ledger.extend([*spans, *self._layout.vision(block, max(self._second, 0))])
+
     @torch.inference_mode()
     def speak(self, chunk: Chunk) -> Spoken:
         """Take in one second of frames in a turn of its own and say something about it."""
