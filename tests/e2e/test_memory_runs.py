@@ -14,6 +14,11 @@ from tests.e2e.test_resume import kill_after, records
 
 Call = Callable[..., tuple[int, str, str]]
 SMALL = ["--set", "memory.frames=4", "--set", "memory.between=2", "--set", "memory.query_ratio=0.2"]
+SETTINGS = {
+    "infinipot-v": SMALL,
+    "rekv": ["--set", "memory.topk=3", "--set", "memory.n_local=900"],
+    "streamforest": ["--set", "memory.quota=512"],
+}
 TASKS = ("ovobench", "streamingbench", "videomme", "egoschema", "mlvu")
 
 
@@ -23,8 +28,8 @@ def narrate(data: Path, out: Path | str, *more: str) -> list[str | Path]:
 
 
 def questions(task: str, model: str, out: Path | str, *more: str) -> list[str | Path]:
-    checkpoint = "tiny-llava" if model == "rekv" else "tiny"
-    settings = ["--set", "memory.topk=3", "--set", "memory.n_local=900"] if model == "rekv" else SMALL
+    checkpoint = "tiny" if model == "infinipot-v" else "tiny-llava"
+    settings = SETTINGS.get(model, [])
     words = ["run", "--task", task, "--model", model, "--checkpoint", checkpoint, "--data", "demo", "--limit", "1"]
     return [*words, *settings, "--set", "generation.answer_tokens=4", "--out", out, *more]
 
@@ -70,6 +75,9 @@ def test_a_memory_that_leaves_its_budget_fails_the_run(
         (["ovobench", "infinipot-v", "--compress", "pruner"], "takes no pruned ones"),
         (["ovobench", "infinipot-v", "--set", "protocol=official"], "takes no finished clip at once"),
         (["inf-streams", "rekv"], "model rekv answers questions only"),
+        (["ovobench", "streamforest", "--set", "memory.quota=100"], "memory.quota=100 is less than one event"),
+        (["inf-streams", "streamforest"], "model streamforest answers questions only"),
+        (["ovobench", "dispider"], "dispider runs on its own checkpoint alone"),
     ],
 )
 def test_wrong_use_is_one_line_before_anything_is_loaded(words: list[str], said: str, evalkit: Call) -> None:
@@ -81,7 +89,7 @@ def test_wrong_use_is_one_line_before_anything_is_loaded(words: list[str], said:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["rekv", "infinipot-v"])
+@pytest.mark.parametrize("model", ["rekv", "infinipot-v", "streamforest"])
 @pytest.mark.parametrize("task", TASKS)
 def test_every_question_benchmark_runs_with_every_memory(
     task: str, model: str, tmp_path: Path, evalkit: Call
