@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ from evalkit.run.workers.contract import (
 )
 from evalkit.run.workers.crew import Crew
 from evalkit.run.workers.driver import drive
+from evalkit.run.workers.worker import broke
 from evalkit.stream import Narration, StreamSample
 
 Behaviour = Callable[[Assignment, int], Iterator[Event]]
@@ -354,6 +356,17 @@ def test_an_error_that_is_no_samples_own_ends_the_run_as_it_would_alone(tmp_path
         return iter([Broke("ZeroDivisionError", "division by zero", "Traceback ...", device=False)])
 
     run(tmp_path, Told(behave), SAMPLES, error=RuntimeError)
+
+
+def test_a_disk_that_a_worker_found_full_is_told_as_the_drivers_own_would_be(tmp_path: Path) -> None:
+    try:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    except OSError as error:
+        event = broke(error)
+    told = Told(lambda assignment, _: iter([event]))
+    with pytest.raises(OSError, match="No space left") as met:
+        run(tmp_path, told, SAMPLES)
+    assert met.value.errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize(

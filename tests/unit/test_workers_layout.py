@@ -139,12 +139,18 @@ def test_how_a_process_ended_is_told_in_words() -> None:
     assert ended_by(3) == "ended with exit code 3"
 
 
-def test_a_model_that_cannot_be_sent_is_one_line() -> None:
+def test_a_model_that_cannot_be_sent_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     class Here(Counter):
         """Not at the top of a module."""
 
     plan: Any = SimpleNamespace(entry=Here, model=SimpleNamespace(name="here"))
     with pytest.raises(UsageError, match=r"model here cannot be given to workers .*: let it be a class"):
+        require_portable(plan)
+    cell = type("Cell", (), {"__module__": "__main__"})
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+    vars(sys.modules["__main__"])["Cell"] = cell
+    plan.entry = SimpleNamespace(source=cell)
+    with pytest.raises(UsageError, match=r"\(Cell stands in no file\): let it be a class"):
         require_portable(plan)
 
 
@@ -192,6 +198,22 @@ def test_a_cluster_that_cannot_be_joined_is_one_line(
         ray_executor(ray_plan(ray_address="auto"))
     assert why in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("127.0.0.1:1", "no Ray at 127.0.0.1:1: [Errno 111] Connection refused"),
+        ("ray://head:10001", "--ray-address ray://head:10001 is of Ray's client, which streams nothing"),
+    ],
+)
+def test_an_address_without_a_cluster_is_one_line_at_once(
+    address: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_ray(monkeypatch, init=lambda **_: pytest.fail("Ray was asked"))
+    with pytest.raises(UsageError) as refused:
+        ray_executor(ray_plan(ray_address=address))
+    assert str(refused.value).startswith(why)
 
 
 @pytest.mark.parametrize(

@@ -171,12 +171,14 @@ class Broke(NamedTuple):
         text: What it says, in one line.
         trace: Its traceback.
         device: Whether it lost its device: another worker may do better.
+        number: Of an error of the system, such as a full disk; ``None`` for any other.
     """
 
     kind: str
     text: str
     trace: str
     device: bool
+    number: int | None = None
 
 
 class Died(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["START_SECONDS", "Crew", "Member"]
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -184,4 +185,6 @@ def _raise(event: Broke, member: Member) -> NoReturn:
     kind = getattr(errors, event.kind, None)
     if isinstance(kind, type) and issubclass(kind, EvalkitError):
         raise kind(event.text)
+    if event.number is not None:
+        raise OSError(event.number, os.strerror(event.number))
     raise RuntimeError(f"{member} met {event.kind}: {event.text}\n{event.trace}")

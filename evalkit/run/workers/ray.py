@@ -12,6 +12,7 @@ __all__ = ["RayExecutor", "ray_executor"]
 
 import contextlib
 import queue
+import socket
 import sys
 import tempfile
 import threading
@@ -75,6 +76,26 @@ def _import_ray() -> ModuleType:
     return module
 
 
+def _reach(address: str) -> None:
+    """Look whether anybody listens at an address: Ray itself looks for minutes.
+
+    Raises:
+        UsageError: It is one of Ray's client, whose calls cannot stream, or nobody listens there.
+    """
+    if address.startswith("ray://"):
+        raise UsageError(
+            f"--ray-address {address} is of Ray's client, which streams nothing: start evalkit on a machine of "
+            "the cluster, with --ray-address auto"
+        )
+    host, colon, port = address.rpartition(":")
+    if not (colon and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_END).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"no Ray at {address}: {error}") from error
+
+
 def _join(ray: ModuleType, address: str | None, workers: int) -> None:
     """Join a cluster, or start one with as many cores as there are workers.
 
@@ -84,6 +105,7 @@ def _join(ray: ModuleType, address: str | None, workers: int) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is not None:
+            _reach(address)
             ray.init(address=address, **quiet)
             return
         # Sockets lie in this folder, and their names may have 107 bytes.

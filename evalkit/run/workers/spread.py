@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["STALL_SECONDS", "Spread", "planned_shares"]
 
 import pickle
+import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -108,13 +109,17 @@ def executor_of(plan: RunPlan, stall: float) -> tuple[Executor, float]:
 
 
 def require_portable(plan: RunPlan) -> None:
-    """Refuse a model of one's own that cannot be sent to another process.
+    """Refuse a model of one's own that cannot be sent to another process: a notebook's cells are no module.
 
     Raises:
         UsageError: It cannot.
     """
     try:
         pickle.dumps(plan.entry)
+        source = getattr(plan.entry, "source", None)
+        kind = source if isinstance(source, type) else type(source)
+        if kind.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__"):
+            raise pickle.PicklingError(f"{kind.__qualname__} stands in no file")
     except Exception as error:  # whatever an object of somebody else's raises
         raise UsageError(
             f"model {plan.model.name} cannot be given to workers ({reason_of(error)}): let it be a class at the "

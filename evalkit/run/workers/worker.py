@@ -222,7 +222,8 @@ def _warnings(model: StreamingModel) -> list[Warned]:
 def broke(error: BaseException) -> Broke:
     """Return what to tell of an error that ends a worker."""
     trace = "".join(traceback.format_exception(error))
-    return Broke(type(error).__name__, reason_of(error), trace, _lost_device(error))
+    number = error.errno if isinstance(error, OSError) else None
+    return Broke(type(error).__name__, reason_of(error), trace, _lost_device(error), number)
 
 
 def _lost_device(error: BaseException) -> bool:
