@@ -13,6 +13,7 @@ from evalkit.errors import UsageError, suggest
 from evalkit.judge.client import ChatJudge
 from evalkit.judge.contract import Endpoint, Judge, JudgeSettings
 from evalkit.judge.overlap import OverlapJudge
+from evalkit.judge.plugged import PluggedJudge
 from evalkit.judge.prompts import INF_STREAMS_PROMPT
 from evalkit.registry import Registry
 
@@ -76,7 +77,7 @@ def make_judge(spec: str, endpoint: Endpoint | None = None, settings: JudgeSetti
             )
         factory = plug_in(name)
     made: Judge = factory(argument, endpoint or Endpoint(), settings or JudgeSettings())
-    return made
+    return made if name in _BUILT_IN else PluggedJudge(name, made)
 
 
 def _others(names: list[str]) -> str:

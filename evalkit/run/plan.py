@@ -89,6 +89,7 @@ def make_plan(options: RunOptions, entry: ModelEntry | None = None) -> RunPlan:
         data = task.load_windows(folder, settings)
     else:
         data = task.load(folder, settings)
+    require_loaded(task.name, data, folder)
     whole = _chosen(data.samples, options)
     samples = of_shard(whole, options.shard)
     check_fit(model, task.name, samples)
