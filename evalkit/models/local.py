@@ -179,6 +179,24 @@ class PolicyEntry(ModelEntry):
     generation: dict[str, Any] = field(default_factory=dict)
     compress: str = "none"
 
+    def __post_init__(self) -> None:
+        """Refuse what is no policy.
+
+        Raises:
+            UsageError: The memory is an object and no class, no `MemoryPolicy`, or lacks a method.
+        """
+        if not isinstance(self.memory, type):
+            raise UsageError(
+                f"model {self.name}: memory is an object of {type(self.memory).__name__}: name the class itself"
+            )
+        if not issubclass(self.memory, (MemoryPolicy, TensorMemory, FrameView)):
+            raise UsageError(
+                f"model {self.name}: {self.memory.__name__} is no memory policy: derive it from "
+                "evalkit.memory.MemoryPolicy (docs/adding-a-policy.md)"
+            )
+        if lacking := sorted(getattr(self.memory, "__abstractmethods__", ())):
+            raise UsageError(f"model {self.name}: {self.memory.__name__} lacks {', '.join(lacking)}()")
+
     @property
     def groups(self) -> SettingGroups:
         """The policy's parameters and how replies are decoded."""

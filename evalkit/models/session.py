@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evalkit.memory import Ledger, MemoryPolicy, PositionRule, Span, assign, follow
+from evalkit.errors import ModelError
+from evalkit.memory import Ledger, MemoryPolicy, Plan, PositionRule, Span, assign, follow
 from evalkit.models.backbone import Backbone, Features, Packed
 from evalkit.models.generation import TokenChooser, seed_of
 from evalkit.models.layout import VisionBlock
@@ -226,13 +227,26 @@ class CachedSession:
         """How positions are counted now."""
         return self._backbone.positions
 
+    def _planned(self, plan: Plan) -> Plan:
+        """Return a plan that is one.
+
+        Raises:
+            ModelError: The policy returned something else.
+        """
+        if not isinstance(plan, Plan):
+            raise ModelError(
+                f"memory policy {type(self._policy).__name__}: plan() returned {type(plan).__name__}, "
+                "not evalkit.memory.Plan"
+            )
+        return plan
+
     def _forget(self, second: int) -> dict[str, int]:
         """Carry the policy's plan out; return the tokens evicted by kind."""
         if second == self._second:
             return {}
         self._clock.enter("cache")
         self._second = second
-        plan = self._policy.plan(self._ledger, second)
+        plan = self._planned(self._policy.plan(self._ledger, second))
         if plan.keeps_everything:
             return {}
         evicted = self._ledger.evicted(plan)

@@ -20,6 +20,7 @@ from evalkit.settings import apply_settings, validated
 from evalkit.stream import StreamSample
 from evalkit.tasks import Problem, Task, TaskData, TaskSettings, WindowedTask, folder_settings
 from evalkit.tasks.catalog import data_folder, task_named
+from evalkit.tasks.loaded import require_loaded
 from evalkit.tasks.planned import expect_planned
 
 

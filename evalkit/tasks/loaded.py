@@ -1,4 +1,4 @@
-"""Whether what a task has loaded can be run and scored: what does not fit is named by item before anything runs."""
+"""Whether what a task has loaded can be run and scored: what does not fit is named before anything runs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def require_loaded(task: str, data: Any, folder: Path) -> None:
         raise UsageError(f"task {task!r}: load() returned {_kind(data)}, not evalkit.tasks.TaskData")
     strange = next((one for one in data.samples if not isinstance(one, StreamSample)), None)
     if strange is not None:
-        raise UsageError(f"task {task!r}: load() gave {_kind(strange)} for a sample, not evalkit.stream.StreamSample")
+        raise UsageError(
+            f"task {task!r}: load() gave {_kind(strange)} for a sample, not evalkit.stream.StreamSample"
+        )
     found = misfits(data)
     if found:
         more = f" (and {len(found) - _SHOWN} more)" if len(found) > _SHOWN else ""
