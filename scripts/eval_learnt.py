@@ -30,10 +30,12 @@ class Policy:
     Args:
         model: Its name.
         settings: Settings where they differ from the checkpoint's.
+        compress: Token compression.
     """
 
     model: str
     settings: Mapping[str, int | str] = field(default_factory=dict)
+    compress: str | None = None
 
 
 POLICIES = {
@@ -49,8 +51,15 @@ POLICIES = {
     "window-4s": Policy("streamingvlm", {"memory.vision_window": 4}),
     "window-8s": Policy("streamingvlm", {"memory.vision_window": 8}),
     "window-32s": Policy("streamingvlm", {"memory.vision_window": 32}),
+    "pruned-50": Policy("streamingvlm", compress="pruner(pruned=0.5,strategy=dual-anchor)"),
+    "pruned-70": Policy("streamingvlm", compress="pruner(pruned=0.7,strategy=dual-anchor)"),
+    "pruned-95": Policy("streamingvlm", compress="pruner(pruned=0.95,strategy=dual-anchor)"),
+    "cached-half": Policy("streamingvlm", compress="cacher(interval=2,reuse=0.5,variant=stc-paper)"),
+    "cached-n2": Policy("streamingvlm", compress="cacher(interval=2,reuse=0.75,variant=stc-paper)"),
+    "cached-n16": Policy("streamingvlm", compress="cacher(interval=16,reuse=0.95,variant=stc-paper)"),
+    "stc": Policy("streamingvlm", compress="stc"),
 }
-"""Policies by name; the first five are the comparison, the rest the ablations of StreamingVLM's Table 4."""
+"""Policies by name: five to compare, then the ablations of StreamingVLM's Table 4, then what compression costs."""
 
 
 def measure(name: str, policy: Policy, data: Path, out: Path) -> Sequence[Metric]:
@@ -65,6 +74,7 @@ def measure(name: str, policy: Policy, data: Path, out: Path) -> Sequence[Metric
             out=str(folder),
             device="cpu",
             settings=dict(policy.settings),
+            compress=policy.compress,
         )
         execute(make_plan(options), print)
         finish_run(folder)

@@ -86,6 +86,20 @@ def test_restarts_forget_the_opening_and_sink_and_window_are_what_the_checkpoint
     assert figures(chunked)["demo.venue", ""]["value"] < kept - 20
 
 
+def test_pruning_and_caching_of_the_vision_tokens_cost_what_is_seen(
+    matches: Path, narrate: Callable[..., Path]
+) -> None:
+    def seen(compress: str) -> float:
+        found: float = figures(narrate(matches, "streamingvlm", "--compress", compress))["demo.sight", ""]["value"]
+        return found
+
+    none = figures(narrate(matches, "streamingvlm"))["demo.sight", ""]["value"]
+    paper = seen("pruner(pruned=0.7,strategy=dual-anchor)")
+    nearly_all = seen("pruner(pruned=0.95,strategy=dual-anchor)")
+    assert none - 3 > paper > nearly_all + 15
+    assert seen("cacher(interval=16,reuse=0.95,variant=stc-paper)") < none - 15
+
+
 def test_bfloat16_says_what_float32_says_but_for_few_words(matches: Path, narrate: Callable[..., Path]) -> None:
     half = narrate(matches, "streamingvlm", "--dtype", "bfloat16", "--limit", "1")
     assert figures(half)["demo.sight", ""]["value"] >= 97
