@@ -248,7 +248,10 @@ def test_recorded_verdicts_of_two_judges_are_told_apart_by_name(runs: tuple[Path
         (("--against", "base", "--judge", "overlap"), "needs RUN"),
         (("nowhere", "--against", "base", "--judge", "overlap"), "nowhere is not a run folder"),
         (("test", "--against", "nowhere", "--judge", "overlap"), "--against nowhere does not exist"),
-        (("test", "--against", ".", "--judge", "overlap"), "is not a run folder"),
+        (
+            ("test", "--against", ".", "--judge", "overlap"),
+            "holds 3 runs (base, questions, test): name one of them",
+        ),
         (("test", "--against", "questions", "--judge", "overlap"), "of task ovobench"),
         (("questions", "--against", "base", "--judge", "overlap"), "scored, not judged"),
         (("test", "--against", "base", "--judge", "overlop"), "did you mean 'overlap'"),

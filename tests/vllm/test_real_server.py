@@ -26,6 +26,8 @@ from evalkit.models.served import ServedModel
 from evalkit.models.session import CachedSession
 from evalkit.stream import Chunk, Elicitation, Narration
 
+pytest_plugins = ["vllm_checkpoints"]
+
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 Seconds = Callable[..., Iterator[Chunk]]

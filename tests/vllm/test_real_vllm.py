@@ -25,6 +25,8 @@ from evalkit.models.vllm import vllm_session
 from evalkit.models.vllm.model import VllmModel
 from evalkit.stream import Chunk, Elicitation, Narration
 
+pytest_plugins = ["vllm_checkpoints"]
+
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 Seconds = Callable[..., Iterator[Chunk]]

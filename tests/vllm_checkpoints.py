@@ -1,4 +1,4 @@
-"""Shared parts of the tests against a real vLLM: exported checkpoints, and local sessions over them."""
+"""Fixtures of the tests against a real vLLM: exported checkpoints, and local sessions over them."""
 
 from __future__ import annotations
 
