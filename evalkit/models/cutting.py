@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["CuttingSession"]
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from evalkit.errors import ModelError, UsageError
-from evalkit.memory import Ledger, Span
+from evalkit.memory import Ledger, Span, assign
 from evalkit.memory.tensors import LayerTokens, TensorMemory
 from evalkit.models.backbone import Backbone
 from evalkit.models.protocol import Answer, StepReport
-from evalkit.models.session import CachedSession
+from evalkit.models.session import PREFILL_BLOCK, CachedSession
 from evalkit.records import HeldTokens
 from evalkit.stream import Chunk, Elicitation
 
@@ -44,22 +45,23 @@ class _Cut:
     closing: list[Span]
 
     @classmethod
-    def of(cls, ledger: Ledger, cached: int) -> _Cut:
+    def of(cls, ledger: Ledger, cached: int, per_frame: int) -> _Cut:
         """Sort a ledger's spans: of the marks and time stamps of frames the outermost marks stay alone.
 
-        The released code knows one run of frames between one pair of marks, with no text inside.
+        The released code knows one run of frames between one pair of marks, with no text inside. Frames that are
+        not cached yet stay, and so does a token that ends a clip.
         """
-        kinds = [span.kind for span in ledger]
-        first = kinds.index("vision")
-        outermost = (_first(kinds, "vision_open"), _last(kinds, "vision_close"))
-        marks = {one for one, kind in enumerate(kinds) if kind in _GO_WITH_FRAMES and one not in outermost}
         starts = np.cumsum([0, *(len(span) for span in ledger)])
+        frames = [one for one, span in enumerate(ledger) if starts[one] < cached and _of_frames(span, per_frame)]
+        kinds = [span.kind for span in ledger]
+        outermost = (_first(kinds, "vision_open"), _last(kinds, "vision_close"))
+        gone = {one for one, kind in enumerate(kinds) if kind in _GO_WITH_FRAMES and one not in outermost}
         places = [np.arange(starts[one], starts[one + 1]) for one in range(len(ledger))]
-        text = [one for one, kind in enumerate(kinds) if kind != "vision" and one not in marks]
-        before, after = [one for one in text if one < first], [one for one in text if one > first]
+        text = [one for one in range(len(ledger)) if one not in gone and one not in frames]
+        before, after = [one for one in text if one < frames[0]], [one for one in text if one > frames[0]]
         joined = [
             np.concatenate([np.empty(0, dtype=np.int64), *(places[one] for one in some)])
-            for some in (before, [one for one, kind in enumerate(kinds) if kind == "vision"], after)
+            for some in (before, frames, after)
         ]
         behind = joined[2][joined[2] < cached]
         return cls(joined[0], joined[1], behind, [ledger[one] for one in before], [ledger[one] for one in after])
@@ -76,6 +78,7 @@ class CuttingSession(CachedSession):
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
+        self._gone: Counter[str] = Counter()
         self._frames = 0
         self._newest = 0
         self._queries: list[torch.Tensor] = []
@@ -83,7 +86,7 @@ class CuttingSession(CachedSession):
 
     def _forget(self, second: int) -> dict[str, int]:
         super()._forget(second)
-        if self._frames + self._newest <= self._policy.most_frames:
+        if self._frames + self._newest <= self._policy.most_frames or self._request.whole_clip:
             return {}
         self._clock.enter("cache")
         return self._cut(second)
@@ -91,7 +94,7 @@ class CuttingSession(CachedSession):
     def _cut(self, second: int) -> dict[str, int]:
         """Have every layer choose, and carry it out; return the tokens evicted by kind."""
         assert self._grid is not None
-        cut = _Cut.of(self._ledger, self._cache.length)
+        cut = _Cut.of(self._ledger, self._cache.length, self._grid[0] * self._grid[1])
         chosen = self._chosen(cut.vision)
         self._cache.keep_by_head(cut.before, chosen, cut.after)
         before = self._ledger.counts
@@ -141,7 +144,7 @@ class CuttingSession(CachedSession):
     def _see(self, chunk: Chunk, second: int) -> list[Span]:
         spans = super()._see(chunk, second)
         for span in spans:
-            if span.kind == "vision" and span.grid is not None:
+            if span.grid is not None and (self._grid is None or _of_frames(span, self._grid[0] * self._grid[1])):
                 self._count(span.grid)
         return spans
 
@@ -152,6 +155,9 @@ class CuttingSession(CachedSession):
                 f"frames of {height}x{width} tokens after ones of {self._grid}: a stream has one size"
             )
         self._grid = (height, width)
+        if self._request.whole_clip:  # counted as they are prefilled
+            self._newest = 1
+            return
         if not self._frames and 2 * frames > self._policy.most_frames:
             raise UsageError(
                 f"a second brings {frames} frames, and the memory holds {self._policy.most_frames}: raise "
@@ -162,13 +168,78 @@ class CuttingSession(CachedSession):
 
     def _prefill(self) -> torch.Tensor:
         if not self._policy.wants_queries:
-            return super()._prefill()
-        first = self._cache.length
+            return self._in_pieces()
         with watched_queries(self._backbone) as watched:
-            hidden = super()._prefill()
-        positions = self._cache.positions[:, first:]
+            hidden = self._in_pieces()
+        count = sum(part.shape[1] for part in watched[0])
+        positions = self._cache.positions[:, -count:]
         self._queries = [self._cache.turned(torch.cat(parts, dim=1), positions) for parts in watched]
         return hidden
+
+    def _in_pieces(self) -> torch.Tensor:
+        """Prefill what is not cached; of a whole clip as many frames at once as fit, cutting in between.
+
+        Every token stands where it would in one prefill, as in the released code.
+        """
+        if not self._request.whole_clip:
+            return super()._prefill()
+        spans = self._pending()
+        positions, after = assign(spans, self._rule, self._next_position)
+        begun = 0
+        for stop in self._stops(spans):
+            hidden = self._run(spans, positions, slice(begun, stop))
+            if stop < positions.shape[1]:
+                self._clock.enter("cache")
+                self._ledger = self._parted()
+                self._gone.update(self._cut(self._second + 1))
+            begun = stop
+        self._next_position = after
+        self._features.clear()
+        return hidden
+
+    def _stops(self, spans: Sequence[Span]) -> Iterator[int]:
+        """Yield how many of the spans' tokens are prefilled before each cut, and at last all of them."""
+        reached = 0
+        for span in spans:
+            frames = 0
+            if (
+                self._grid is not None
+                and span.grid is not None
+                and _of_frames(span, self._grid[0] * self._grid[1])
+            ):
+                frames = span.grid[0]
+            per_frame = len(span) // frames if frames else 0
+            while frames:
+                if self._frames == self._policy.most_frames:
+                    yield reached
+                taken = min(frames, self._policy.most_frames - self._frames)
+                reached += taken * per_frame
+                self._frames += taken
+                frames -= taken
+            reached += 0 if per_frame else len(span)
+        yield reached
+
+    def _run(self, spans: Sequence[Span], positions: NDArray[np.float32], part: slice) -> torch.Tensor:
+        self._clock.enter("prefill")
+        self._cache.expect(positions[:, part])
+        placed = torch.from_numpy(np.ascontiguousarray(positions)).to(self._backbone.device)
+        for start in range(part.start, part.stop, PREFILL_BLOCK):
+            if start and self._request.heartbeat is not None:
+                self._request.heartbeat()
+            block = slice(start, min(start + PREFILL_BLOCK, part.stop))
+            hidden = self._backbone.forward(self._embed(spans, block)[None], placed[:, block], self._cache)
+        return hidden
+
+    def _parted(self) -> Ledger:
+        """Return the ledger with the span that is cached in part as two."""
+        spans: list[Span] = []
+        begin, cached = 0, self._cache.length
+        for span in self._ledger:
+            left = cached - begin
+            inside = 0 < left < len(span)
+            spans += [span.cut(0, left), span.cut(left, len(span))] if inside else [span]
+            begin += len(span)
+        return Ledger(spans)
 
     def ask(self, prompt: str, elicitation: Elicitation, *, key: str) -> Answer:
         """Answer a question from what stands, and leave it as it was; see `CachedSession.ask`."""
@@ -181,6 +252,8 @@ class CuttingSession(CachedSession):
     def _report(
         self, added: list[Span], evicted: dict[str, int], *, token_times: Sequence[float] = ()
     ) -> StepReport:
+        evicted = dict(self._gone + Counter(evicted))
+        self._gone.clear()
         report = super()._report(added, evicted, token_times=token_times)
         per_frame = 0 if self._grid is None else self._grid[0] * self._grid[1]
         held = HeldTokens(budget=self._policy.most_frames * per_frame, active=report.kept.get("vision", 0))
@@ -228,6 +301,11 @@ def watched_queries(backbone: Backbone) -> Iterator[list[list[torch.Tensor]]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _of_frames(span: Span, per_frame: int) -> bool:
+    """Whether a span holds frames, and not the one token that ends a clip."""
+    return span.kind == "vision" and (span.grid != (1, 1, 1) or per_frame == 1)
 
 
 def _first(kinds: Sequence[str], kind: str) -> int:

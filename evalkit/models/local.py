@@ -296,7 +296,7 @@ class LiveCCEntry(PolicyEntry):
 _NARRATES = Capabilities(answer=False, options=False, together=True, why="its loop is asked nothing")
 _RETRIEVES = Capabilities(narrate=None, why="it keeps frames and is asked about them")
 _MERGES = Capabilities(narrate=None, why="it merges frames and is asked about them")
-_CUTS = Capabilities(whole_clip=False, why="it cuts its memory between seconds")
+_CUTS = Capabilities()
 
 
 def _parameters(policy: MemoryPolicy) -> dict[str, Any]:

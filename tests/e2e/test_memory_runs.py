@@ -73,7 +73,6 @@ def test_a_memory_that_leaves_its_budget_fails_the_run(
         (["ovobench", "infinipot-v", "--set", "memory.frame=3"], "did you mean 'memory.frames'?"),
         (["ovobench", "infinipot-v", "--set", "memory.frames=0"], "a budget is one frame or more"),
         (["ovobench", "infinipot-v", "--compress", "pruner"], "takes no pruned ones"),
-        (["ovobench", "infinipot-v", "--set", "protocol=official"], "takes no finished clip at once"),
         (["inf-streams", "rekv"], "model rekv answers questions only"),
         (["ovobench", "streamforest", "--set", "memory.quota=100"], "memory.quota=100 is less than one event"),
         (["inf-streams", "streamforest"], "model streamforest answers questions only"),
@@ -115,3 +114,14 @@ def test_a_killed_run_of_rekv_ends_as_the_unbroken_one(
     assert evalkit(*words, "--resume")[0] == 0
     for name in ("answers.jsonl", "ticks.jsonl"):
         assert records(tmp_path / "broken", name) == records(tmp_path / "whole", name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["ovobench", "videomme"])
+def test_a_clip_shown_at_once_is_cut_to_the_budget(task: str, tmp_path: Path, evalkit: Call) -> None:
+    code, _, err = evalkit(*questions(task, "infinipot-v", "run", "--set", "protocol=official"))
+    assert code == 0, err
+    ticks = rows(tmp_path / "run", "ticks.jsonl")
+    assert max(tick["frames"] for tick in ticks) > 6
+    assert sum(tick["evicted"].get("vision", 0) for tick in ticks) > 0
+    assert all(tick["held"]["active"] <= tick["held"]["budget"] for tick in ticks)

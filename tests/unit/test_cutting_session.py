@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers import DynamicCache
 
 from evalkit.errors import ModelError, UsageError
-from evalkit.memory import FullAttention
+from evalkit.memory import FullAttention, assign
 from evalkit.memory.budgets import InfiniPotSettings
 from evalkit.memory.infinipot import select_tokens
 from evalkit.memory.tensors import LayerTokens, TensorMemory
 from evalkit.models.catalog import policy_recipe
 from evalkit.models.cutting import CuttingSession, watched_queries
 from evalkit.models.entry import ModelChoice
+from evalkit.models.layout import VisionBlock
 from evalkit.models.protocol import SessionRequest
 from evalkit.models.session import CachedSession, PrefillTrace
 from evalkit.models.settings import GenerationSettings
@@ -195,6 +199,50 @@ class _KeysAsQueries:
         self.network = type("Network", (), {"model": type("Model", (), {"language_model": text})})
 
 
+def test_a_whole_clip_is_prefilled_in_blocks_and_cut_in_between_as_released(tiny: Any, seconds: Seconds) -> None:
+    (chunk,) = seconds(1, fps=20)
+    watch = Watch()
+    request = SessionRequest("sample", 20.0, time_stamps=False, whole_clip=True)
+    session = opened(tiny, SMALL, request, watch)
+    step = session.observe(chunk)
+    features = tiny.encode(tiny.pack(chunk.frames))
+    frames, (_, height, width) = 10, tiny.pack(chunk.frames).grid
+    per_frame = height * width
+    assert step.held.active == 6 * per_frame
+    assert step.evicted == {"vision": 4 * per_frame}
+    block = VisionBlock((frames, height, width), None, tiny.temporal_step(20.0), 0)
+    opening = [tiny.layout.system(None), tiny.layout.user_open(None)]
+    spans = [*opening, *tiny.layout.vision(block, 0)]
+    question = [tiny.layout.query("What is happening now?", 0), *tiny.layout.reply_open(0)]
+    ids = torch.from_numpy(np.concatenate([span.ids for span in [*spans, *question]]))
+    embedded = tiny.embed(ids)
+    before = sum(map(len, opening)) + 1
+    embedded[before : before + frames * per_frame] = features
+    positions = torch.from_numpy(assign([*spans, *question], tiny.positions)[0].copy())
+    text, cache = tiny.network.model.language_model, DynamicCache(config=tiny.network.config.text_config)
+    stops = [0, before + 6 * per_frame, before + 8 * per_frame, before + 10 * per_frame, len(ids)]
+    for start, stop in pairwise(stops):
+        part = slice(start, stop)
+        hidden = text(
+            inputs_embeds=embedded[None, part], position_ids=positions[:, None, part], past_key_values=cache
+        ).last_hidden_state
+        if stop in stops[1:3]:
+            keys, values = (
+                torch.stack([getattr(layer, name)[0, :, before:] for layer in cache.layers])
+                for name in ("keys", "values")
+            )
+            kept = select_tokens(keys, values, SMALL, tokens=per_frame, height=height)
+            for number, layer in enumerate(cache.layers):
+                wide = kept[number].unsqueeze(-1).expand(-1, -1, keys.shape[-1])
+                layer.keys, layer.values = (
+                    torch.cat([old[:, :, :before], of[number].gather(1, wide)[None]], dim=2)
+                    for old, of in ((layer.keys, keys), (layer.values, values))
+                )
+    answer(session)
+    theirs = tiny.network.lm_head(hidden[0, -1])
+    torch.testing.assert_close(watch.prefills[-1].logits, theirs, rtol=1e-4, atol=1e-4)
+
+
 @dataclass(frozen=True, slots=True)
 class FullFrames(TensorMemory):
     """Never cuts."""
@@ -261,7 +309,6 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], said:
 def test_what_does_not_go_with_it_is_refused(tiny: Any, seconds: Seconds) -> None:
     with pytest.raises(UsageError, match="infinipot-v scores tokens by their place in a frame"):
         policy_recipe("infinipot-v", ModelChoice(checkpoint="tiny-llava", compress="pruner"))
-    assert policy_recipe("infinipot-v", ModelChoice(checkpoint="tiny")).capabilities.whole_clip is False
     with pytest.raises(UsageError, match="a second brings 4 frames, and the memory holds 6"):
         opened(tiny, SMALL).observe(next(iter(seconds(1, fps=8))))
 
