@@ -93,6 +93,20 @@ def test_the_previous_text_has_the_role_that_was_set() -> None:
     assert chat.narration_messages()[1] == {"role": "previous text", "content": "Before."}
 
 
+def test_streamingvlm_s_own_layout_has_the_turn_of_previous_text_also_where_it_is_empty() -> None:
+    settings = ServedSettings(previous_role="previous text", silent_turns=True)
+    chat = chat_of(2, settings, Narration("Describe."))
+    chat.turns[0].reply, chat.turns[1].reply = "", None
+    messages = chat.narration_messages()
+    assert messages[1] == {"role": "previous text", "content": ""}
+    assert [message["role"] for message in messages[2:]] == ["user", "assistant", "user"]
+    assert messages[3]["content"] == ""
+    assert [message["role"] for message in chat_of(1, settings).question_messages("Which?")] == ["system", "user"]
+    plain = chat_of(2, ServedSettings(), Narration("Describe."))
+    plain.turns[0].reply = ""
+    assert [message["role"] for message in plain.narration_messages()][:3] == ["system", "user", "user"]
+
+
 def test_a_question_stands_behind_everything_kept_and_changes_nothing() -> None:
     chat = StreamChat(ServedSettings(window_seconds=2), time_stamps=False)
     for second in range(3):

@@ -40,6 +40,7 @@ AS_LOCAL = {
     "schedule": "growing",
     "image_format": "png",
     "previous_role": "previous text",
+    "silent_turns": True,
     "narration_tokens": 8,
     "answer_tokens": 8,
 }
@@ -168,43 +169,51 @@ def test_llava_s_clips_are_answered_as_locally(
         there.close()
 
 
-def test_demo_questions_are_answered_alike_in_every_way_that_leads_to_vllm(
-    port: int, exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from evalkit.cli.main import main
-
+@pytest.fixture
+def ways(port: int, exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The ways that lead to an answer of one checkpoint, as words of the command line."""
     os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     monkeypatch.chdir(tmp_path)
-    weights = ("--checkpoint", f"{exported('tiny-wide')}")
-    greedy = [f"generation.{name}" for name in ("temperature=0", "repetition_penalty=1", "answer_tokens=8")]
+    weights = ["--checkpoint", f"{exported('tiny-wide')}"]
+    server = ["--checkpoint", "m", "--base-url", f"http://127.0.0.1:{port}/v1"]
+    limits = {"temperature": 0, "repetition_penalty": 1, "answer_tokens": 8, "max_new_tokens": 8}
+    greedy = [f"generation.{name}={value}" for name, value in limits.items()]
     engine = [
         "model.enforce_eager=true",
         'model.extra="{\\"limit_mm_per_prompt\\": {\\"image\\": 0, \\"video\\": 128}}"',
     ]
-    api = [f"model.{name}={value}" for name, value in AS_LOCAL.items()]
-    base_url = f"http://127.0.0.1:{port}/v1"
-    ways = {
-        "local": ("--model", "full", *weights, "--after-vision", "max", *sets(greedy)),
-        "api": ("--model", "vllm-api", "--checkpoint", "m", "--base-url", base_url, *sets(api)),
-        "session": ("--model", "vllm-session", *weights, "--dtype", "float32", *sets([*greedy, *engine])),
-        "engine": (
-            "--model",
-            "full",
-            "--engine",
-            "vllm",
-            *weights,
-            "--dtype",
-            "float32",
-            *sets([*greedy, *engine]),
-        ),
+    as_local = {"previous_role": '"previous text"', "silent_turns": "true"}
+    api = [f"model.{name}={as_local.get(name, value)}" for name, value in AS_LOCAL.items()]
+    inside = ["--dtype", "float32", *sets([*greedy, *engine])]
+    return {
+        "local": ["--model", "full", *weights, "--after-vision", "max", *sets(greedy)],
+        "api": ["--model", "vllm-api", *server, *sets(api)],
+        "session": ["--model", "vllm-session", *weights, *inside],
+        "engine": ["--model", "full", "--engine", "vllm", *weights, *inside],
     }
-    said = {}
-    for name, way in ways.items():
-        assert main(["run", "--task", "ovobench", "--data", "demo", "--limit", "2", "--out", name, *way]) == 0
-        rows = [json.loads(line) for line in Path(name, "answers.jsonl").read_text().splitlines()]
-        said[name] = {(row["sample"], row["query"]): row["text"] for row in rows}
-    assert len(said["local"]) > 10
-    assert said["api"] == said["session"] == said["engine"] == said["local"]
+
+
+def said(name: str, *words: str) -> dict[tuple[str, str], str]:
+    """Run a command and return what was said, by sample and query."""
+    from evalkit.cli.main import main
+
+    assert main(["run", "--data", "demo", "--out", name, *words]) == 0
+    rows = [json.loads(line) for line in Path(name, "answers.jsonl").read_text().splitlines()]
+    return {(row["sample"], row["query"]): row["text"] for row in rows}
+
+
+def test_demo_questions_are_answered_alike_in_every_way_that_leads_to_vllm(ways: dict[str, list[str]]) -> None:
+    task = ("--task", "ovobench", "--limit", "2")
+    answers = {name: said(name, *task, *way) for name, way in ways.items()}
+    assert len(answers["local"]) > 10
+    assert answers["api"] == answers["session"] == answers["engine"] == answers["local"]
+
+
+def test_a_demo_match_is_narrated_alike_in_every_way_that_leads_to_vllm(ways: dict[str, list[str]]) -> None:
+    task = ("--task", "inf-streams", "--limit", "1")
+    spoken = {name: said(name, *task, *ways[name]) for name in ("local", "api", "session")}
+    assert len(spoken["local"]) == 60
+    assert spoken["api"] == spoken["session"] == spoken["local"]
 
 
 def sets(pairs: list[str]) -> list[str]:

@@ -58,6 +58,9 @@ class ServedSettings(BaseModel):
     previous_role: Literal["system", "user", "previous text"] = Field(
         default="system", description="Role of the message with what was said before the seconds that are sent."
     )
+    silent_turns: bool = Field(
+        default=False, description="Send an empty assistant's turn for a second in which nothing was said."
+    )
     temperature: float | None = Field(default=0.0, ge=0, description="Sampling temperature; none sends none.")
     narration_tokens: int | None = Field(
         default=20, ge=1, description="Most tokens spoken at once; none: no limit."

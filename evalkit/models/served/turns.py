@@ -89,12 +89,14 @@ class StreamChat:
             system = self.narration.system
         if system:
             yield {"role": "system", "content": system}
+        role = self.settings.previous_role
         given = self.narration.previous_text if self.narration is not None else ""
-        previous = " ".join(filter(None, [given.strip(), self.said]))
-        if previous:
-            role = self.settings.previous_role
-            label = "" if role == "previous text" else "Previous text: "
-            yield {"role": role, "content": f"{label}{previous}"}
+        previous = " ".join(filter(None, [given.strip(), self.said])) if self.said else given
+        if role == "previous text":
+            if self.narration is not None:  # StreamingVLM's layout has this turn, whether or not it holds anything
+                yield {"role": role, "content": previous}
+        elif previous.strip():
+            yield {"role": role, "content": f"Previous text: {previous.strip()}"}
 
     def narration_messages(self) -> list[Message]:
         """Return the request of the newest second: a user turn for each second, the instruction in the first."""
@@ -106,7 +108,7 @@ class StreamChat:
                 parts.append({"type": "text", "text": instruction})
                 instruction = ""
             messages.append({"role": "user", "content": parts})
-            if turn.reply:
+            if turn.reply or (turn.reply is not None and self.settings.silent_turns):
                 messages.append({"role": "assistant", "content": turn.reply})
         return messages
 
