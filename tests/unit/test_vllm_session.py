@@ -211,6 +211,11 @@ class EngineDeadError(Exception):
             ModelError,
             "vLLM refused the request: ValueError: the prompt is too",
         ),
+        (
+            ValueError("a video item with 9 tokens exceeds the pre-allocated encoder cache size 8"),
+            ModelError,
+            r"""encoder cache size 8; --set model\.extra='"{\\"max_num_batched_tokens\\": N}"' with N""",
+        ),
         (EngineDeadError("see above"), StopRun, r"vLLM's engine died \(EngineDeadError: see above\).*--resume"),
         (ModelError("as it stands"), ModelError, "^as it stands$"),
     ],
