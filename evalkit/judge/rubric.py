@@ -15,11 +15,12 @@ from evalkit.errors import UsageError
 from evalkit.parse import Unparsed
 from evalkit.parse.text import spoken
 
-GRADE_GRAMMAR: Final = "last-dict/1"
+GRADE_GRAMMAR: Final = "last-dict/2"
 """Name of the reading rule; part of a grade's key, so a changed rule asks again."""
 
 _DICT: Final = re.compile(r"\{[^{}]*\}")
 _ENTRY: Final = re.compile(r"\s*(['\"]?)([\w ]{1,60})\1\s*:\s*(.*\S)\s*", re.DOTALL)
+_BARE: Final = re.compile(r"\**\s*([-+]?\d{1,4}(?:\.\d{1,6})?)\s*\**\s*\.?\s*\**")
 _NUMBER: Final = re.compile(r"['\"]?\s*([-+]?\d{1,4}(?:\.\d{1,6})?)\s*['\"]?")
 
 
@@ -133,6 +134,7 @@ def parse_grades(reply: str, scales: Sequence[Scale]) -> Grades | Ungraded:
     Keys and numbers may stand in either kind of quotes, as the published prompts show them; other keys
     (``total_score``) are passed over. What stands before the dict is not read: MLVU's own ``calculate.py``
     takes the first mention of a key, wherever it is, and stops on a judge that names it in its reasoning.
+    Where one thing is graded, a reply that is a number and nothing else is its grade.
 
     Args:
         reply: The judge's reply as it stands.
@@ -143,14 +145,9 @@ def parse_grades(reply: str, scales: Sequence[Scale]) -> Grades | Ungraded:
         return Ungraded("unclosed-think")
     if not text.strip():
         return Ungraded("empty")
-    found = _DICT.findall(text)
-    if not found:
+    entries = _entries(text, scales)
+    if entries is None:
         return Ungraded("no-dict")
-    entries: dict[str, list[str]] = {}
-    for part in found[-1][1:-1].split(","):
-        match = _ENTRY.fullmatch(part)
-        if match:
-            entries.setdefault(match[2].strip(), []).append(match[3])
     values: dict[str, float] = {}
     for scale in scales:
         given = entries.get(scale.name, [])
@@ -164,3 +161,17 @@ def parse_grades(reply: str, scales: Sequence[Scale]) -> Grades | Ungraded:
         if fault:
             return Ungraded(f"{fault}-{scale.name}")
     return Grades(values)
+
+
+def _entries(text: str, scales: Sequence[Scale]) -> dict[str, list[str]] | None:
+    """Return what the last dict of a reply says by key; ``None`` where there is no dict and no bare grade."""
+    found = _DICT.findall(text)
+    if not found:
+        bare = _BARE.fullmatch(text.strip()) if len(scales) == 1 else None
+        return None if bare is None else {scales[0].name: [bare[1]]}
+    entries: dict[str, list[str]] = {}
+    for part in found[-1][1:-1].split(","):
+        match = _ENTRY.fullmatch(part)
+        if match:
+            entries.setdefault(match[2].strip(), []).append(match[3])
+    return entries

@@ -18,7 +18,7 @@ BEST_GRADE = 2.0
 """Grades are shown from 0 to 2; a judge gives 1 to 3."""
 
 OMEGAS = (0.0, 0.5, 1.0)
-"""Weights of timeliness that are reported: 0 takes the last grade alone, 1 the area alone."""
+"""Weights that are reported: 0 takes the area alone, where time counts most, 1 the last grade alone."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,18 +41,19 @@ class GradedReply:
             raise UsageError(f"a grade is 0 to {BEST_GRADE:g}, not {self.grade}")
 
 
-def area_score(replies: Iterable[GradedReply], span: Window, omega: float = 1.0) -> float:
+def area_score(replies: Iterable[GradedReply], span: Window, omega: float = 0.0) -> float:
     """Return one turn's score in grades, 0 to 2.
 
     The grade is a step line over the span: ``START_GRADE`` until the first reply, then the grade of the replies so
     far until the next. Replies before the span count from its start, replies after its end not at all. With A the
-    mean height of that line and g its last grade, the score is ``omega * A + (1 - omega) * g``; that is the area
-    under the line with its times shortened to a share ``omega`` of the span.
+    mean height of that line and g its last grade, the score is ``(1 - omega) * A + omega * g``; that is the area
+    under the line with all times multiplied by ``1 - omega`` (ProactiveVideoQA,
+    ``pauc/judge_llm_scores_openai.py``).
 
     Args:
         replies: Graded replies, in any order; of two at one time the last given counts.
         span: When the turn is due.
-        omega: Weight of timeliness, 0 to 1.
+        omega: 0 to 1; the larger, the less it matters when something was said.
 
     Raises:
         UsageError: ``omega`` is out of range.
@@ -68,14 +69,14 @@ def area_score(replies: Iterable[GradedReply], span: Window, omega: float = 1.0)
         grade, since = reply.grade, at
     length = span.end - span.start
     mean = (area + grade * (span.end - since)) / length if length > 0 else grade
-    return omega * mean + (1 - omega) * grade
+    return (1 - omega) * mean + omega * grade
 
 
-def pauc(turns: Sequence[tuple[Sequence[GradedReply], Window]], omega: float = 1.0) -> float | None:
+def pauc(turns: Sequence[tuple[Sequence[GradedReply], Window]], omega: float = 0.0) -> float | None:
     """Return the mean over turns as a share of the best grade, 0 to 1; ``None`` without a turn.
 
     Args:
         turns: Graded replies and span of each turn.
-        omega: Weight of timeliness, 0 to 1.
+        omega: See `area_score`.
     """
     return fmean(area_score(replies, span, omega) for replies, span in turns) / BEST_GRADE if turns else None

@@ -107,7 +107,7 @@ def test_what_is_said_over_time_is_graded_and_its_area_taken(
         found = grade(evalkit, tmp_path / "timed", server)
     assert set(found["tasks"]) == {"SSR"}  # type: ignore[call-overload]
     figures = found["figures"]
-    assert figures["pauc_0"] == 0.5 >= figures["pauc_1"] > 0.25  # type: ignore[index]
+    assert figures["pauc_1"] == 0.5 >= figures["pauc_0"] > 0.25  # type: ignore[index]
     rows = json.loads((tmp_path / "timed" / "metrics.json").read_text())["metrics"]
     assert {row["name"] for row in rows if row["group"] == "graded by openai:m"} >= {
         "pauc_0",

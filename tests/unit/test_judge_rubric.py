@@ -56,6 +56,20 @@ def test_anything_else_is_no_grade_and_says_why(reply: str, reason: str) -> None
     assert getattr(parse_grades(reply, SCALES), "reason", None) == reason
 
 
+@pytest.mark.parametrize("reply", ["3", " 3.\n", "**3**", "<think>1 or 2?</think>\n3", "{'score': 3}"])
+def test_where_one_thing_is_graded_a_number_alone_is_its_grade(reply: str) -> None:
+    assert parse_grades(reply, [Scale("score", 1, 3)]) == Grades({"score": 3.0})
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [("4", "out-of-range-score"), ("2.5", "not-whole-score"), ("3 of 3", "no-dict"), ("Score: 3", "no-dict")],
+)
+def test_a_number_among_words_or_out_of_range_is_no_grade(reply: str, reason: str) -> None:
+    assert getattr(parse_grades(reply, [Scale("score", 1, 3)]), "reason", None) == reason
+    assert getattr(parse_grades("3", SCALES), "reason", None) == "no-dict"
+
+
 @given(st.text(max_size=300))
 def test_whatever_a_judge_says_grades_are_in_their_range(reply: str) -> None:
     found = parse_grades(reply + "{'completeness': " + reply + ", 'reliability': 2}", SCALES)

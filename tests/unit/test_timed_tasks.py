@@ -122,11 +122,11 @@ def test_gold_turns_are_graded_utterance_by_utterance_and_the_area_is_taken(tmp_
         "turns": turns,
         "asked": "What?",
     }
-    said = {12: "a pet", 15: "a cat", 25: "hm", 41: "a dog"}
+    said = {12: "a pet", 14: "a pet", 15: "a cat", 25: "hm", 41: "a dog"}
     records = [spoken("s", at, said.get(at, "..."), tags=tags) for at in range(1, 50)]
     items = task.rubric_items(records)
-    assert [item.id for item in items] == ["s/0/0", "s/0/1"]
-    assert items[1].values == {"asked": "What?", "answer": "a cat", "replies": "12 s: a pet\n15 s: a cat"}
+    assert [item.id for item in items] == ["s/0/0", "s/0/2"]
+    assert items[1].values == {"asked": "What?", "answer": "a cat", "replies": "a pet a cat"}
     grades = [
         GradeRecord(
             key=item.id, item=item.id, task="SSR", cluster="v", rubric="r", grades={"score": grade}, judge="j"
@@ -135,8 +135,8 @@ def test_gold_turns_are_graded_utterance_by_utterance_and_the_area_is_taken(tmp_
     ]
     found = task.graded_figures(grades, records)
     # First turn: 2 s at 0.5, 3 s at 1, 5 s at 2, and 2 at the end; the second stays at 0.5, where it begins.
-    assert found["pauc_1"] == pytest.approx((1.4 + 0.5) / 2 / 2)
-    assert found["pauc_0"] == pytest.approx((2 + 0.5) / 2 / 2)
+    assert found["pauc_0"] == pytest.approx((1.4 + 0.5) / 2 / 2)
+    assert found["pauc_1"] == pytest.approx((2 + 0.5) / 2 / 2)
     assert task.graded_figures([], records)["pauc_0.5"] == pytest.approx(0.25)
     data = toy_data("ovo-timing", tmp_path / "data")
     known = {one.id: one for one in task.questions(data).questions}

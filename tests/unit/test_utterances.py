@@ -162,7 +162,7 @@ def test_the_area_is_under_the_grade_so_far_from_one_half_on() -> None:
     # 0.5 until 12, 1 until 15, 2 until 20: (2 * 0.5 + 3 * 1 + 5 * 2) / 10
     replies = [GradedReply(15, 2), GradedReply(12, 1)]
     assert area_score(replies, span) == pytest.approx(1.4)
-    assert area_score(replies, span, 0.0) == 2
+    assert area_score(replies, span, 1.0) == 2
     assert area_score(replies, span, 0.5) == pytest.approx(1.7)
     assert area_score([GradedReply(3, 2)], span) == 2  # said before: it stands from the start
     assert area_score([GradedReply(21, 2)], span) == 0.5  # too late to count

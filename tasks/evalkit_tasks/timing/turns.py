@@ -17,14 +17,21 @@ __all__ = ["TURN_RUBRIC", "GradedTurns"]
 TURN_RUBRIC = Rubric(
     name="proactive-turn",
     system=(
-        "You grade what a model said about a running video so far, against the answer that was due. Give 1 where "
-        "it is wrong or says nothing of the answer, 2 where it is partly right, 3 where it is right and complete. "
-        "Do not reward length. End with a JSON dict: {'score': 1}, {'score': 2} or {'score': 3}."
+        "You are an evaluator for a video question answering system. Your task is to rate whether the predicted "
+        "answer covers the key points of the ground truth answer. Use the following scale to assign a score:\n"
+        "- 3: Mostly covered; the predicted answer covers all key information in the ground truth answer, though "
+        "it may have minor inaccuracies or rephrases.\n"
+        "- 2: Partially covered; the predicted answer has some correct information, but also contains significant "
+        "inaccuracies or missing key points.\n"
+        "- 1: Incorrect; the predicted answer may be related to the ground truth answer, but most of the "
+        "information is missing, or the predicted answer is not relevant to the question or in very poor "
+        "quality.\n\n"
+        "Output the score only, do not add more explanations."
     ),
-    template="Request: {asked}\nAnswer that was due: {answer}\nSaid so far, one line a second:\n{replies}",
+    template="Question: {asked}\nGround Truth Answer: {answer}\nPredicted Answer: {replies}",
     fields=("asked", "answer", "replies"),
     scales=(Scale("score", 1, 3),),
-    source="evalkit's own wording; scale of ProactiveVideoQA, 1 to 3, shown as 0 to 2",
+    source="ProactiveVideoQA pauc/judge_llm_scores_openai.py; grades 1 to 3 are shown as 0 to 2",
 )
 
 
@@ -41,10 +48,12 @@ class _SpokenTurn:
     said: tuple[Utterance, ...]
 
     def items(self) -> Iterable[GradeItem]:
-        lines: list[str] = []
+        sentences: list[str] = []
         for number, one in enumerate(self.said):
-            lines.append(f"{one.at:g} s: {one.text}")
-            values = {"asked": self.asked, "answer": self.answer, "replies": "\n".join(lines)}
+            if one.text in sentences:
+                continue  # said again, it changes nothing, and the published code asks no judge about it
+            sentences.append(one.text)
+            values = {"asked": self.asked, "answer": self.answer, "replies": " ".join(sentences)}
             yield GradeItem(f"{self.id}/{number}", self.task, self.cluster, TURN_RUBRIC, values, one.text or " ")
 
     def graded(self, grades: Mapping[str, float]) -> list[GradedReply]:
