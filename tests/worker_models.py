@@ -50,3 +50,18 @@ class MoodyStream(CounterStream):
                     time.sleep(1)  # what was told before has come to the driver
                     os.kill(os.getpid(), number)
         return super().speak(chunk)
+
+
+class Steady(Moody):
+    """Takes its time for every second, so that there is a middle to be killed in."""
+
+    name = "steady"
+
+    def open(self, request: SessionRequest) -> CounterStream:
+        return SteadyStream(request)
+
+
+class SteadyStream(CounterStream):
+    def speak(self, chunk: Chunk) -> Any:
+        time.sleep(0.3)
+        return super().speak(chunk)

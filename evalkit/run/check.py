@@ -94,7 +94,9 @@ def check_workers(options: RunOptions, model: ModelRecipe) -> None:
     Raises:
         UsageError: An option of workers without any, a model that waits for a server, or one device for all.
     """
-    if not options.workers:
+    if options.workers == 0:  # a run with workers is gone on with in this process, whatever its workers were
+        return
+    if options.workers is None:
         given = [
             "--" + name.replace("_", "-")
             for name in ("gpus_per_worker", "stall_seconds", "ray_address")

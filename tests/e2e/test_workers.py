@@ -84,6 +84,14 @@ def test_what_would_run_says_who_gets_what(data: Path, evalkit: Call) -> None:
     assert json.loads(evalkit(*words, "--json")[1])["workers"] == "3"
 
 
+def test_0_workers_is_this_process_whatever_its_workers_were(data: Path, evalkit: Call) -> None:
+    words = ["run", "--task", "inf-streams", "--model", "streamingvlm", "--checkpoint", "tiny", "--data", data]
+    words += ["--set", "task.start_seconds=5", "--workers", "0", "--engine", "ray", "--stall-seconds", "5"]
+    code, out, err = evalkit(*words, "--dry-run")
+    assert code == 0, err
+    assert "worker_1" not in out
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

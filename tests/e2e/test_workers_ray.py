@@ -6,6 +6,9 @@ Needs Ray: `make test-ray`.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import psutil
 import pytest
 from conftest import write_data
 from test_workers import without_times
-from worker_models import Moody
+from worker_models import Moody, Steady
 
 import evalkit as package
 from evalkit.run.workers import driver
@@ -66,3 +69,34 @@ def test_actors_that_die_and_hang_leave_what_one_process_leaves(
     assert not [
         p for p in psutil.Process(os.getpid()).children(recursive=True) if "ray::" in " ".join(p.cmdline())
     ]
+
+
+DRIVER = """
+import sys
+import evalkit
+from worker_models import Steady
+
+data, out = sys.argv[1:]
+evalkit.run(model=Steady, task="inf-streams", data=data, settings={"task.start_seconds": 5}, out=out,
+            checkpoint_seconds=2, workers=2, engine="ray")
+"""
+
+
+@pytest.mark.timeout(600)
+def test_actors_end_with_their_driver_and_the_run_goes_on_without_ray(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "set", videos=["one", "two", "three"], seconds=30, start=5)
+    same: dict[str, Any] = {"task": "inf-streams", "data": str(data), "settings": {"task.start_seconds": 5}}
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, data, tmp_path / "spread"])
+    answers, last = tmp_path / "spread" / "answers.jsonl", time.monotonic() + 200
+    while not (answers.exists() and answers.read_text().count("\n") > 8):
+        assert driver.poll() is None
+        assert time.monotonic() < last, "no record came"
+        time.sleep(0.1)
+    actors = [one for one in psutil.Process(driver.pid).children(recursive=True) if "ray::_Actor" in one.name()]
+    assert len(actors) == 2
+    driver.kill()
+    assert driver.wait(30) == -9
+    assert len(psutil.wait_procs(actors, timeout=60)[0]) == 2
+    package.run(model=Steady, **same, out=str(tmp_path / "spread"), resume=True, engine="ray", workers=0)
+    package.run(model=Steady, **same, out=str(tmp_path / "alone"))
+    assert without_times(tmp_path / "spread") == without_times(tmp_path / "alone")

@@ -102,6 +102,14 @@ def test_gpus_are_dealt_out_by_the_names_this_process_sees_and_cores_are_shared(
     assert [spec.gpus for spec in layout.local_specs(plan, 0, ())] == [None] * 4
 
 
+def test_no_worker_is_started_for_want_of_a_sample() -> None:
+    plan: Any = SimpleNamespace(options=options(workers=8), samples=tuple(samples([3, 4])))
+    assert layout.starting_workers(plan) == 2
+    assert layout.shares_device(plan, 0.5)
+    plan.samples = plan.samples[:1]
+    assert not layout.shares_device(plan, 0.5)
+
+
 def test_a_message_cut_in_the_middle_is_no_message_and_holds_nobody_up() -> None:
     mine, theirs = socket.socketpair()
     sender, receiver = Channel(theirs, 5), Channel(mine, 5)

@@ -7,6 +7,7 @@ __all__ = [
     "gpus_of_this_machine",
     "local_specs",
     "shares_device",
+    "starting_workers",
     "worker_options",
 ]
 
@@ -60,9 +61,14 @@ def _fitting(each: float, there: int) -> int:
     return there // max(1, round(each)) if each >= 1 else there * int(1 / each + 1e-9)
 
 
+def starting_workers(plan: RunPlan) -> int:
+    """Return how many workers are started: those asked for, but none that would find no sample."""
+    return min(plan.options.workers or 0, len(plan.samples))
+
+
 def shares_device(plan: RunPlan, each: float) -> bool:
     """Whether workers disturb each other: two of them compute on one device."""
-    return (plan.options.workers or 0) > 1 and each < 1
+    return starting_workers(plan) > 1 and each < 1
 
 
 def local_specs(plan: RunPlan, each: float, gpus: Sequence[str]) -> list[WorkerSpec]:

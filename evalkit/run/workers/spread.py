@@ -18,7 +18,13 @@ from evalkit.run.work import Work
 from evalkit.run.workers.contract import Executor
 from evalkit.run.workers.crew import Crew
 from evalkit.run.workers.driver import drive
-from evalkit.run.workers.layout import gpus_each, gpus_of_this_machine, local_specs, shares_device
+from evalkit.run.workers.layout import (
+    gpus_each,
+    gpus_of_this_machine,
+    local_specs,
+    shares_device,
+    starting_workers,
+)
 from evalkit.run.workers.order import length, makespan, shares
 
 STALL_SECONDS = 600.0
@@ -43,7 +49,9 @@ class Spread:
     repeats = True
 
     def __init__(self, plan: RunPlan, notify: Callable[[str], None]) -> None:
-        workers, stall = plan.options.workers or 0, plan.options.stall_seconds or STALL_SECONDS
+        workers, stall = starting_workers(plan), plan.options.stall_seconds or STALL_SECONDS
+        if workers < (plan.options.workers or 0):
+            notify(f"{plan.options.workers} workers were asked for: {workers} start, one for each sample")
         self._executor, each = executor_of(plan, stall)
         self._check = plan.model.check  # before every worker says so
         self._crew = Crew(self._executor, workers, stall, notify)
