@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["QuestionCosts", "question_costs", "question_table", "works_when_asked"]
+__all__ = ["QuestionCosts", "question_costs", "question_stages", "question_table", "works_when_asked"]
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -129,3 +129,56 @@ def question_table(named: Sequence[tuple[str, RunRecords]]) -> Table | None:
         "models that see them second by second have paid for that before, in the table by second."
     )
     return Table("Latency by question", columns, tuple(rows), (note,), "questions") if rows else None
+
+
+def question_stages(named: Sequence[tuple[str, RunRecords]]) -> Table | None:
+    """Return where the time of a question goes and what it retrieved, one row per run that says so, or ``None``.
+
+    Args:
+        named: What tables call each run, and its records.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    for name, records in named:
+        answers = [one for one in _asked(records) if one.stages]
+        total = sum(sum(one.stages.values()) for one in answers)
+        if not total:
+            continue
+        spent = {stage: sum(one.stages.get(stage, 0.0) for one in answers) for stage in _QUESTION_STAGES}
+        rest = total - sum(spent.values())
+        shares = [100 * seconds / total for seconds in (*spent.values(), rest)]
+        rows.append((name, *shares, *_retrieved(answers)))
+    columns = (
+        Column("Model", text=True),
+        *(Column(stage.replace("_", " ").capitalize(), "%", digits=1) for stage in (*_QUESTION_STAGES, "other")),
+        Column("Blocks a layer", digits=1),
+        Column("Blocks stored", digits=0),
+        Column("Look back p50", "s", digits=1),
+    )
+    note = (
+        "Blocks: frames that a question retrieved in each layer, mean, of at most so many stored. Look back: "
+        "stream time between the question and what it retrieved, over layers and frames."
+    )
+    notes = (note,) if any(row[-1] is not None for row in rows) else ()
+    return (
+        Table("Where the time of a question goes", columns, tuple(rows), notes, "question-stages")
+        if rows
+        else None
+    )
+
+
+_QUESTION_STAGES = ("retrieve", "vision_encode", "prefill", "generate")
+
+
+def _retrieved(answers: Sequence[AnswerRecord]) -> tuple[Cell, Cell, Cell]:
+    """Return blocks a layer, most blocks stored, and the median look back."""
+    found = [(one, one.retrieved) for one in answers if one.retrieved is not None]
+    if not found:
+        return None, None, None
+    blocks = [count for _, got in found for count in got.blocks]
+    back = [
+        distance
+        for one, got in found
+        for second, layers in got.seconds
+        for distance in [one.at - one.start - second] * layers
+    ]
+    return float(np.mean(blocks)), max(got.stored for _, got in found), float(np.median(back)) if back else None

@@ -16,7 +16,7 @@ from evalkit.report.growth import growth_table
 from evalkit.report.latency import latency_table, memory_table, stage_table, summarize_ticks, window_table
 from evalkit.report.naming import labels_of, short_name
 from evalkit.report.payload import outcome
-from evalkit.report.per_question import question_table, works_when_asked
+from evalkit.report.per_question import question_stages, question_table, works_when_asked
 from evalkit.report.runs import LATENCY_MARKS, Run, differing_fields, load_runs, mismatch_notice
 from evalkit.report.scores import coverage_counts, group_label, is_overall, is_timing, scaled, score_name
 from evalkit.report.tables import Cell, Column, Estimate, Table, to_markdown
@@ -264,7 +264,8 @@ def latency_tables(runs: Sequence[Run], *, windows: bool = True) -> list[Table]:
     for state, mark in LATENCY_MARKS.items():
         mine = [run for run in runs if run.records.manifest.latency == state]
         asked = question_table([(run.label, run.records) for run in mine])
-        tables += [replace(asked, caption=asked.caption + mark)] if asked is not None else []
+        stages = question_stages([(run.label, run.records) for run in mine])
+        tables += [replace(one, caption=one.caption + mark) for one in (asked, stages) if one is not None]
         measured = [run for run in mine if run.records.ticks and not works_when_asked(run.records)]
         summaries = [summarize_ticks(run.label, run.records.ticks) for run in measured]
         makers = [latency_table, stage_table, memory_table, *([window_table] if windows else [])]

@@ -10,7 +10,7 @@ from evalkit.errors import UsageError
 from evalkit.leaderboard import compare_runs
 from evalkit.records import AnswerRecord, RunRecords, StageTimes, TickRecord, read_run
 from evalkit.report.over_time import opening_charts
-from evalkit.report.per_question import question_costs, question_table, works_when_asked
+from evalkit.report.per_question import question_costs, question_stages, question_table, works_when_asked
 from evalkit.report.plots import plot_runs
 from evalkit.report.runs import load_runs
 from evalkit.report.seen import seen_by
@@ -96,3 +96,25 @@ def test_what_was_shown_before_a_question_is_told_by_frames_and_their_moments(tm
     run = run_of(tmp_path / "clips", [asked(0, 8.0), asked(1, 3.0)], clips)
     assert seen_by(run)["s0", "q1"].last == (0.0, 1.0, 2.0)
     assert seen_by(run)["s0", "q0"].frames == 4
+
+
+def test_what_a_question_retrieved_and_where_its_time_went_is_told(tmp_path: Path) -> None:
+    retrieved = {"most": 2, "stored": 8, "blocks": (2, 1), "tokens": (12, 6), "seconds": ((1, 2), (7, 1))}
+    stages = {"retrieve": 0.3, "prefill": 0.1, "generate": 0.5, "other": 0.1}
+    answers = [asked(0, 9.0, stages=stages, retrieved=retrieved), asked(1, 9.0)]
+    run = run_of(tmp_path / "run", answers, [second(0, 0.0, 1.0, frames=1, work=0.1)])
+    (table,) = [one for one in (question_stages([("m", run)]),) if one is not None]
+    (row,) = table.rows
+    assert row == (
+        "m",
+        pytest.approx(30),
+        0.0,
+        pytest.approx(10),
+        pytest.approx(50),
+        pytest.approx(10),
+        1.5,
+        8,
+        8.0,
+    )
+    silent = run_of(tmp_path / "silent", [asked(0, 9.0)], [])
+    assert question_stages([("m", silent)]) is None
