@@ -124,7 +124,11 @@ def _reasoning(message: Mapping[str, Any]) -> str:
 
 def _extra(body: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, Any]:
     found = {"prompt_token_ids": body.get("prompt_token_ids"), "token_ids": choice.get("token_ids")}
-    return {name: value for name, value in found.items() if isinstance(value, list)}
+    return {name: value for name, value in found.items() if isinstance(value, list) and _are_tokens(value)}
+
+
+def _are_tokens(values: Sequence[Any]) -> bool:
+    return all(type(one) is int and 0 <= one < _MOST_TOKENS for one in values)
 
 
 def _parts(content: Any) -> tuple[str, str]:

@@ -80,6 +80,12 @@ def test_tokens_are_the_servers_own_and_nonsense_is_none() -> None:
         assert read_completion(completion({"content": "A"}, usage=nonsense)).usage == TokenUsage()
 
 
+@pytest.mark.parametrize("ids", [None, "7", [7, None], [7, "8"], [True], [-1], [10**30], [7.0]])
+def test_token_ids_are_whole_numbers_or_none_at_all(ids: Any) -> None:
+    body = completion({"content": "A"}) | {"prompt_token_ids": ids}
+    assert read_completion(body).extra == {}
+
+
 def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
     return {"model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": finish, **more}]}
 

@@ -167,6 +167,9 @@ def test_the_beginning_of_an_option_is_none_of_it_and_no_list_is_no_choice() -> 
     assert choice is not None
     assert (choice.option, choice.unknown) == ("", ("10", "Yes"))
     assert likeliest_option([], ("A",)) is None
+    nonsense = likeliest_option(listed(("A", 10**400)), ("A",))  # a number that no float holds
+    assert nonsense is not None
+    assert (nonsense.option, nonsense.unknown) == ("", ("A",))
     assert likeliest_option([{"token": "A"}], ("A",)) is None
 
 

@@ -116,6 +116,8 @@ def test_options_are_found_by_id_wherever_they_stand() -> None:
         listed(("token_id:32", -1.0), (" B", -2.0)),
         listed(("token_id:32", -1.0), ("token_id:33", float("nan"))),
         listed(("token_id:32", -1.0), ("token_id:33", None), (None, -1.0)),
+        listed(("token_id:32", -1.0), ("token_id:33", 10**400)),
+        listed(("token_id:32", -1.0), ("token_id:" + "3" * 5000, -1.0)),
     ],
 )
 def test_options_without_every_log_probability_are_no_choice(rows: list[dict[str, Any]]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["OptionChoice", "likeliest_option"]
+__all__ = ["OptionChoice", "likeliest_option", "listed_tokens"]
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+_LARGEST: Final = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +40,37 @@ def likeliest_option(tokens: Sequence[Mapping[str, Any]], options: Sequence[str]
     Returns:
         The choice; ``None`` where the server listed nothing.
     """
+    rows = listed_tokens(tokens)
+    if rows is None:
+        return None
+    found: dict[str, float] = {}
+    for token, value in rows:
+        option = token.strip()
+        if option in options:
+            found[option] = max(found.get(option, -math.inf), value)
+    best = max(found, key=lambda one: (found[one], -list(options).index(one)), default="")
+    return OptionChoice(best, found, tuple(one for one in options if one not in found))
+
+
+def listed_tokens(tokens: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]] | None:
+    """Return the tokens listed for the first place of a reply with their log-probabilities, without what is none.
+
+    Args:
+        tokens: ``logprobs.content`` of a reply.
+
+    Returns:
+        The rows; ``None`` where the server listed nothing.
+    """
     listed = tokens[0].get("top_logprobs") if tokens else None
     if not isinstance(listed, list) or not listed:
         return None
-    found: dict[str, float] = {}
-    for row in listed:
-        token, value = (row.get("token"), row.get("logprob")) if isinstance(row, dict) else (None, None)
-        if not isinstance(token, str) or not isinstance(value, int | float) or math.isnan(value):
-            continue
-        option = token.strip()
-        if option in options:
-            found[option] = max(found.get(option, -math.inf), float(value))
-    best = max(found, key=lambda one: (found[one], -list(options).index(one)), default="")
-    return OptionChoice(best, found, tuple(one for one in options if one not in found))
+    rows = [row for row in listed if isinstance(row, dict)]
+    pairs = [(row.get("token"), _number(row.get("logprob"))) for row in rows]
+    return [(token, value) for token, value in pairs if isinstance(token, str) and value is not None]
+
+
+def _number(value: Any) -> float | None:
+    """Return a log-probability; ``None`` for what is none, a whole number that no float holds among it."""
+    if type(value) is int:
+        return float(value) if abs(value) < _LARGEST else None
+    return value if isinstance(value, float) and not math.isnan(value) else None

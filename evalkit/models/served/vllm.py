@@ -15,18 +15,19 @@ __all__ = [
     "without_known_frames",
 ]
 
-import math
+import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Final
 
-from evalkit.models.served.options import OptionChoice
+from evalkit.models.served.options import OptionChoice, listed_tokens
 from evalkit.models.served.settings import ServedSettings
 from evalkit.video import QWEN_FACTOR
 
 Message = dict[str, Any]
 
-_TOKEN: Final = "token_id:"  # noqa: S105 (how vLLM writes a token as its id)
+_ID: Final = re.compile(r"token_id:([0-9]{1,9})")
+"""How vLLM writes a token as its id."""
 _ITEM: Final = array("q").itemsize
 _MEDIA: Final = ("image_url", "video_url")
 
@@ -82,13 +83,8 @@ def likeliest_by_id(
     Returns:
         The choice; ``None`` where not every option has its log-probability.
     """
-    listed = tokens[0].get("top_logprobs") if tokens else None
-    found: dict[int, float] = {}
-    for row in listed if isinstance(listed, list) else ():
-        token, value = (row.get("token"), row.get("logprob")) if isinstance(row, dict) else (None, None)
-        number = token.removeprefix(_TOKEN) if isinstance(token, str) else ""
-        if number.isdecimal() and isinstance(value, int | float) and not math.isnan(value):
-            found[int(number)] = float(value)
+    numbered = [(_ID.fullmatch(token), value) for token, value in listed_tokens(tokens) or ()]
+    found = {int(token[1]): value for token, value in numbered if token}
     if not all(token in found for token in ids):
         return None
     values = {option: found[token] for option, token in zip(options, ids, strict=True)}
