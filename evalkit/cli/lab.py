@@ -189,6 +189,8 @@ def _figures(
         typed("rank", *done)
     elif narrated:
         note("narrated runs are compared by who wins: --judge says who judges, also with --resume")
+    if done:
+        typed("replay", *done, "--out", out / "replay")
     if len(done) > 1:
         typed("plot", *done, "--kind", "pareto", "--out", out / "plots")
     if done:

@@ -291,7 +291,7 @@ def _accuracy_notes(told: _Told) -> list[str]:
 
 
 def replay_tables(runs: Sequence[Run], replays: Sequence[Replay]) -> list[Table]:
-    """Return what a viewer would have seen, one row per run; runs under load in a table of their own.
+    """Return what a viewer would have seen, one row per run; those not timed alone in tables of their own.
 
     Seconds of a model with several samples under way at once are no single-stream latencies.
 
@@ -304,7 +304,7 @@ def replay_tables(runs: Sequence[Run], replays: Sequence[Replay]) -> list[Table]
         chosen = [pair for pair in zip(runs, replays, strict=True) if pair[0].records.manifest.latency == state]
         if chosen:
             table = replay_table([run for run, _ in chosen], [replay for _, replay in chosen])
-            label = table.label + ("-loaded" if mark else "")
+            label = table.label + ("" if state == "alone" else f"-{state}")
             tables.append(replace(table, caption=table.caption + mark, label=label))
     return tables
 

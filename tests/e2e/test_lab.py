@@ -58,19 +58,23 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_each_run_is_as_if_alone_and_a_video_is_decoded_once(
-    two_videos: Path, tmp_path: Path, evalkit: Cli, passes: list[str]
+    two_videos: Path, tmp_path: Path, evalkit: Cli, passes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, out, err = evalkit(*words(two_videos, "--judge", "overlap", "--json"))
     assert code == 0, err
     assert sorted(passes) == ["one.mp4", "two.mp4"]
     said = json.loads(out)
     assert {name: run["status"] for name, run in said["runs"].items()} == dict.fromkeys(MODELS, "done")
-    assert [len(said[name]) for name in ("judge", "compare", "rank", "plot", "report")] == [2, 1, 1, 1, 1]
+    assert [len(said[name]) for name in ("judge", "compare", "rank", "replay", "report")] == [2, 1, 1, 1, 1]
+    assert said["replay"][0]["models"].keys() == set(MODELS)
+    assert (tmp_path / "lab" / "replay" / "replay-turns.md").exists()
     assert {run["name"] for run in said["compare"][0]["runs"]} == {"sliding", "streamingvlm"}
     page = (tmp_path / "lab" / "report.html").read_text(encoding="utf-8")
     assert all(name in page for name in MODELS)
     assert (tmp_path / "lab" / "plots" / "pareto.svg").exists()
     passes.clear()
+    for drawn in ("build_report", "plot_runs"):
+        monkeypatch.setattr(f"evalkit.run.finish.{drawn}", lambda *rest: [])
     for name in MODELS[1:]:
         alone = ["run", "--task", "inf-streams", "--model", name, "--data", two_videos, "--out", name, *_SMALL]
         assert evalkit(*alone)[0] == 0
@@ -82,6 +86,13 @@ def test_each_run_is_as_if_alone_and_a_video_is_decoded_once(
     assert len(passes) == 2 * 2
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out tables, plots and pages, where a test is about the runs: drawing them is most of the work."""
+    monkeypatch.setattr("evalkit.cli.lab._figures", lambda *rest, **options: {})
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_batches_of_streams_take_turns_too(
     two_videos: Path, tmp_path: Path, evalkit: Cli, passes: list[str]
 ) -> None:
@@ -102,6 +113,7 @@ def after(running: Started, ticks: Path, count: int) -> None:
         time.sleep(0.002)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_lab_interrupted_and_killed_goes_on_and_ends_as_the_unbroken_one(
     two_videos: Path, tmp_path: Path, start: Callable[..., Started], evalkit: Cli
 ) -> None:
@@ -140,6 +152,7 @@ def test_a_model_is_added_and_finished_ones_stay(two_videos: Path, tmp_path: Pat
     assert (tmp_path / "lab" / "sliding" / "verdicts.jsonl").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_model_that_cannot_go_on_takes_no_other_with_it(
     two_videos: Path, tmp_path: Path, evalkit: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
