@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +9,11 @@ from typing import Any
 
 import pytest
 from judge_server import COUNTED, Call, JudgeServer, Reply
+from run_only import run_only
 from toy_runs import toy_data
 
-from evalkit.cli import run as cli
-from evalkit.errors import EvalkitError
 from evalkit.records import AnswerRecord, RunFolder, read_jsonl
 from evalkit.report.usage import usage_line, usage_of
-from evalkit.run.plan import make_plan
-from evalkit.run.runner import execute
 
 Command = Callable[..., tuple[int, str, str]]
 NO_PROBE = ("--set", "model.probe=false")
@@ -54,20 +50,6 @@ def manifest(run: Path) -> dict[str, Any]:
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy questions in OVO-Bench's layout."""
     return toy_data("ovobench", tmp_path_factory.mktemp("toy") / "ovobench")
-
-
-def run_only(*words: str | Path) -> tuple[int, str, str]:
-    """Do what ``evalkit run`` does but for the report, which most of these tests do not look at."""
-    parser = argparse.ArgumentParser()
-    cli.configure(parser)
-    notes: list[str] = []
-    try:
-        result = execute(
-            make_plan(cli.options_of(parser.parse_args([str(word) for word in words[1:]]))), notes.append
-        )
-    except EvalkitError as error:
-        return 2, "", f"evalkit: {error}\n"
-    return 130 if result.interrupted else 3 if result.manifest.failed else 0, "", "\n".join(notes)
 
 
 @pytest.fixture

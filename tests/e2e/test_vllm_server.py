@@ -5,14 +5,17 @@ The server's replies, chunks, counts and errors are those a real one was seen to
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from judge_server import Reply
+from judge_server import Call, Reply
+from run_only import run_only
 from vllm_server import END, RECORDED, VllmServer, parts_of, tokens_of, verbatim
 
 from evalkit.chat.retry import RetryPolicy
@@ -20,6 +23,7 @@ from evalkit.errors import ModelError
 from evalkit.models import ModelChoice, SessionRequest, StopRun
 from evalkit.models.catalog import catalog
 from evalkit.models.served import ServedModel
+from evalkit.records import RunFolder
 from evalkit.stream import Chunk, Elicitation, Narration
 
 Seconds = Callable[..., Iterator[Chunk]]
@@ -271,3 +275,41 @@ def test_any_server_s_options_are_the_likeliest_tokens_of_the_recorded_list(make
     assert answer.text == "Two"
     assert answer.call is not None
     assert "not among the 20 likeliest tokens: Nowhere" in answer.call.note
+
+
+def test_a_run_that_was_stopped_goes_on_and_sends_the_server_what_it_no_longer_knows(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    broken = {"now": True}
+
+    def say(call: Call) -> str | Reply:
+        return verbatim("wrong-key") if broken["now"] and call.number == 9 else f" word {call.number}"
+
+    with VllmServer(say) as server:
+        where = ("--checkpoint", "m", "--base-url", server.base_url, "--set", "model.probe=false")
+        words = (
+            "run",
+            "--task",
+            "inf-streams",
+            "--model",
+            "vllm-api",
+            "--data",
+            small_data,
+            *where,
+            "--out",
+            "run",
+        )
+        more = ("--set", "start_seconds=5", "--set", "model.window_seconds=4")
+        code, _, err = run_only(*words, *more)
+        assert code == 130, err
+        before = RunFolder(tmp_path / "run").answers_path.read_text().splitlines()
+        broken["now"] = False
+        code, _, err = run_only(*words, *more, "--resume")
+    assert code == 0, err
+    rows = [json.loads(line) for line in RunFolder(tmp_path / "run").answers_path.read_text().splitlines()]
+    assert len(rows) == len(server.asked) - 1 == 20
+    assert [json.loads(line) for line in before] == rows[:9]
+    first = videos(server.asked[10])
+    assert [part["video_url"] is not None for part in first] == [True] * 4
+    assert all(row["call"]["token_ids"] and not row["call"]["note"] for row in rows)
