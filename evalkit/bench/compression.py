@@ -24,14 +24,13 @@ from tqdm import tqdm
 from evalkit.bench.frames import DriftingFrames
 from evalkit.compress import CompressionSpec, parse_compression
 from evalkit.errors import UsageError
-from evalkit.memory.policies import MemoryPolicy
 from evalkit.models.backbone import Backbone, Features
+from evalkit.models.cached import CachedModel
 from evalkit.models.catalog import policy_recipe
 from evalkit.models.entry import ModelChoice
-from evalkit.models.protocol import SessionRequest
-from evalkit.models.session import CachedSession
+from evalkit.models.local import PolicyRecipe
+from evalkit.models.protocol import SessionRequest, StreamSession
 from evalkit.models.settings import GenerationSettings
-from evalkit.models.vision import VisionSide
 from evalkit.records import CompressorReport
 from evalkit.stream import Chunk, Elicitation, FrameFeed, FrameSchedule
 from evalkit.video import VideoFrames
@@ -159,7 +158,7 @@ class _Lane:
 
     name: str
     spec: CompressionSpec
-    session: CachedSession
+    session: StreamSession
     features: list[Features] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     reports: tuple[CompressorReport, ...] = ()
@@ -187,24 +186,37 @@ def compare_compression(request: CompressionRequest) -> CompressionResult:
     named = {text: parse_compression(text) for text in (NONE, *request.specs)}
     if len(named) != len(request.specs) + 1:
         raise UsageError("--compress compares different specifications with none: give each once, none not at all")
-    recipe = policy_recipe(
-        request.model,
-        ModelChoice(
-            checkpoint=request.checkpoint,
-            compress=NONE,
-            device=request.device,
-            dtype=request.dtype,
-            attention=request.attention,
-        ),
-    )
-    backbone, policy = recipe.load(), recipe.policy
+    recipes = {text: _recipe(request, text) for text in named}
+    backbone = recipes[NONE].load()
     with torch.inference_mode():
-        _run(request, backbone, policy, named, min(_WARM_UP_SECONDS, request.seconds))
-        passes = [_run(request, backbone, policy, named, request.seconds) for _ in range(request.repeats)]
+        models = {text: recipe.over(backbone) for text, recipe in recipes.items()}
+        _run(request, models, named, min(_WARM_UP_SECONDS, request.seconds))
+        passes = [_run(request, models, named, request.seconds) for _ in range(request.repeats)]
     seconds = {name: _medians([(one[name], one[NONE]) for one in passes]) for name in named}
     results = {name: SpecResult(name, spec.canonical(), seconds[name]) for name, spec in named.items()}
     baseline = results.pop(NONE)
-    return CompressionResult(recipe.checkpoint, str(backbone.device), baseline, tuple(results.values()))
+    return CompressionResult(recipes[NONE].checkpoint, str(backbone.device), baseline, tuple(results.values()))
+
+
+def _recipe(request: CompressionRequest, compress: str) -> PolicyRecipe:
+    """Return the model under one specification, its answers decoded greedily.
+
+    Raises:
+        UsageError: The model is asked nothing, or does not go with the specification.
+    """
+    choice = ModelChoice(
+        checkpoint=request.checkpoint,
+        compress=compress,
+        device=request.device,
+        dtype=request.dtype,
+        attention=request.attention,
+    )
+    recipe = policy_recipe(request.model, choice)
+    if not recipe.capabilities.answer:
+        raise UsageError(
+            f"--compress asks after every second, and {request.model} answers nothing: choose another"
+        )
+    return replace(recipe, generation=GenerationSettings(temperature=0, answer_tokens=request.tokens))
 
 
 def _medians(passes: Sequence[tuple[list[SecondResult], list[SecondResult]]]) -> tuple[SecondResult, ...]:
@@ -229,19 +241,16 @@ def _medians(passes: Sequence[tuple[list[SecondResult], list[SecondResult]]]) ->
 
 def _run(
     request: CompressionRequest,
-    backbone: Backbone,
-    policy: MemoryPolicy,
+    models: dict[str, CachedModel],
     named: dict[str, CompressionSpec],
     seconds: int,
 ) -> dict[str, list[SecondResult]]:
-    generation = GenerationSettings(temperature=0, answer_tokens=request.tokens)
+    backbone = models[NONE].backbone
     session_request = SessionRequest("bench", request.fps, request.seed)
     lanes: list[_Lane] = []
     for name, spec in named.items():
         held: list[Features] = []
-        vision = VisionSide(backbone, spec).open(watch=held.append)
-        session = CachedSession(backbone, policy, generation, session_request, vision=vision)
-        lanes.append(_Lane(name, spec, session, held))
+        lanes.append(_Lane(name, spec, models[name].open(session_request, held.append), held))
     results: dict[str, list[SecondResult]] = {name: [] for name in named}
     schedule = FrameSchedule(0, seconds, request.fps)
     bar: tqdm[Never] = tqdm(total=len(schedule), desc="compression", unit="s", disable=not sys.stderr.isatty())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["CachedModel"]
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -14,7 +15,7 @@ from evalkit.memory.events import StreamForestSettings
 from evalkit.memory.policies import MemoryPolicy
 from evalkit.memory.shortcuts import FrameView
 from evalkit.memory.tensors import TensorMemory, WindowBlocks
-from evalkit.models.backbone import Backbone
+from evalkit.models.backbone import Backbone, Features
 from evalkit.models.batch import BatchServer, SharedBackbone, StreamBatch
 from evalkit.models.cutting import CuttingSession
 from evalkit.models.forest import ForestSession
@@ -85,20 +86,25 @@ class CachedModel:
         """Return the ``(width, height)`` to which the decoder scales a video of this size."""
         return self.backbone.frame_size(width, height)
 
-    def open(self, request: SessionRequest) -> StreamSession:
-        """Open a session for one sample."""
+    def open(self, request: SessionRequest, watch: Callable[[Features], None] | None = None) -> StreamSession:
+        """Open a session for one sample.
+
+        Args:
+            request: What the session is opened for.
+            watch: Shown the features of each second, where they are kept as they are.
+        """
         if isinstance(self.policy, FrameView):
             return ViewedSession(self.policy, lambda: self._cached(request))
         if isinstance(self.policy, StreamForestSettings):
             return ForestSession(self.backbone, self.policy, lambda: self._cached(request))
         if isinstance(self.policy, WindowBlocks):
             given = (self.backbone, self.policy, self.generation, request)
-            return RetrievalSession(*given, vision=self._vision.open(), told=self._told)
-        return self._cached(request)
+            return RetrievalSession(*given, vision=self._vision.open(watch), told=self._told)
+        return self._cached(request, watch)
 
-    def _cached(self, request: SessionRequest) -> CachedSession:
+    def _cached(self, request: SessionRequest, watch: Callable[[Features], None] | None = None) -> CachedSession:
         kind = CuttingSession if isinstance(self.policy, TensorMemory) else CachedSession
-        return kind(self.backbone, self.policy, self.generation, request, vision=self._vision.open())
+        return kind(self.backbone, self.policy, self.generation, request, vision=self._vision.open(watch))
 
     def peak_mib(self) -> float:
         """Return the peak memory since the last call, MiB: of the GPU, or of the process where there is none."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 __all__ = ["FIRST_TURN", "LiveCCModel", "LiveCCSession"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from evalkit.memory import PositionRule, Span
+from evalkit.models.backbone import Features
 from evalkit.models.cached import CachedModel
 from evalkit.models.protocol import SessionRequest, Spoken
 from evalkit.models.session import CachedSession
@@ -30,9 +31,10 @@ _FLAT = PositionRule("1d")
 class LiveCCModel(CachedModel):
     """A model in LiveCC's loop; see `CachedModel`."""
 
-    def open(self, request: SessionRequest) -> LiveCCSession:
-        """Open a session for one sample."""
-        return LiveCCSession(self.backbone, self.policy, self.generation, request, vision=self._vision.open())
+    def open(self, request: SessionRequest, watch: Callable[[Features], None] | None = None) -> LiveCCSession:
+        """Open a session for one sample; see `CachedModel.open`."""
+        vision = self._vision.open(watch)
+        return LiveCCSession(self.backbone, self.policy, self.generation, request, vision=vision)
 
 
 class LiveCCSession(CachedSession):

@@ -262,3 +262,22 @@ def test_over_three_hours_the_device_holds_the_window_and_the_host_grows_by_a_bl
     assert statistics.median(spent[-tenth:]) < 1.5 * statistics.median(spent[tenth : 2 * tenth])
     found, _ = decoder.retrieve([5, 6, 7])
     assert all(len(blocks) == 16 and blocks[-1] < frames for blocks in found.blocks)
+
+
+def test_compression_under_a_memory_that_retrieves_is_measured_in_its_own_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from evalkit.bench.compression import CompressionRequest, compare_compression
+    from evalkit.models.retrieval import RetrievalSession
+
+    asked: list[int] = []
+    ask = RetrievalSession.ask
+    monkeypatch.setattr(
+        RetrievalSession, "ask", lambda self, *given, **keys: asked.append(1) or ask(self, *given, **keys)
+    )
+    request = CompressionRequest(("pruner(keep=60)",), "rekv", "tiny-llava", seconds=2, tokens=2, repeats=1)
+    result = compare_compression(request)
+    assert len(asked) == 2 * 2 * 2, "two seconds of warm-up and two measured, with and without"
+    assert result.specs[0].share("kept") == pytest.approx(60 / 196)
+    with pytest.raises(UsageError, match="livecc answers nothing"):
+        compare_compression(CompressionRequest(("pruner",), "livecc", "tiny"))
