@@ -256,7 +256,8 @@ class CuttingSession(CachedSession):
         self._gone.clear()
         report = super()._report(added, evicted, token_times=token_times)
         per_frame = 0 if self._grid is None else self._grid[0] * self._grid[1]
-        held = HeldTokens(budget=self._policy.most_frames * per_frame, active=report.kept.get("vision", 0))
+        active = sum(len(span) for span in self._ledger if _of_frames(span, per_frame))
+        held = HeldTokens(budget=self._policy.most_frames * per_frame, active=active)
         return replace(report, held=held)
 
     def state(self) -> dict[str, Any]:

@@ -117,9 +117,13 @@ def test_a_killed_run_of_rekv_ends_as_the_unbroken_one(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("checkpoint", ["tiny", "tiny-llava"])
 @pytest.mark.parametrize("task", ["ovobench", "videomme"])
-def test_a_clip_shown_at_once_is_cut_to_the_budget(task: str, tmp_path: Path, evalkit: Call) -> None:
-    code, _, err = evalkit(*questions(task, "infinipot-v", "run", "--set", "protocol=official"))
+def test_a_clip_shown_at_once_is_cut_to_the_budget(
+    task: str, checkpoint: str, tmp_path: Path, evalkit: Call
+) -> None:
+    words = questions(task, "infinipot-v", "run", "--set", "protocol=official", "--checkpoint", checkpoint)
+    code, _, err = evalkit(*words)
     assert code == 0, err
     ticks = rows(tmp_path / "run", "ticks.jsonl")
     assert max(tick["frames"] for tick in ticks) > 6

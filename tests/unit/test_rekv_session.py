@@ -5,10 +5,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evalkit.compress import parse_compression
 from evalkit.errors import ModelError, UsageError
@@ -281,3 +284,42 @@ def test_compression_under_a_memory_that_retrieves_is_measured_in_its_own_sessio
     assert result.specs[0].share("kept") == pytest.approx(60 / 196)
     with pytest.raises(UsageError, match="livecc answers nothing"):
         compare_compression(CompressionRequest(("pruner",), "livecc", "tiny"))
+
+
+def test_a_model_that_only_answers_is_benched_by_a_question_after_every_second(
+    llava: Backbone, tmp_path: Path
+) -> None:
+    from evalkit.bench.measure import BenchRequest, choice_of, measure_stream
+    from evalkit.models.catalog import policy_recipe
+    from evalkit.records import read_run
+
+    request = BenchRequest(("rekv",), "tiny-llava", seconds=3, size=(504, 280), fps=1, tokens=4)
+    recipe = policy_recipe("rekv", choice_of(request))
+    manifest = measure_stream(recipe.over(llava), recipe, request, tmp_path / "rekv")
+    assert (manifest.status, manifest.fingerprint["turn"]) == ("done", "question")
+    run = read_run(tmp_path / "rekv")
+    assert [(answer.kind, answer.tokens) for answer in run.answers] == [("open", 4)] * 3
+    for tick in run.ticks:
+        assert tick.generated == len(tick.token_times) == 4
+        assert tick.stages.retrieve > 0
+        assert tick.stages.vision_encode > 0
+        assert tick.stages.vision_encode < tick.first_token < tick.stages.total
+
+
+@given(st.integers(1, 4), st.integers(1, 30), st.integers(0, 2**31))
+def test_of_equal_scores_the_earlier_blocks_are_retrieved(chunk: int, count: int, seed: int) -> None:
+    from evalkit.memory.rekv import best_blocks
+    from evalkit.memory.tensors import BlockQuery
+
+    draw = torch.Generator().manual_seed(seed)
+    means = torch.randint(0, 2, (count, 1, 2), generator=draw).float()
+    topk = 2 * chunk
+    blocks, _ = best_blocks(BlockQuery(0, 1, torch.ones(1, 1, 2), means), topk, chunk)
+    if count <= topk:
+        assert blocks == list(range(count))
+        return
+    sums = means.sum(dim=(1, 2)).tolist()
+    parts = [sums[start : start + chunk] for start in range(0, count, chunk)]
+    ranked = sorted(range(len(parts)), key=lambda place: (-sum(parts[place]) / len(parts[place]), place))
+    wanted = [place * chunk + k for place in sorted(ranked[:2]) for k in range(chunk)]
+    assert blocks == [block for block in wanted if block < count]
