@@ -317,8 +317,36 @@ def test_scoring_grows_in_proportion_to_the_answers(tmp_path):
 
         def score():
             predictions, _ = task.read_predictions("lmms-eval", [path], None)
-            assert task.score(predictions, "lmms-eval").n == count
+            assert task.score(predictions, "lmms-eval").answered <= count
 
         return score
 
     assert growth(scored, 500) < LINEAR
+
+
+def test_a_part_of_the_validation_set_is_scored_strictly_over_all_of_it(tmp_path):
+    half = [log_row(number, gold(number), id=f"v{number}_0") for number in range(600)]  # 15 s and an hour only
+    sheet, problems = read_log(tmp_path, half)
+    assert kinds(problems) == ["partial"]
+    assert "those missing are wrong in strict" in problems[0].message
+    here = {name for name, value in sheet.strict.groups.items() if value is not None}
+    assert "longvideobench_60" not in here
+    assert sheet.strict.total is None  # two duration groups have no row at all
+    assert sheet.source.total == 100
+
+    durations = [15] * 189 + [60] * 172 + [600] * 100 + [3600] * 100
+    rows = [
+        log_row(number, gold(number), id=f"v{number}_0", duration_group=d) for number, d in enumerate(durations)
+    ]
+    sheet, _ = read_log(tmp_path, rows)
+    assert sheet.strict.groups["longvideobench_600"] == pytest.approx(100 * 100 / 412)
+    assert sheet.strict.total == pytest.approx(100 * 561 / 1337)
+    assert sheet.source.total == 100
+
+
+def test_another_benchmarks_samples_are_refused(tmp_path):
+    rows = [
+        {"doc_id": 0, "submission": {"q": 1}, "score": {"pred": 1, "ground_truth": "1"}, "filtered_resps": ["B"]}
+    ]
+    with pytest.raises(DataError, match="no row of an lmms-eval LongVideoBench log"):
+        read_log(tmp_path, rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -20,6 +21,8 @@ __all__ = [
     "DURATION_GROUPS",
     "LABELS",
     "PUBLISHED_QUESTIONS",
+    "VAL_CATEGORIES",
+    "VAL_DURATIONS",
     "Annotations",
     "LvbFiles",
     "LvbRow",
@@ -58,6 +61,17 @@ LABELS = {
 
 PUBLISHED_QUESTIONS = {"val": 1337, "test": 5341}
 """Data set card."""
+
+VAL_CATEGORIES = MappingProxyType(
+    {
+        **{"S2E": 93, "S2O": 72, "S2A": 88, "E2O": 65, "O2E": 87, "T2E": 65, "T2O": 76, "T2A": 79},
+        **{"E3E": 94, "O3O": 66, "SSS": 97, "SOS": 81, "SAA": 72, "T3E": 73, "T3O": 74, "TOS": 73, "TAA": 82},
+    }
+)
+"""Questions of the validation set by category, counted in lmms-eval's sample files."""
+
+VAL_DURATIONS = MappingProxyType({15: 189, 60: 172, 600: 412, 3600: 564})
+"""The same by duration group, seconds."""
 
 _FILES: dict[str, tuple[str, str]] = {
     "val": ("lvb_val.json", "validation-*.parquet"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from evalkit.tasks.contract import Averaging, Prediction, ScoreSheet
@@ -24,10 +25,21 @@ from evalkit.tasks.scoring import (
     mark,
     unscored_sheet,
 )
-from evalkit_tasks.longvideobench.annotations import CATEGORIES, DURATION_GROUPS, PERCEPTION, RELATION
+from evalkit_tasks.longvideobench.annotations import (
+    CATEGORIES,
+    DURATION_GROUPS,
+    PERCEPTION,
+    PUBLISHED_QUESTIONS,
+    RELATION,
+    VAL_CATEGORIES,
+    VAL_DURATIONS,
+)
 from evalkit_tasks.longvideobench.extract import lmms_eval_letter
 
-__all__ = ["score_predictions", "submission"]
+__all__ = ["OF_VALIDATION", "score_predictions", "submission"]
+
+OF_VALIDATION = "of-validation"
+"""Tag of replies that are a part of the published validation set, where its files were not given."""
 
 _OVERALL = "longvideobench_overall"
 _DURATIONS = tuple(f"longvideobench_{group}" for group in DURATION_GROUPS)
@@ -91,6 +103,8 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
     strict = drop_missing_parts(strict, _DURATIONS, _OVERALL)
     source, facts = _source(predictions)
     by_strict, by_source = count_groups(strict), count_groups(source)
+    if any(OF_VALIDATION in prediction.tags for prediction in predictions):
+        by_strict = _over_validation(by_strict)
     return make_sheet(
         task="longvideobench",
         format=format,
@@ -101,6 +115,25 @@ def score_predictions(predictions: Sequence[Prediction], format: str) -> ScoreSh
         averaging=Averaging(_rule(False).averages, {entry.id: _groups(entry) for entry in predictions}),
         facts={"total_is": _OVERALL, "source_rule": "lmms-eval, without its random choice", **facts},
     )
+
+
+def _over_validation(counts: Mapping[str, GroupCount]) -> dict[str, GroupCount]:
+    """Return counts over all questions of the validation set; those without a row are wrong.
+
+    Where a duration group has no row at all there is no total, and sub-tasks are over the rows there are.
+    """
+    published = {f"longvideobench_{group}": n for group, n in VAL_DURATIONS.items()}
+    if published.keys() <= counts.keys():
+        levels = ((name, PERCEPTION if level.startswith("L1") else RELATION) for level, name in _LEVELS.items())
+        published |= {name: sum(VAL_CATEGORIES[one] for one in categories) for name, categories in levels}
+        published |= VAL_CATEGORIES
+    published[_OVERALL] = PUBLISHED_QUESTIONS["val"]
+    none = GroupCount(0, 0, 0, 0, 0)
+    found = dict(counts)
+    for name, n in published.items():
+        here = counts.get(name, none)
+        found[name] = replace(here, n=max(here.n, n), counted=max(here.counted, n))
+    return found
 
 
 def _scored(counts: Mapping[str, GroupCount], rule: GroupRule) -> Scored:
