@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("run", nargs="?", metavar="RUN", help="run folder of the model under test")
-    parser.add_argument("--against", metavar="RUN|FILE", help="run folder or merged_result.jsonl of the other")
+    parser.add_argument(
+        "--against",
+        metavar="RUN|FILE",
+        help="run folder of the other, or its file (merged_result.jsonl, captions)",
+    )
     parser.add_argument(
         "--judge",
         metavar="SPEC",
@@ -39,7 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--draws", type=int, metavar="N", help="grades each reply gets with --rubric (default 1)")
     parser.add_argument("--labels", metavar="FILE", help="human grades to hold those of --rubric against (JSONL)")
     parser.add_argument("--from-votes", metavar="FILE", help="analyse recorded votes instead of judging")
-    parser.add_argument("--format", choices=("livecc", "evalkit"), help="layout of --from-votes")
+    parser.add_argument(
+        "--format",
+        choices=("livecc", "evalkit"),
+        help="layout of --from-votes (default: evalkit for a run folder or its verdicts.jsonl, else livecc)",
+    )
     parser.add_argument("--model", metavar="NAME", help="model under test of --from-votes")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
 
@@ -163,13 +171,13 @@ def _from_votes(args: argparse.Namespace) -> JudgeSummary:
 
     if args.run or args.against:
         raise UsageError("--from-votes analyses a file of votes: leave RUN and --against out")
-    if not args.format:
-        raise UsageError("--from-votes needs --format livecc or --format evalkit")
-    if args.judge and args.format == "livecc":
+    path = Path(args.from_votes)
+    layout = args.format or ("evalkit" if path.is_dir() or path.name == "verdicts.jsonl" else "livecc")
+    if args.judge and layout == "livecc":
         raise UsageError("a livecc file does not say who judged: leave --judge out")
     if args.base_url or args.allow_mismatch:
         raise UsageError("--from-votes asks no judge and reads one file: leave --base-url, --allow-mismatch out")
-    votes = read_votes(Path(args.from_votes), args.format, model=args.model, judge=args.judge)
+    votes = read_votes(path, layout, model=args.model, judge=args.judge)
     return summarise_votes(votes)
 
 

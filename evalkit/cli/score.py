@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from evalkit.cli.judge import add_chat_options, chat_settings
 from evalkit.cli.main import EXIT_DONE, EXIT_USAGE
 from evalkit.cli.output import emit_json, note, say
-from evalkit.errors import UsageError, suggest
+from evalkit.errors import DataError, UsageError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"task {task.name} has no format {layout!r}{hint} (known: {known})")
     reader = _fallback_reader(args)
     data = data_folder(task, args.data) if args.data else None
-    predictions, problems = task.read_predictions(layout, paths, data)
+    try:
+        predictions, problems = task.read_predictions(layout, paths, data)
+    except DataError as error:
+        others = [one for one in task.formats if one not in (layout, "evalkit")]
+        if args.format or layout == "evalkit" or not others:
+            raise
+        known = " or ".join(f"--format {one}" for one in others)
+        raise DataError(f"{error}; read as {layout}, since no --format is named ({known}?)") from error
     if reader is None:
         sheet = task.score(predictions, layout)
     else:

@@ -181,6 +181,8 @@ def _livecc_row(number: int, line: bytes) -> _Row | str:
 def _sides_of_file(path: Path, names: Iterable[str]) -> tuple[str, str] | None:
     """Return (model, baseline) where the name ``BASELINE_MODEL.jsonl`` and the votes agree on them."""
     stem, known = path.stem, sorted(names)
+    if not known and stem.count("_") == 1 and all(halves := stem.split("_")):
+        return halves[1], halves[0]  # no vote names anybody
     exact = {(model, baseline) for model in known for baseline in known if stem == f"{baseline}_{model}"}
     ends = {(stem[len(name) + 1 :], name) for name in known if stem.startswith(f"{name}_")}
     ends |= {(name, stem[: -len(name) - 1]) for name in known if stem.endswith(f"_{name}")}
@@ -202,7 +204,9 @@ def _choose_model(
         if model == sides[1]:
             return sides[1], sides[0], ()
         raise UsageError(f"{path}: no votes about {model!r}{suggest(model, sides)} (it has {', '.join(sides)})")
-    listed = ", ".join(sorted(names)) or "none"
+    if not names:
+        return model or "model", "baseline", ("no vote names a model",)
+    listed = ", ".join(sorted(names))
     if model is None:
         raise UsageError(
             f"{path}: cannot tell the model under test from the file's name (BASELINE_MODEL.jsonl); "

@@ -16,6 +16,7 @@ TOTAL_IS = "total_is"
 """Fact of a sheet that names the average which is the total."""
 
 _SAME = 1e-6
+_NO_VIDEOS = "the files do not say which video a question is of: name the data folder for an interval (--data DIR)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def _side(
         rows = [row for _, inside in members for row in inside]
         if metric.group != "tasks" and name == "":
             rows = list(questions)
-        update: dict[str, Any] = {"clusters": len({row.cluster for row in rows})}
+        update: dict[str, Any] = {"clusters": len({row.cluster for row in rows} - {""})}
         if metric.group == "groups" and score == "strict":
             update |= _counted({"n": len(rows), "answered": sum(row.answered for row in rows)})
         if metric.group == "groups" and score == "official":
@@ -153,6 +154,8 @@ def _interval(members: Sequence[tuple[Cell, Sequence[_Row]]], value: float) -> d
         return {}
     scores = [float(row.correct) for _, rows in members for row in rows]
     videos = [row.cluster for _, rows in members for row in rows]
+    if not any(videos):
+        return {"note": _NO_VIDEOS}
     if len(members) == 1:
         shares = mean_by_cluster(scores, videos)
     else:

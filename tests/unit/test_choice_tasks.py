@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +264,45 @@ def test_lmms_evals_samples_of_ovobench_are_rows_of_the_official_file(tmp_path: 
     sheet = task.score(predictions, "lmms-eval")
     assert (sheet.source.tasks["EPM"], sheet.source.tasks["CRR"]) == (100.0, 50.0)
     assert [(problem.kind, problem.line) for problem in problems] == [("bad-row", 3)]
+
+
+def test_a_submissions_values_that_are_no_option_are_named_whatever_they_are(tmp_path: Path, ego: Path) -> None:
+    ids = list(json.loads((ego / "subset_answers.json").read_text()))
+    odd: list[Any] = ["9" * 5000, "", "D", "01", -1, 5, True, None, [1], 2.0]
+    path = tmp_path / "submission.json"
+    for value in odd:
+        path.write_text(json.dumps({ids[0]: value}))
+        predictions, problems = EGO.read_predictions("official", [path], ego)
+        assert "beyond-options" in [problem.kind for problem in problems], value
+        assert predictions[0].response is None
+    path.write_text(json.dumps({ids[0]: " 3 ", ids[1]: 3}))
+    assert [one.response for one in EGO.read_predictions("official", [path], ego)[0]][:2] == ["D", "D"]
+
+
+def test_no_interval_is_said_to_lack_the_videos_where_a_file_names_none(tmp_path: Path) -> None:
+    rows = [
+        {
+            "doc_id": number,
+            "filtered_resps": ["B"],
+            "submission": {f"q{number}": 1},
+            "score": {"pred": 1, "ground_truth": str(number % 2)},
+        }
+        for number in range(500)
+    ]
+    predictions, _ = EGO.read_predictions("lmms-eval", [write(tmp_path / "s.jsonl", rows)], None)
+    total = next(row for row in EGO.metrics(EGO.score(predictions, "lmms-eval")) if row.score == "strict")
+    assert (total.low, total.clusters) == (None, 0)
+    assert total.note is not None
+    assert "do not say which video" in total.note
+
+
+def test_a_layout_that_nobody_named_is_said_where_a_file_does_not_fit(
+    evalkit: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    path = write(tmp_path / "samples.jsonl", [{"submission": {"q": 1}}, {"submission": {"r": 1}}])
+    code, _, err = evalkit("score", "--task", "egoschema", path)
+    assert code == 2
+    assert "read as official, since no --format is named (--format lmms-eval or --format subset?)" in err
+    code, _, err = evalkit("score", "--task", "egoschema", "--format", "official", path)
+    assert code == 2
+    assert "no --format is named" not in err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -207,3 +207,21 @@ def test_a_torn_last_line_of_our_own_is_a_note(tmp_path: Path) -> None:
     path = verdicts(tmp_path, [verdict("a1", "ab", "test"), verdict("a1", "ba", "test")])
     path.write_text(path.read_text()[:-5])
     assert read_votes(path, "evalkit").notes == ("verdicts.jsonl:2: torn last line dropped",)
+
+
+def test_votes_of_which_none_names_a_model_are_all_ties(tmp_path: Path) -> None:
+    ties = [(event, "tie", "tie") for event, *_ in ROWS]
+    named = read_votes(livecc(tmp_path, ties, "GPT-4o_LiveCC-7B-Base.jsonl"), "livecc")
+    assert (named.model, named.baseline) == ("LiveCC-7B-Base", "GPT-4o")
+    nameless = read_votes(livecc(tmp_path, ties, "votes.jsonl"), "livecc")
+    assert "no vote names a model" in nameless.notes
+    assert {(pair.ab, pair.ba) for pair in nameless.pairs} == {("tie", "tie")}
+
+
+def test_the_layout_of_votes_is_told_by_what_the_file_is(
+    evalkit: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    ours = verdicts(tmp_path, [verdict("a", "ab", "test"), verdict("a", "ba", "test")])
+    for path in (livecc(tmp_path, ROWS), ours, tmp_path):
+        code, out, err = evalkit("judge", "--from-votes", path, "--json")
+        assert (code, json.loads(out)["model"]) == (0, "mine"), err

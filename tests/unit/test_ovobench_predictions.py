@@ -119,7 +119,7 @@ def test_list_replies_in_rec_stop_the_official_script_so_it_has_no_source_score(
         (True, "bad-row", 0),
         ({"text": "A"}, "bad-row", 0),
         (3, "not-text", 0),
-        ("x" * 1_000_000, None, 0),
+        ("x" * 1_000_000, "long-reply", 0),
         ("A" + " " * 1_000_000, None, 1),
         ("", None, 0),
         ("  A", None, 1),
@@ -348,3 +348,16 @@ def test_scoring_grows_in_proportion_to_the_answers() -> None:
 def test_a_reply_that_is_a_number_beyond_all_floats_is_no_answer(tmp_path: Path) -> None:
     _, problems = scored([write(tmp_path / "a.json", realtime=[choice(1, 10**400)])])
     assert any("bad-row" in problem for problem in problems)
+
+
+def test_golds_that_are_no_option_and_overlong_replies_of_a_logit_file_are_named(tmp_path: Path) -> None:
+    row = {"id": 0, "task": "EPM", "options": ["A. red", "B. blue"], "answer": "A", "response": "A"}
+    rows = [row | {"answer": "Z"}, row | {"id": 1, "response": "x" * 40_000}]
+    rows += [row | {"id": 25, "options": ["Yes", "No"], "answer": "Yes"}]
+    path = tmp_path / "mcq.json"
+    path.write_text(json.dumps(rows))
+    _, problems = task.read_predictions("livecc", [path], None)
+    assert [(one.kind, one.line, one.field) for one in problems] == [
+        ("gold-no-option", 1, "answer"),
+        ("long-reply", 2, "response"),
+    ]

@@ -90,7 +90,7 @@ def _take_submitted(row: FileRow) -> tuple[Prediction, list[Problem]]:
     id_, value = row.content.get("q_uid"), row.content.get("answer")
     if not isinstance(id_, str) or not id_:
         raise RowError("q_uid", f"{id_!r:.40} is no question id")
-    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    number = int(value) if isinstance(value, str) and value.strip() in tuple("01234") else value
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(LETTERS):
         message = f"{value!r:.40} is no option 0 to 4; counted as no answer"
         problem = Problem("beyond-options", message, row.file, row.line, "answer", id_)

@@ -14,7 +14,7 @@ from evalkit.errors import DataError
 from evalkit.records import real_number
 from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.layouts import object_rows
-from evalkit.tasks.replies import read_runs, require_format
+from evalkit.tasks.replies import read_reply, read_runs, require_format
 from evalkit.tasks.rows import read_json
 from evalkit.tasks.scoring import ABSENT, EXPECTED
 from evalkit.tasks.sniff import sniff
@@ -279,6 +279,7 @@ def _response(
         return None, {}
     value = row["response"]
     if value is None or isinstance(value, str):
+        reading.problems += read_reply(value, file=file, line=line, field="response", item=item)[1]
         return value, {}
     if isinstance(value, list):
         only = value[0] if len(value) == 1 and isinstance(value[0], str) else None
@@ -316,6 +317,9 @@ def _logit_row(row: Any, seen: Counter[int], file: str, line: int, reading: _Rea
     if not isinstance(gold, str) or not gold:
         _bad(reading, file, line, "answer", query, "must be the gold as text")
         return None
+    if task not in FORWARD and not _LETTER.fullmatch(gold) and gold not in (row.get("options") or ()):
+        message = f"the gold {gold!r:.40} is none of the options: no reply can be right"
+        reading.problems.append(Problem("gold-no-option", message, file, line, "answer", query))
     response, tags = _response(row, file, line, query, reading)
     return Prediction(query, task, response, gold, _kind(task), (), str(row.get("video", "")), tags)
 
