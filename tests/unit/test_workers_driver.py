@@ -395,8 +395,8 @@ def test_workers_that_would_make_another_run_or_none_are_one_line(
         Crew(told, 1 if len(starts) < 3 and starts[0] != [ready()] else 2, 60, lambda line: None).start()
 
 
-def test_a_worker_that_takes_several_samples_is_given_several(tmp_path: Path) -> None:
+def test_a_worker_that_takes_several_samples_is_given_several_when_all_have_one(tmp_path: Path) -> None:
     told = Told(lambda assignment, _: whole(assignment), deque([[ready(streams=2)], [ready()]]))
     outcome = run(tmp_path, told, SAMPLES)
-    assert [worker for worker, _ in told.given[:3]] == [0, 0, 1]
+    assert [worker for worker, _ in told.given[:3]] == [0, 1, 0]
     assert sorted(outcome.seconds) == ALL

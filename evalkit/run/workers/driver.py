@@ -108,15 +108,19 @@ class _Driver:
         return any(member.in_hand for member in self._crew.members)
 
     def _hand_out(self) -> None:
-        for member in sorted(self._crew.members, key=lambda one: len(one.in_hand)):
-            while self._waiting and member.free > 0:
-                sample = self._waiting[0]
-                if not self._executor.submit(member.number, self._assignment(sample, member)):
-                    break
+        """Give what waits to whoever has the least in hand, one by one."""
+        free = [member for member in self._crew.members if member.free > 0]
+        while self._waiting and free:
+            member, sample = min(free, key=lambda one: len(one.in_hand)), self._waiting[0]
+            if self._executor.submit(member.number, self._assignment(sample, member)):
                 self._holds[sample.id].trusted = not self._work.recorder.replies(sample.id)
+                if not member.in_hand:  # its silence was no sign
+                    member.heard = time.monotonic()
                 member.in_hand.append(sample.id)
-                member.heard = time.monotonic()
                 del self._waiting[0]
+                free = [one for one in free if one.free > 0]
+            else:
+                free.remove(member)
 
     def _assignment(self, sample: StreamSample, member: Member) -> Assignment:
         """Return a sample with what is on record of it; a worker of this machine has the driver's disk."""
