@@ -100,6 +100,10 @@ def test_a_hit_is_an_alert_inside_the_interval_and_alerts_before_are_shown_besid
     timing = sheet.facts["timing"]["PA"]
     assert (timing["hits"], timing["misses"], timing["false_alarms"], timing["early"]) == (2, 2, 2, 1)
     assert timing["false_alarms_per_hour"] == 2 * 3600 / 80
+    # By evaluate.py: b spoke too early first; the span from its first alert to its last shares 2 s of 10.
+    official = {name: sheet.source.groups[f"official_{name}"] for name in ("accuracy", "precision", "iou")}
+    assert official == pytest.approx({"accuracy": 25, "precision": 37.5, "iou": 5})
+    assert "official_accuracy" not in sheet.strict.groups
     assert sheet.source.groups["PA_precision"] == pytest.approx(100 * (1 + 0.5) / 4)
     assert {fact.id: fact.correct for fact in task.facts(records)} == {  # type: ignore[attr-defined]
         "a/0": True, "b/0": True, "c/0": False, "d/0": False,
@@ -192,3 +196,12 @@ def test_times_made_elsewhere_are_scored_and_odd_rows_are_named(tmp_path: Path) 
         task.read_predictions("times", [path], None)
     with pytest.raises(DataError, match="has no proactive_alerting"):
         task.questions(tmp_path)
+
+
+def test_omnimmis_items_are_found_where_people_unpack_them(tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    row = {"video": "a.mp4", "question": "Signal me when it rains.", "answer": [3.0, 5.0]}
+    (tmp_path / "annotations" / "proactive_alerting.json").write_text(json.dumps([row]))
+    assert [one.asked for one in timed("omnimmi-pa").questions(tmp_path).questions] == [row["question"]]
+    with pytest.raises(DataError, match="ColorfulAI/OmniMMI"):
+        timed("omnimmi-pa").questions(tmp_path / "annotations" / "no")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -14,7 +16,7 @@ from evalkit.errors import DataError
 from evalkit.tasks import DemoSize
 from evalkit.tasks.choice import find_files
 from evalkit.tasks.choice.samples import ChoiceVideos
-from evalkit.tasks.contract import Problem
+from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.rows import check_rows, digest_files, inside, read_rows
 from evalkit.tasks.timed import TimedData, TimedQuestion, TimedTask
 from evalkit.utterances import Window
@@ -22,7 +24,10 @@ from evalkit_tasks.toy_qa import make_demo
 
 __all__ = ["OmniMmiPa"]
 
-_PLACES = ("proactive_alerting.json", "*proactive*alert*.json", "*_pa.json", "pa.json")
+_PLACES = (
+    *("proactive_alerting.json", "annotations/proactive_alerting.json"),  # data set card; as others unpack it
+    *("*proactive*alert*.json", "*_pa.json", "pa.json"),
+)
 _ITEMS = 200
 
 
@@ -71,7 +76,7 @@ class OmniMmiPa(TimedTask):
         files = find_files(data, _PLACES)
         if not files:
             raise DataError(
-                f"{data} has no {_PLACES[0]}; get OmniMMI's proactive alerting items and videos from Hugging Face",
+                f"{data} has no {_PLACES[0]}; get it and videos/ of the Hugging Face data set ColorfulAI/OmniMMI",
                 path=data,
             )
         file = files[0]
@@ -98,3 +103,26 @@ class OmniMmiPa(TimedTask):
             problems.append(Problem("other-version", message, file.name))
         version = "200 items" if len(rows) == _ITEMS else f"{len(rows)} items, published are {_ITEMS}"
         return TimedData(questions, tuple(problems), digest_files([file]), version)
+
+    def published_figures(self, predictions: Sequence[Prediction]) -> dict[str, float | None]:
+        """Return the three figures of OmniMMI's ``evaluations/evaluate.py`` (ef79b6e) for lists of alerts.
+
+        Accuracy asks that the very first alert lies inside; precision is the share of an item's alerts inside;
+        IoU is of the interval and the span from the first alert to the last. An item without alerts has 0 of each.
+        """
+        if not predictions:
+            return {}
+        rows = [_by_evaluate_py(json.loads(one.response or "[]"), json.loads(one.gold)[0]) for one in predictions]
+        names = ("official_accuracy", "official_precision", "official_iou")
+        return {name: 100 * fmean(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def _by_evaluate_py(alerts: Sequence[float], window: Sequence[float]) -> tuple[float, float, float]:
+    start, end = window
+    if not alerts:
+        return 0.0, 0.0, 0.0
+    first, last = min(alerts), max(alerts)
+    whole = max(last, end) - min(first, start)
+    shared = max(0.0, min(last, end) - max(first, start))
+    inside = sum(start <= at <= end for at in alerts) / len(alerts)
+    return float(start <= first <= end), inside, shared / whole if whole > 0 else 0.0
