@@ -129,3 +129,25 @@ def test_a_clip_shown_at_once_is_cut_to_the_budget(
     assert max(tick["frames"] for tick in ticks) > 6
     assert sum(tick["evicted"].get("vision", 0) for tick in ticks) > 0
     assert all(tick["held"]["active"] <= tick["held"]["budget"] for tick in ticks)
+
+
+def test_where_the_host_is_full_the_sample_fails_and_what_is_on_record_stays(
+    tmp_path: Path, evalkit: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evalkit.memory.blocks import BlockStore
+
+    remember = BlockStore._remember
+
+    def full(self: BlockStore, mean: Any) -> None:
+        if len(self) == 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 11239424 bytes")
+        remember(self, mean)
+
+    monkeypatch.setattr(BlockStore, "_remember", full)
+    code, _, err = evalkit(*questions("ovobench", "rekv", "run"))
+    assert code == 3
+    assert "no room on the host for the keys and values of frame 4" in err
+    ticks, answers = (rows(tmp_path / "run", name) for name in ("ticks.jsonl", "answers.jsonl"))
+    assert [tick["held"]["stored"] for tick in ticks] == [196, 392, 588]
+    assert {answer["status"] for answer in answers} == {"failed"}
+    assert all("no room on the host" in answer["error"] for answer in answers)
