@@ -2,9 +2,9 @@
 
     .venv-vllm/bin/python scripts/record_vllm.py CHECKPOINT tests/recordings/vllm.json
 
-CHECKPOINT is a folder that `evalkit export --checkpoint tiny-wide DIR` made. Two servers are started in turn: one
-with every flag that evalkit uses, and one without them, which refuses what the first takes. Texts are those of a
-network that has learnt nothing; what counts is their form. Times and names that change with every request are
+CHECKPOINT is a folder that `evalkit export --checkpoint tiny-wide --out DIR` made. Two servers are started in
+turn: one with every flag that evalkit uses, and one without them, which refuses what the first takes. Texts are
+of a network that has learnt nothing; what counts is their form. Times and names that change with every request are
 written as fixed ones.
 """
 

@@ -29,7 +29,9 @@ _MATCHES, _SECONDS, _SEED = 2, 180, 60
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("--out", metavar="DIR", help="folder for all runs (default runs/demo/STARTED)")
-    parser.add_argument("--quiet", action="store_true", help="do not print what is said second by second")
+    parser.add_argument(
+        "--watch", action="store_true", help="print what is said second by second, and more tables"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from evalkit.cli.judge import summary_text
     from evalkit.judge import Endpoint
     from evalkit.report import build_report
-    from evalkit.report.narrated import by_minute_table, draw_by_minute, side_by_side
+    from evalkit.report.narrated import by_minute_table, draw_by_minute, policy_table, side_by_side
     from evalkit.report.replay import ReplaySettings, replay_run
     from evalkit.report.replay_table import brief_table
     from evalkit.report.runs import load_runs
@@ -58,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
         options = RunOptions(
             task="inf-streams", model=name, data=str(data), checkpoint="learnt", out=str(out / name), device="cpu"
         )
-        watch = None if args.quiet or name != _MODEL else _print_second
-        note(f"\n{name} narrates {'(second, tokens in memory, words | truth)' if watch else '...'}")
+        watch = _print_second if args.watch and name == _MODEL else None
+        note(f"{name} narrates {'(second, tokens in memory, words | truth)' if watch else '...'}")
         result = execute(make_plan(options), note, watch)
         if result.interrupted:
             return EXIT_INTERRUPTED
@@ -69,10 +71,12 @@ def run(args: argparse.Namespace) -> int:
     finish_run(out / _MODEL, [summary])
     runs = load_runs(folders)
     first = runs[0].records.answers[0].sample
-    say(to_text(side_by_side(runs, first, asking=_ASKING, most=18)))
-    say(to_text(by_minute_table(runs)))
-    say(to_text(brief_table(runs, [replay_run(one, ReplaySettings()) for one in runs])))
-    say(summary_text(summary))
+    say(to_text(policy_table(runs)))
+    say(to_text(side_by_side(runs, first, asking=_ASKING, most=18 if args.watch else 6)))
+    if args.watch:
+        say(to_text(by_minute_table(runs)))
+        say(to_text(brief_table(runs, [replay_run(one, ReplaySettings()) for one in runs])))
+        say(summary_text(summary))
     drawn = draw_by_minute(runs, out / "policies")
     page = build_report(folders, out / "report.html")
     say(f"\nrecords: {out}\nplot: {drawn[-1]}\nreport: {page}")

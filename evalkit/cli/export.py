@@ -16,7 +16,7 @@ from evalkit.cli.output import say
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("folder", metavar="DIR", help="folder to make")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder to make")
     parser.add_argument("--checkpoint", required=True, help="hub id, folder, or a built-in name such as tiny-wide")
     parser.add_argument("--format", choices=("hf",), default="hf", help="layout of the files (default hf)")
 
@@ -25,5 +25,5 @@ def run(args: argparse.Namespace) -> int:
     """Write the folder and name it."""
     from evalkit.models.export import export_checkpoint
 
-    say(f"checkpoint: {export_checkpoint(args.checkpoint, Path(args.folder))}")
+    say(f"checkpoint: {export_checkpoint(args.checkpoint, Path(args.out))}")
     return EXIT_DONE

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["build_report", "render_page"]
+__all__ = ["Following", "build_report", "render_page"]
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,29 @@ _MEDIA = "media-src 'self' file:; form-action 'none'"
 """A page plays videos beside it, and nothing else comes from anywhere."""
 
 
+@dataclass(frozen=True)
+class Following:
+    """How a page follows a run that goes on.
+
+    Args:
+        seconds: Between looks at whether the records have grown.
+        stamp: What the records were when the page was made.
+    """
+
+    seconds: float
+    stamp: str
+
+
 def _drawn(charts: Sequence[Chart]) -> list[tuple[Chart, Markup]]:
     """Return charts with their SVG as markup; texts in it are escaped."""
     return [(chart, Markup(chart.svg)) for chart in charts]  # noqa: S704
 
 
 def render_page(
-    runs: Sequence[Run], video_url: Callable[[str, Path], str | None], thumbnails: Thumbnails | None = None
+    runs: Sequence[Run],
+    video_url: Callable[[str, Path], str | None],
+    thumbnails: Thumbnails | None = None,
+    follows: Following | None = None,
 ) -> Page:
     """Render the report of runs already read.
 
@@ -53,6 +69,7 @@ def render_page(
         video_url: Gives the address under which the page finds a video, from its name and path; ``None`` where it
             cannot.
         thumbnails: Gives pictures of videos that are not at hand.
+        follows: Of a page that is served while a run goes on; ``None`` for a page that stands.
     """
     found = {name: video_url(name, path) for name, path in local_videos(runs).items()}
     urls = {name: url for name, url in found.items() if url is not None}
@@ -62,8 +79,8 @@ def render_page(
     if left_out:
         lines.append(f"{left_out} seconds have no thumbnail: a page holds only so many.")
     early, style = static("theme.js"), static("report.css")
-    script = static("colours.js") + static("timeline.js") + static("report.js")
-    policy = page_policy((early, script), style, _MEDIA)
+    script = static("colours.js") + static("follow.js") + static("timeline.js") + static("report.js")
+    policy = page_policy((early, script), style, _MEDIA if follows is None else f"{_MEDIA}; connect-src 'self'")
     replays = [replay_run(run, ReplaySettings()) for run in runs]
     on_clock = any(replay.streams for replay in replays)
     places = {"video_urls": urls, "sought": sought_videos(runs)}
@@ -95,11 +112,14 @@ def render_page(
             questions=questions,
             has_samples=has_timelines or questions,
             policy=policy,
+            follows=follows,
             version=__version__,
             script=trusted(script),
             early=trusted(early),
             style=trusted(style),
-            index=_trusted_block(embed({**payload.index, **places, "thumbnails": pictures})),
+            index=_trusted_block(
+                embed({**payload.index, **places, "thumbnails": pictures, "follows": follows is not None})
+            ),
             timeline_data=[_trusted_block(timeline) for timeline in payload.timelines],
         )
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["by_minute_table", "draw_by_minute", "right_lines", "side_by_side"]
+__all__ = ["by_minute_table", "draw_by_minute", "policy_table", "right_lines", "side_by_side"]
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,6 +58,36 @@ def _words(answer: AnswerRecord | None, gold: str | None) -> str:
         return "–"
     text = answer.text.strip().removesuffix("...").strip()
     return text if text == gold else "x " + (text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
+
+
+def policy_table(runs: Sequence[Run]) -> Table:
+    """Return what each policy gets right, costs and holds: over all, and at the end of the stream.
+
+    Args:
+        runs: Runs on the same data, with one right line a second.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    for run in runs:
+        minutes = next(iter(right_lines([run]))).mid
+        whole = next((m.value for m in run.metrics if m.name == "demo.line" and not m.group), None)
+        ticks = timed(run.records.ticks)
+        places = (elapsed(ticks) - ticks.media / 2) // _MINUTE
+        late = places == places.max()
+        p50, p95 = (1000 * float(np.percentile(ticks.total[late], q)) for q in (50, 95))
+        held = int(np.median(ticks.whole["cache_tokens"][late]))
+        rows.append((run.label, whole, minutes[-1] if minutes else None, p50, p95, held))
+    columns = (
+        Column("Policy", text=True),
+        Column("Right lines", "%", digits=0),
+        Column("In the last minute", "%", digits=0),
+        Column("Time per second p50", "ms", digits=0),
+        Column("p95", "ms", digits=0),
+        Column("Tokens in memory"),
+    )
+    note = "Time and memory: of the last minute of the streams, where a policy's cost has settled or has not."
+    return Table(
+        "What a memory policy is worth: the same model on the same streams", columns, tuple(rows), (note,)
+    )
 
 
 def by_minute_table(runs: Sequence[Run]) -> Table:

@@ -6,6 +6,7 @@ __all__ = ["IndexServer", "ReportServer", "ServedReport", "byte_range", "make_se
 
 import re
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
@@ -17,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from evalkit.errors import DataError, EvalkitError, UsageError
 from evalkit.records import collector_paused
-from evalkit.report.html import render_page
+from evalkit.report.html import Following, render_page
 from evalkit.report.index import find_runs, render_index, row_of
 from evalkit.report.media import Thumbnails, open_video, servable_videos, thumbnail_reader
 from evalkit.report.pages import Page
@@ -34,6 +35,8 @@ _TYPES = {
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 _BLOCK = 1 << 18
 _VIEW = re.compile(r"/view/(\d{1,5}(?:-\d{1,5}){0,19})(/.*)")
+_FOLLOW_SECONDS, _REST = 3.0, 10.0
+"""A page that follows a run looks so often, seconds, and not before so many times what it took to make it."""
 _RECORDS = ("run.json", "answers.jsonl", "ticks.jsonl", "verdicts.jsonl", "metrics.json")
 
 
@@ -79,24 +82,36 @@ class ServedReport:
         self._lock = threading.Lock()
         self._seen: tuple[tuple[int, int], ...] = ()
         self._page: Page | None = None
+        self._took = 0.0
         self.videos: list[Path] = []
 
+    def stamp(self) -> str:
+        """Return what changes whenever the records do."""
+        return _as_text(self._stamps())
+
     def page(self) -> Page:
-        """Return the page; it is made again when a record file changed, so a reload follows a running run."""
+        """Return the page; it is made again when a record file changed, and follows a run that goes on."""
         with self._lock:
-            stamps = tuple(_stamp(run / name) for run in self._runs for name in _RECORDS)
+            stamps = self._stamps()
             if self._page is None or stamps != self._seen:
+                begun = time.perf_counter()
                 with collector_paused():
                     runs = load_runs(self._runs)
                     videos = servable_videos(runs)
                     numbers = {name: number for number, name in enumerate(videos)}
+                    going = any(run.records.manifest.status == "running" for run in runs)
                     self._page = render_page(
                         runs,
                         lambda name, _: f"{self._base}{_MEDIA}{numbers[name]}" if name in numbers else None,
                         self._thumbnails,
+                        Following(max(_FOLLOW_SECONDS, _REST * self._took), _as_text(stamps)) if going else None,
                     )
+                self._took = time.perf_counter() - begun
                 self.videos, self._seen = list(videos.values()), stamps
             return self._page
+
+    def _stamps(self) -> tuple[tuple[int, int], ...]:
+        return tuple(_stamp(run / name) for run in self._runs for name in _RECORDS)
 
 
 class ReportServer(ThreadingHTTPServer):
@@ -202,6 +217,10 @@ class IndexServer(ReportServer):
         return f"/view/{'-'.join(numbers)}/" if numbers else "/"
 
 
+def _as_text(stamps: Sequence[tuple[int, int]]) -> str:
+    return " ".join(f"{at}-{size}" for at, size in stamps)
+
+
 def _stamp(path: Path) -> tuple[int, int]:
     try:
         stat = path.stat()
@@ -256,6 +275,8 @@ class _Handler(BaseHTTPRequestHandler):
         report, rest = self.server.find(path)
         if report is not None and rest == "/":
             self._page(report.page, body)
+        elif report is not None and rest == "/stamp":
+            self._text(HTTPStatus.OK, report.stamp(), body)
         elif report is not None and rest.startswith(_MEDIA):
             self._video(report, rest.removeprefix(_MEDIA), body)
         else:

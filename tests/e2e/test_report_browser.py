@@ -5,6 +5,7 @@ Screenshots go to the folder named by ``EVALKIT_SCREENSHOTS_DIR``, else to pytes
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -379,3 +380,31 @@ def test_a_long_timeline_is_packed_and_shows_every_second_that_is_on_record(tab:
     search(tab, "what a save by")
     tab.wait("document.querySelector('.count').textContent === '2 videos'")
     check_quiet(tab)
+
+
+def test_the_page_of_a_run_that_goes_on_follows_its_records_until_it_is_done(tab: Tab, tmp_path: Path) -> None:
+    whole = narration_run(tmp_path / "run", videos=1, seconds=30, judged=False)
+    records = {name: (whole / name).read_text() for name in ("run.json", "answers.jsonl", "ticks.jsonl")}
+
+    def grow(seconds: int, status: str) -> None:
+        for name in ("answers.jsonl", "ticks.jsonl"):
+            (whole / name).write_text("".join(records[name].splitlines(keepends=True)[:seconds]))
+        manifest = {**json.loads(records["run.json"]), "status": status}
+        if status == "running":
+            manifest |= {"recorded": {}, "finished": None}
+        (whole / "run.json").write_text(json.dumps(manifest))
+
+    grow(10, "running")
+    with make_server([whole]) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        tab.open(server.url)
+        tab.wait("document.querySelector('.now h3')")
+        assert tab.run(NOW) == "0:19 – 0:20", "the newest second"
+        assert "is still running" in tab.run("document.querySelector('.notices').textContent")
+        grow(20, "running")
+        tab.wait(f"document.querySelector('.now h3') && {NOW} === '0:29 – 0:30'", 20)
+        grow(30, "done")
+        tab.wait("document.body && !document.body.dataset.follows", 20)
+        check_quiet(tab, server.url)
+        tab.call("Page.navigate", url="about:blank")
+        server.shutdown()

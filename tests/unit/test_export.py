@@ -91,9 +91,9 @@ def test_the_chat_template_writes_what_a_session_puts_in(exported: tuple[str, Pa
 
 
 def test_export_is_a_command_and_refuses_a_folder_that_holds_something(evalkit: Call, tmp_path: Path) -> None:
-    assert evalkit("export", "--checkpoint", "tiny-wide", tmp_path / "out")[0] == 0
-    code, _, err = evalkit("export", "--checkpoint", "tiny-wide", tmp_path / "out")
+    assert evalkit("export", "--checkpoint", "tiny-wide", "--out", tmp_path / "out")[0] == 0
+    code, _, err = evalkit("export", "--checkpoint", "tiny-wide", "--out", tmp_path / "out")
     assert code == 2
     assert "exists and is not an empty folder" in err
-    assert evalkit("export", "--checkpoint", tmp_path, tmp_path / "new")[0] == 2
+    assert evalkit("export", "--checkpoint", tmp_path, "--out", tmp_path / "new")[0] == 2
     assert not (tmp_path / "new").exists()

@@ -9,7 +9,7 @@ import pytest
 from run_folders import manifest, tick, write_run
 
 from evalkit.records import AnswerRecord
-from evalkit.report.narrated import by_minute_table, draw_by_minute, side_by_side
+from evalkit.report.narrated import by_minute_table, draw_by_minute, policy_table, side_by_side
 from evalkit.report.runs import Run, load_runs
 from evalkit_tasks.demo import line, make_match
 from evalkit_tasks.demo.score import narration_metrics
@@ -48,6 +48,15 @@ def test_each_minute_of_each_policy_has_its_figures(runs: list[Run]) -> None:
     assert (found["full", 1][0], found["full", 2][0], found["streamingvlm", 3][0]) == (100, 0, 100)
     assert found["full", 3][-1] > found["full", 1][-1]
     assert found["streamingvlm", 3][-1] == found["streamingvlm", 2][-1]
+
+
+def test_the_first_table_tells_each_policy_in_a_row_at_the_end_of_its_stream(runs: list[Run]) -> None:
+    rows = {row[0]: row[1:] for row in policy_table(runs).rows}
+    last = {(row[0], row[1]): row[2:] for row in by_minute_table(runs).rows}
+    for name in ("full", "streamingvlm"):
+        assert rows[name][1] == last[name, 3][0]
+        assert rows[name][2:] == last[name, 3][-3:]
+    assert rows["full"][0] == pytest.approx(100 / 3, abs=1)
 
 
 def test_what_was_said_stands_beside_the_truth_and_what_is_wrong_is_marked(runs: list[Run]) -> None:

@@ -171,7 +171,7 @@ def test_a_checkpoint_that_vllm_cannot_load_is_named_before_anything_loads(tmp_p
     def check(checkpoint: str) -> None:
         vllm_session.recipe(ModelChoice(checkpoint=checkpoint)).check()
 
-    with pytest.raises(ModelError, match="vLLM reads folders: evalkit export --checkpoint tiny-wide DIR"):
+    with pytest.raises(ModelError, match="vLLM reads folders: evalkit export --checkpoint tiny-wide --out DIR"):
         check("tiny-wide")
     (tmp_path / "config.json").write_text('{"model_type": "llava_onevision"}')
     with pytest.raises(ModelError, match=r"takes Qwen2-VL and Qwen2\.5-VL checkpoints"):

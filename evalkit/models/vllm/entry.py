@@ -110,7 +110,8 @@ class VllmRecipe(ModelRecipe):
         """
         if self.checkpoint in BUILT_IN:
             raise ModelError(
-                f"vLLM reads folders: evalkit export --checkpoint {self.checkpoint} DIR, then --checkpoint DIR"
+                f"vLLM reads folders: evalkit export --checkpoint {self.checkpoint} --out DIR, then "
+                "--checkpoint DIR"
             )
         check_checkpoint(self.checkpoint)
         config = Path(self.checkpoint) / "config.json"

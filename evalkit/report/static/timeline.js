@@ -67,7 +67,7 @@ window.evalkitTimelines = (host) => {
     rows = found;
     page = 0;
     list();
-    const keep = rows.includes(chosen) ? chosen : rows[0];
+    const keep = rows.includes(chosen) ? chosen : data.follows ? rows[rows.length - 1] : rows[0];
     if (keep === undefined) { chosen = -1; stop(); stage.replaceChildren(make("p", { class: "empty panel", text: "No video matches." })); stage.setAttribute("aria-busy", "false"); }
     else if (keep !== chosen) await open(keep);
     else if (view) view.mark(needle);
@@ -105,7 +105,7 @@ window.evalkitTimelines = (host) => {
     view = timelineView(timeline);
     stage.replaceChildren(view.node);
     view.mark(search.value.trim().toLowerCase());
-    view.go(view.place(second === undefined ? data.timelines[i].start : second));
+    view.go(view.place(second !== undefined ? second : data.follows ? Infinity : data.timelines[i].start));
     stage.setAttribute("aria-busy", "false");
   }
 
