@@ -63,7 +63,13 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = 
             grouped, keys[:, None].expand(several), values[:, None].expand(several), 0.0, False, attn_mask=spread
         )
         return out.flatten(0, 1), weight.reshape(queries.shape[0], -1)
-    rows = grouped.flatten(1, 2)
+    return _attend_plainly(queries, keys, values, mask)
+
+
+def _attend_plainly(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Part:
+    """Attend with the scores written out, where no kernel at hand tells how much weight there was."""
+    kv_heads, _, width = keys.shape
+    rows = queries.unflatten(0, (kv_heads, -1)).flatten(1, 2)
     scores = (rows @ keys.transpose(1, 2)).float() * width**-0.5
     if mask is not None:
         scores = (scores.view(kv_heads, -1, *mask.shape) + mask).view(scores.shape)
