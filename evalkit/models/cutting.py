@@ -145,8 +145,17 @@ class CuttingSession(CachedSession):
         spans = super()._see(chunk, second)
         for span in spans:
             if span.grid is not None and (self._grid is None or _of_frames(span, self._grid[0] * self._grid[1])):
+                self._refuse_pruned(span)
                 self._count(span.grid)
         return spans
+
+    def _refuse_pruned(self, span: Span) -> None:
+        full = 0 if span.grid is None else int(np.prod(span.grid))
+        if span.rows is not None and len(span.rows) < full:
+            raise UsageError(
+                f"{len(span.rows)} of {full} tokens of a second's frames are left, and this memory scores them by "
+                "their place in a frame: --compress cacher or none goes with it"
+            )
 
     def _count(self, grid: tuple[int, int, int]) -> None:
         frames, height, width = grid

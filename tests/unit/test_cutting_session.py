@@ -20,6 +20,7 @@ from evalkit.memory import FullAttention, assign
 from evalkit.memory.budgets import InfiniPotSettings
 from evalkit.memory.infinipot import select_tokens
 from evalkit.memory.tensors import LayerTokens, TensorMemory
+from evalkit.models.backbone import Features
 from evalkit.models.catalog import policy_recipe
 from evalkit.models.cutting import CuttingSession, watched_queries
 from evalkit.models.entry import ModelChoice
@@ -306,9 +307,16 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], said:
         InfiniPotSettings(**settings)
 
 
-def test_what_does_not_go_with_it_is_refused(tiny: Any, seconds: Seconds) -> None:
+def test_what_does_not_go_with_it_is_refused(tiny: Any, seconds: Seconds, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="infinipot-v scores tokens by their place in a frame"):
         policy_recipe("infinipot-v", ModelChoice(checkpoint="tiny-llava", compress="pruner"))
+    pruned = opened(tiny, SMALL)
+    (chunk,) = seconds(1)
+    whole = pruned._vision.encode(pruned._vision.pack(chunk.frames), pruned._clock)
+    some = Features(whole.tokens[:4], whole.grid, np.arange(4))
+    monkeypatch.setattr(pruned._vision, "encode", lambda packed, clock: some)
+    with pytest.raises(UsageError, match="4 of 6 tokens of a second's frames are left"):
+        pruned.observe(chunk)
     with pytest.raises(UsageError, match="a second brings 4 frames, and the memory holds 6"):
         opened(tiny, SMALL).observe(next(iter(seconds(1, fps=8))))
 
