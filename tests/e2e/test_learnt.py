@@ -181,7 +181,7 @@ def test_full_attention_loses_what_streamingvlm_keeps_and_compare_says_so(
     assert figures(full)["demo.score", "minute 4"]["value"] < 50
     code, out, err = evalkit("compare", ours, full, "--metric", "demo.line", "--json")
     assert code == 0, err
-    [row] = json.loads(out)["comparisons"]
+    [row] = json.loads(out)["pairs"]
     assert row["low"] > 0
 
 
