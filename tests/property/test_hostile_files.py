@@ -58,7 +58,15 @@ VALUES: tuple[str, ...] = (
         "[[]]",
     ),
     *('"\\ud800"', '"a\\udfff b"', '"\\u0000"', '"a\\u0000.mp4"', '"\\u001b[2J"', '"\\n"', '"../../etc/passwd"'),
-    *('"/etc/passwd"', f'"{"x" * 5000}"', f'"{"é" * 200}.mp4"', f'"{"ab/" * 2000}"', f'"{"x" * 100_000}"', '"."'),
+    *(
+        '"/etc/passwd"',
+        f'"{"x" * 5000}"',
+        f'"{"é" * 200}.mp4"',
+        f'"{"ab/" * 2000}"',
+        f'"{"9" * 5000}"',
+        f'"{"x" * 100_000}"',
+        '"."',
+    ),
     *(f'"{HUGE}:00:01"', f'"[0:0:{HUGE} - 0:0:1]"', '"0:00:12450"'),
     *('["a", 1, null]', '{"a": {"b": 1}}', '"[1, 2"', '"00:00:61"', '"99999999999:00"', '"1"', '"A"', '"NaN"'),
 )
@@ -257,7 +265,6 @@ def _predictions(folder: Path, cache: Path) -> list[Loader]:
             {"video_id": "001", "duration": "short", "domain": "Knowledge", "sub_category": "Astronomy",
              "questions": [{"question_id": "001-1", "task_type": "Counting Problem", "question": "?",
                             "options": ["A. 1", "B. 2"], "answer": "A", "response": "A"}]}]),
-        "lvb-submission": ("longvideobench", "official", {"a_0": "A", "b_1": "The answer is B"}),
         "ego-log": ("egoschema", "lmms-eval", {"logs": [
             {"doc_id": 0, "filtered_resps": "A", "submission": {"q": 0}, "score": {"pred": 0, "ground_truth": "1"},
              "input": "?\nA. a\nB. b\nC. c\nD. d\nE. e"}]}),
@@ -279,7 +286,7 @@ def _predictions(folder: Path, cache: Path) -> list[Loader]:
             {"doc_id": 0, "filtered_resps": ["A"], "lvb_acc": {"id": "a_0", "duration_group": 15,
              "question_category": "S2E", "answer": "A", "parsed_pred": "A"}}]}),
     }  # fmt: skip
-    found = []
+    found = _submissions(folder, cache)
     for name, (task_name, form, content) in contents.items():
         place = folder / name
         place.mkdir()
@@ -299,11 +306,50 @@ def _predictions(folder: Path, cache: Path) -> list[Loader]:
     return found
 
 
-def _prediction_loader(name: str, place: Path, task_name: str, form: str, file: str) -> Loader:
+def _submissions(folder: Path, cache: Path) -> list[Loader]:
+    """Return result files without golds, read with the demo's, with what reads each."""
+
+    def rows(task: str, file: str) -> Any:
+        return json.loads(next((cache / task).rglob(file)).read_text())
+
+    ego = dict.fromkeys(rows("egoschema", "subset_answers.json"), 1)
+    lvb = {row["id"]: "The answer is B" for row in rows("longvideobench", "lvb_val.json")}
+    mlvu = [
+        {"question_id": row["question_id"], "question_type": row["question_type"], "option": "B"}
+        for row in rows("mlvu", "test_question.json")
+    ]
+    times = [
+        {"id": row["id"], "times": [1.0, 2.5]}
+        for row in rows("ovo-timing", "ovo_bench_new.json")
+        if row["task"] in ("REC", "SSR", "CRR")
+    ]
+    votes = [{"video_event_id": f"v_{n}", "ab_winner": "mine", "ba_winner": "base"} for n in range(3)]
+    texts = {
+        "ego-submission": ("egoschema", "official", "s.json", json.dumps(ego)),
+        "ego-subset": ("egoschema", "subset", "s.json", json.dumps({id_: str(n) for id_, n in ego.items()})),
+        "ego-csv": ("egoschema", "official", "s.csv", "q_uid,answer\n" + "".join(f"{id_},1\n" for id_ in ego)),
+        "lvb-submission": ("longvideobench", "submission", "s.json", json.dumps(lvb)),
+        "mlvu-test": ("mlvu", "official", "s.json", json.dumps(mlvu)),
+        "times": ("ovo-timing", "times", "s.jsonl", "\n".join(map(json.dumps, times))),
+        "votes": ("livesports-cc", "livecc", "base_mine.jsonl", "\n".join(map(json.dumps, votes))),
+    }
+    found = []
+    for name, (task, form, file, text) in texts.items():
+        place = folder / name
+        place.mkdir()
+        (place / file).write_text(text)
+        found.append(_prediction_loader(name, place, task, form, file, cache / task))
+    return found
+
+
+def _prediction_loader(
+    name: str, place: Path, task_name: str, form: str, file: str, data: Path | None = None
+) -> Loader:
     task = task_named(task_name)
+    assert form in task.formats, (name, form)
 
     def read(folder: Path) -> object:
-        predictions, _ = task.read_predictions(form, [folder / file], None)
+        predictions, _ = task.read_predictions(form, [folder / file], data)
         return task.score(predictions, form)
 
     return Loader(name, place, (file,), read)
