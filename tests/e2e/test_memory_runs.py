@@ -104,10 +104,11 @@ def test_every_question_benchmark_runs_with_every_memory(
 
 
 @pytest.mark.slow
-def test_a_killed_run_of_rekv_ends_as_the_unbroken_one(
-    tmp_path: Path, start: Callable[..., Started], evalkit: Call
+@pytest.mark.parametrize("model", ["rekv", "streamforest"])
+def test_a_killed_run_of_questions_ends_as_the_unbroken_one(
+    model: str, tmp_path: Path, start: Callable[..., Started], evalkit: Call
 ) -> None:
-    words = [*questions("ovobench", "rekv", "whole"), "--checkpoint-seconds", "2"]
+    words = [*questions("ovobench", model, "whole"), "--checkpoint-seconds", "2"]
     assert evalkit(*words)[0] == 0
     words[words.index("whole")] = "broken"
     kill_after(start(*words), tmp_path / "broken" / "ticks.jsonl", 7, 0.01)
