@@ -53,7 +53,7 @@ def ended(started: Started) -> int:
 def test_20_kills_of_workers_and_5_of_the_driver_leave_the_records_of_one_process(
     start: Start, tmp_path: Path
 ) -> None:
-    data = write_data(tmp_path / "set", videos=[f"game{n}" for n in range(12)], seconds=35, start=5)
+    data = write_data(tmp_path / "set", videos=[f"game{n}" for n in range(12)], seconds=80, start=5)
     assert ended(start(*command(data, tmp_path / "alone"))) == 0
     draw, out, killed = random.Random(17), tmp_path / "spread", [0, 0]
     for round_ in range(ROUNDS):
