@@ -155,8 +155,7 @@ def _verify(args: argparse.Namespace, task: Task) -> int:
 
 def _say_problems(problems: list[Problem]) -> None:
     for problem in problems:
-        place = ":".join(str(part) for part in (problem.file, problem.line, problem.field) if part is not None)
-        note(f"{problem.kind}: {place + ': ' if place else ''}{problem.message}")
+        note(f"{problem.kind}: {problem.where + ': ' if problem.where else ''}{problem.message}")
     say(f"{len(problems)} problems")
 
 

@@ -14,13 +14,16 @@ from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import DataError, UsageError, suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from evalkit import stats
     from evalkit.judge.fallback import FallbackReader
     from evalkit.leaderboard.answers import ScoredRun
     from evalkit.records import Metric
-    from evalkit.tasks import ScoreSheet
+    from evalkit.tasks import Problem, ScoreSheet
+
+_SHOWN = 10
+"""Problems of one kind that are written out for people."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 done, 2 where records of a run are gone: they count as wrong.
     """
+    from dataclasses import asdict
+
     from evalkit.records import run_folders
     from evalkit.tasks.catalog import data_folder, task_named
     from evalkit.tasks.replies import GONE
@@ -57,6 +62,11 @@ def run(args: argparse.Namespace) -> int:
         return _score_repeats(paths, runs, args)
     name, layout = _task_and_format(args.task, args.format, paths)
     task = task_named(name)
+    if layout == "evalkit" and layout not in task.formats and hasattr(task, "pair_up"):
+        raise UsageError(
+            f"a run of {task.name} is judged, not scored: evalkit judge {paths[0]} --against RUN|FILE --judge "
+            "openai:MODEL"
+        )
     if task.formats and layout not in task.formats:
         known = ", ".join(task.formats)
         hint = suggest(layout, task.formats)
@@ -78,15 +88,15 @@ def run(args: argparse.Namespace) -> int:
 
         sheet = score_with_fallback(task, predictions, layout, reader, fallback_path(paths[0]), note)
     values = sheet_to_json(sheet) | {"intervals": _intervals_to_json(intervals := _intervals(sheet))}
-    found = [_as_json(problem) for problem in problems]
-    values["problems"] = found + [problem for problem in values["problems"] if problem not in found]
+    every = [*problems, *(problem for problem in sheet.problems if problem not in problems)]
+    values["problems"] = [asdict(problem) for problem in every]
     if args.json:
         emit_json(values)
     else:
         say(sheet_text(sheet, intervals))
-        for problem in values["problems"]:
-            note(f"{problem['kind']}: {problem['message']}")
-    return EXIT_USAGE if any(problem["kind"] == GONE for problem in values["problems"]) else EXIT_DONE
+        for line in problem_lines(every):
+            note(line)
+    return EXIT_USAGE if any(problem.kind == GONE for problem in every) else EXIT_DONE
 
 
 def _score_repeats(paths: list[Path], runs: list[Path], args: argparse.Namespace) -> int:
@@ -187,10 +197,17 @@ def _fallback_reader(args: argparse.Namespace) -> FallbackReader | None:
     return make_fallback_reader(args.fallback, judge_endpoint(args.base_url), chat_settings(args))
 
 
-def _as_json(problem: object) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(problem)  # type: ignore[call-overload,no-any-return]
+def problem_lines(problems: Sequence[Problem]) -> list[str]:
+    """Return problems as lines for people, with where each is; of one kind the first few, and how many more."""
+    by_kind: dict[str, list[Problem]] = {}
+    for problem in problems:
+        by_kind.setdefault(problem.kind, []).append(problem)
+    lines = []
+    for kind, found in by_kind.items():
+        lines += [f"{kind}: {one.where + ': ' if one.where else ''}{one.message}" for one in found[:_SHOWN]]
+        if len(found) > _SHOWN:
+            lines.append(f"{kind}: and {len(found) - _SHOWN:,} more; --json lists all")
+    return lines
 
 
 def _intervals(sheet: ScoreSheet) -> dict[tuple[str, str], Metric]:

@@ -71,6 +71,12 @@ class Problem:
     field: str | None = None
     item: str | None = None
 
+    @property
+    def where(self) -> str:
+        """File, line and field, as far as they are known; of what has no file, the sample or question."""
+        place = ":".join(str(part) for part in (self.file, self.line, self.field) if part is not None)
+        return place if self.file is not None else self.item or place
+
     def __str__(self) -> str:
         """Return the message after file and line, where they are known."""
         place = ":".join(str(part) for part in (self.file, self.line) if part is not None)

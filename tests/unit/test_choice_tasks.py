@@ -296,6 +296,24 @@ def test_no_interval_is_said_to_lack_the_videos_where_a_file_names_none(tmp_path
     assert "do not say which video" in total.note
 
 
+def test_problems_are_shown_with_where_they_are_and_not_by_the_thousand(
+    evalkit: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    row = {"doc_id": 0, "submission": {"q": 1}, "score": {"pred": 1, "ground_truth": "7"}, "filtered_resps": ["B"]}
+    path = write(
+        tmp_path / "s.jsonl", [row | {"submission": {f"q{number}": 1}} for number in range(30)] + [row] * 2
+    )
+    code, _, err = evalkit("score", "--task", "egoschema", "--format", "lmms-eval", path)
+    assert code == 0
+    assert "gold-no-option: s.jsonl:1:score.ground_truth: the gold '7' is none of the options" in err
+    assert err.count("is none of the options") == 10
+    assert "gold-no-option: and 22 more; --json lists all" in err
+    assert "duplicate: q: answered 2 times" in err
+    code, out, _ = evalkit("score", "--task", "egoschema", "--format", "lmms-eval", path, "--json")
+    kinds = [problem["kind"] for problem in json.loads(out)["problems"]]
+    assert (code, kinds.count("gold-no-option")) == (0, 32)
+
+
 def test_a_layout_that_nobody_named_is_said_where_a_file_does_not_fit(
     evalkit: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
