@@ -62,7 +62,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gate": ("evalkit.cli.gate", "fail only if a run is worse than a base by more than a margin"),
     "export": ("evalkit.cli.export", "write a checkpoint as a folder that a server can load"),
     "list": ("evalkit.cli.listing", "list tasks, models, judges or compressors"),
-    "data": ("evalkit.cli.data", "check or generate a benchmark's files"),
+    "data": ("evalkit.cli.data", "fetch, verify, check, make up and export a benchmark's files"),
     "completion": ("evalkit.cli.completion", "print what makes a shell complete evalkit's words"),
     "demo": (
         "evalkit.cli.demo",
