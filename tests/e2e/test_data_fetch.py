@@ -74,6 +74,8 @@ def hub(demo: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub
     files = published(demo, videos_chunked_01__zip=zipped(one), videos_chunked_02__zip=zipped(two))
     with HubServer(files, repo="lmms-lab/Video-MME") as server:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.url)
+        # Read once, when the library is first imported: in a test before this one it may have been offline.
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         monkeypatch.setattr("evalkit.fetch.download._PAUSES", (0.0,) * 5)
         yield server
 
