@@ -16,6 +16,7 @@ from typing import Generic, NamedTuple, Self, TypeVar
 
 from evalkit.errors import DataError, UsageError
 from evalkit.records.jsonl import JsonlWriter, read_jsonl
+from evalkit.records.reading import require_plain
 from evalkit.records.schema import FallbackRecord, GradeRecord, VerdictRecord
 
 R = TypeVar("R", VerdictRecord, FallbackRecord, GradeRecord)
@@ -33,7 +34,7 @@ class RecordStore(ABC, Generic[R, P]):
         called: What the file holds, for messages.
 
     Raises:
-        DataError: A complete line is no such record, is of a newer version, or stands twice.
+        DataError: A complete line is no such record, is of a newer version, or stands twice; or it is no file.
         UsageError: The file cannot be written, or another run is writing it.
     """
 
@@ -68,6 +69,8 @@ class RecordStore(ABC, Generic[R, P]):
         return len(self._written)
 
     def _take_lock(self) -> contextlib.ExitStack:
+        if self.path.exists():
+            require_plain(self.path)  # to open a pipe waits for whoever reads it
         stack = contextlib.ExitStack()
         try:
             file = stack.enter_context(self.path.open("ab"))

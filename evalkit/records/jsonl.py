@@ -129,11 +129,15 @@ class JsonlWriter(Generic[R]):
 
     Args:
         path: File to append to; made if missing.
+
+    Raises:
+        DataError: It is a pipe or something else that is no plain file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if path.exists():
+            require_plain(path)
             _cut_torn_line(path)
         self._file = path.open("ab", buffering=0)
 

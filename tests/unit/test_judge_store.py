@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from evalkit.errors import DataError, UsageError
 from evalkit.judge import Decision, Pair, Question, VerdictStore, judge_pairs, verdict_key
+from evalkit.judge.store import FallbackStore, GradeStore
 from evalkit.records import VerdictRecord
+from evalkit.records.jsonl import JsonlWriter
 
 PAIR = Pair("v1:0", "v1", 0.0, 100.0, "the reference", "text of test", "text of baseline")
 
@@ -220,3 +224,11 @@ def test_a_bar_is_drawn_on_stderr_only_where_asked(capsys: pytest.CaptureFixture
     shown = capsys.readouterr()
     assert "judging: 100%" in shown.err
     assert shown.out == ""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("opened", [VerdictStore, FallbackStore, GradeStore, JsonlWriter])
+def test_a_pipe_in_the_place_of_records_is_refused_and_not_waited_for(tmp_path: Path, opened: Any) -> None:
+    os.mkfifo(tmp_path / "verdicts.jsonl")
+    with pytest.raises(DataError, match="is a pipe, not a file"):
+        opened(tmp_path / "verdicts.jsonl")
