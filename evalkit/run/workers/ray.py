@@ -52,9 +52,12 @@ def ray_executor(plan: RunPlan) -> tuple[RayExecutor, float]:
     # Ray tells of dead actors on stdout, which is for what a command gives.
     quiet = contextlib.ExitStack()
     quiet.enter_context(contextlib.redirect_stdout(sys.stderr))
+    # Sockets of a cluster of one's own lie in this folder, and their names may have 107 bytes.
+    own = tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True)
+    folder = quiet.enter_context(own)
     quiet.callback(ray.shutdown)
     try:
-        _join(ray, plan.options.ray_address, workers)
+        _join(ray, plan.options.ray_address, workers, folder)
         there = ray.cluster_resources()
         each = gpus_each(plan.options, int(there.get("GPU", 0)))
         cores = int(there.get("CPU", 0))
@@ -96,7 +99,7 @@ def _reach(address: str) -> None:
         raise UsageError(f"no Ray at {address}: {error}") from error
 
 
-def _join(ray: ModuleType, address: str | None, workers: int) -> None:
+def _join(ray: ModuleType, address: str | None, workers: int, folder: str) -> None:
     """Join a cluster, or start one with as many cores as there are workers.
 
     Raises:
@@ -108,8 +111,6 @@ def _join(ray: ModuleType, address: str | None, workers: int) -> None:
             _reach(address)
             ray.init(address=address, **quiet)
             return
-        # Sockets lie in this folder, and their names may have 107 bytes.
-        folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
         ray.init(num_cpus=workers, include_dashboard=False, object_store_memory=_STORE, _temp_dir=folder, **quiet)
     except (RuntimeError, ConnectionError, ValueError) as error:
         said = " ".join(str(error).split())
