@@ -96,14 +96,7 @@ def render_page(
             notices=lines,
             findings=findings(runs),
             opening=_drawn(opening),
-            scores=summary.score_tables(runs),
-            groups=summary.group_tables(runs),
-            judging=summary.judge_table(runs),
-            coverage=summary.coverage_table(runs) if _not_all_answered(runs) else None,
-            failures=summary.failure_tables(runs),
-            latency=summary.latency_tables(runs),
-            setup=summary.setup_table(runs),
-            fingerprint=summary.fingerprint_table(runs),
+            **_tables(runs),
             charts=_drawn([one for one in (*run_charts(runs), *pareto_charts(runs)) if one not in opening]),
             clock=replay_tables(runs, replays) if on_clock else [],
             clock_charts=_drawn([*replay_charts(replays), *dial_charts(runs, replays)]),
@@ -156,6 +149,20 @@ def _headline(runs: Sequence[Run]) -> list[dict[str, Any]]:
             }
         )
     return cards
+
+
+def _tables(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the tables of the page by the names that its template has for them."""
+    return {
+        "scores": summary.score_tables(runs),
+        "groups": summary.group_tables(runs),
+        "judging": summary.judge_table(runs),
+        "coverage": summary.coverage_table(runs) if _not_all_answered(runs) else None,
+        "failures": summary.failure_tables(runs),
+        "latency": summary.latency_tables(runs),
+        "setup": summary.setup_table(runs),
+        "fingerprint": summary.fingerprint_table(runs),
+    }
 
 
 def _not_all_answered(runs: Sequence[Run]) -> bool:
