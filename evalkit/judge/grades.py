@@ -17,7 +17,7 @@ from evalkit.errors import DataError, UsageError
 from evalkit.judge.contract import judge_name
 from evalkit.judge.rubric import Rubric
 from evalkit.judge.summary import Usage
-from evalkit.records.reading import read_plain
+from evalkit.records.reading import read_lines
 from evalkit.records.schema import GradeRecord
 
 
@@ -116,7 +116,7 @@ def read_human_grades(path: Path) -> dict[str, HumanGrade]:
         DataError: It is missing, a line is malformed (its number is named), or an item stands there twice.
     """
     found: dict[str, HumanGrade] = {}
-    for number, line in enumerate(read_plain(path).split(b"\n"), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         try:

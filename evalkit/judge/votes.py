@@ -15,7 +15,7 @@ from evalkit.judge.contract import judge_name
 from evalkit.judge.pairs import Winner
 from evalkit.records.completeness import refuse_doubled_verdicts
 from evalkit.records.jsonl import read_jsonl
-from evalkit.records.reading import NotJsonError, decode_json, read_plain
+from evalkit.records.reading import NotJsonError, decode_json, read_lines
 from evalkit.records.schema import VerdictRecord
 
 VoteFormat = Literal["livecc", "evalkit"]
@@ -142,7 +142,7 @@ def _read_livecc(path: Path, model: str | None) -> RecordedVotes:
 def _livecc_rows(path: Path) -> list[_Row]:
     rows: list[_Row] = []
     problems: list[str] = []
-    for number, line in enumerate(read_plain(path).split(b"\n"), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         found = _livecc_row(number, line)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["NotJsonError", "decode_json", "has_lone_surrogate", "read_plain", "real_number", "require_plain"]
+__all__ = [
+    "NotJsonError",
+    "decode_json",
+    "has_lone_surrogate",
+    "read_lines",
+    "read_plain",
+    "real_number",
+    "require_plain",
+]
 
 import json
 import math
 import os
 import re
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +68,15 @@ def read_plain(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})", path=path) from error
+
+
+def read_lines(path: Path) -> list[bytes]:
+    """Read the lines of a file that people may have edited: a byte order mark before the first is no part of it.
+
+    Raises:
+        DataError: See `read_plain`.
+    """
+    return read_plain(path).removeprefix(BOM_UTF8).split(b"\n")
 
 
 def decode_json(text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:

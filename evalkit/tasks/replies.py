@@ -30,6 +30,8 @@ __all__ = [
     "require_format",
 ]
 
+_GZIP = b"\x1f\x8b"
+
 GONE = "records-gone"
 """Kind of the problem that finished samples of a run have no records any more."""
 
@@ -57,6 +59,8 @@ def read_text(path: Path) -> str:
         DataError: It is missing or not UTF-8; the text says at which byte and line.
     """
     content = read_plain(path)
+    if content.startswith(_GZIP):
+        raise DataError(f"{path} is compressed by gzip: unpack it first (gunzip)", path=path)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -324,3 +325,10 @@ def test_a_layout_that_nobody_named_is_said_where_a_file_does_not_fit(
     code, _, err = evalkit("score", "--task", "egoschema", "--format", "official", path)
     assert code == 2
     assert "no --format is named" not in err
+
+
+def test_a_compressed_file_is_said_to_be_one(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl.gz"
+    path.write_bytes(gzip.compress(b"{}"))
+    with pytest.raises(DataError, match="is compressed by gzip: unpack it first"):
+        EGO.read_predictions("lmms-eval", [path], None)

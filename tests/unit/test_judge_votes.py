@@ -218,6 +218,13 @@ def test_votes_of_which_none_names_a_model_are_all_ties(tmp_path: Path) -> None:
     assert {(pair.ab, pair.ba) for pair in nameless.pairs} == {("tie", "tie")}
 
 
+def test_votes_that_an_editor_saved_with_a_mark_and_other_line_ends_are_read(tmp_path: Path) -> None:
+    path = livecc(tmp_path, ROWS)
+    plain = read_votes(path, "livecc").pairs
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_votes(path, "livecc").pairs == plain
+
+
 def test_the_layout_of_votes_is_told_by_what_the_file_is(
     evalkit: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
