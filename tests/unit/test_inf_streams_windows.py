@@ -292,3 +292,16 @@ def test_a_merged_file_that_is_missing_or_empty_is_an_error(tmp_path: Path) -> N
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(DataError, match="no line"):
         read_merged(tmp_path / "empty.jsonl")
+
+
+def test_a_result_file_saved_with_a_mark_and_other_line_ends_is_read(tmp_path: Path) -> None:
+    row = {
+        "video": "v.mp4",
+        "chunk_start": 0,
+        "chunk_end": 100,
+        "items": [{"response": "a", "start_time": 1, "end_time": 2}],
+    }
+    plain, marked = tmp_path / "plain.jsonl", tmp_path / "marked.jsonl"
+    plain.write_text(json.dumps(row) + "\n")
+    marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes().replace(b"\n", b"\r\n"))
+    assert [one.raw for one in read_merged(marked)] == [one.raw for one in read_merged(plain)] == [row]

@@ -21,7 +21,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from evalkit.errors import DataError
-from evalkit.records import AnswerRecord, NotJsonError, decode_json, read_plain, real_number, write_atomic
+from evalkit.records import AnswerRecord, NotJsonError, decode_json, read_lines, real_number, write_atomic
 from evalkit.tasks import Problem
 from evalkit_tasks.inf_streams.prompts import ENDING
 from evalkit_tasks.inf_streams.rows import LATEST, short_names
@@ -71,7 +71,7 @@ def read_merged(path: Path) -> list[MergedRow]:
     Raises:
         DataError: The file is missing, empty, or a line breaks the layout (its number is named).
     """
-    lines = read_plain(path).splitlines()
+    lines = read_lines(path)
     rows = [_row(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
         raise DataError(f"{path} has no line", path=path)
