@@ -126,10 +126,13 @@ OFFERED = (
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("model", ["full", "rekv"])
 @pytest.mark.parametrize("task", TASKS)
-def test_each_compressor_runs_on_each_task_and_keeps_its_claim(task: str, model: str, evalkit: Call) -> None:
-    for number, text in enumerate(OFFERED):
+def test_every_compressor_runs_on_some_task_and_keeps_its_claim(task: str, model: str, evalkit: Call) -> None:
+    """Each of the six tasks takes a sixth of the compressors, and the next sixth under the other memory."""
+    first = (TASKS.index(task) + (model == "rekv")) % len(TASKS)
+    for number, text in enumerate(OFFERED[first :: len(TASKS)]):
         words = ("--task", task, "--data", "demo", "--model", model, "--checkpoint", "tiny-llava")
         limit = ("--limit", "1", "--set", "generation.answer_tokens=4", "--out", f"run-{number}")
         code, _, err = evalkit("run", *words, *limit, "--compress", text)
