@@ -7,7 +7,7 @@ Other models, rows and scores: --model, --row NAME=COMPRESSION (the first is the
 
 The runs are those of `evalkit lab`, which takes each second of a video through all of them in turn, so that they
 meet the same load of the machine. Interrupted, the same command goes on. Written beside the runs: the table as
-Markdown, LaTeX and CSV, and the Pareto plot of score against time.
+Markdown, LaTeX and CSV, and without --metric the Pareto plot of score against time.
 """
 
 from __future__ import annotations
@@ -249,7 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for ending, render in (("md", to_markdown), ("tex", to_latex), ("csv", to_csv)):
             write_atomic(args.out / f"compressors.{ending}", render(table))
         runs = [one.records.folder.path for one in find_runs(args.out, compared)]
-        plot_runs(runs, "pareto", args.out / "plots")
+        if args.metric is None:  # the plot is of a benchmark's main score
+            plot_runs(runs, "pareto", args.out / "plots")
         sys.stdout.write(to_markdown(table))
     except EvalkitError as error:
         sys.stderr.write(f"compare_compressors: {error}\n")
