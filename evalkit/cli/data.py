@@ -45,7 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     taken.add_argument("--out", metavar="DIR", required=True, help="run folder to make")
     export = commands.add_parser("export", help="write a run for a hub (parquet) or a tracker (scalars)")
     export.add_argument("run", metavar="RUN", help="run folder")
-    export.add_argument("--format", choices=("parquet", "scalars"), default="parquet", help="default parquet")
+    export.add_argument(
+        "--format", choices=("parquet", "scalars", "tensorboard"), default="parquet", help="default parquet"
+    )
     export.add_argument(
         "--out", metavar="DIR|FILE", required=True, help="folder, or a .json or .csv file of scalars"
     )
@@ -176,12 +178,14 @@ def _check(args: argparse.Namespace, task: Task) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from evalkit.records.share import write_parquet, write_scalars
+    from evalkit.records.share import write_parquet, write_scalars, write_tensorboard
     from evalkit.records.tables import RunTables
 
     run = RunTables(args.run)
     if args.format == "scalars":
         say(f"{write_scalars(run, Path(args.out))}")
+    elif args.format == "tensorboard":
+        say(f"{write_tensorboard(run, Path(args.out))}")
     else:
         for path in write_parquet(run, Path(args.out)):
             say(f"{path}")

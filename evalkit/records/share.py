@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["TABLES", "scalars", "write_parquet", "write_scalars"]
+__all__ = ["TABLES", "scalars", "write_parquet", "write_scalars", "write_tensorboard"]
 
 import json
 import re
@@ -92,4 +92,30 @@ def write_scalars(run: RunTables, out: Path) -> Path:
         write_atomic(out, "\n".join(lines) + "\n")
     else:
         write_atomic(out, json.dumps(values, indent=1) + "\n")
+    return out
+
+
+def write_tensorboard(run: RunTables, out: Path) -> Path:
+    """Write a run for TensorBoard with its own client (extra ``[tensorboard]``).
+
+    Its figures are scalars by the names of `scalars`; the time of each second of stream is a series by media time,
+    one for each sample; what was run is a text.
+
+    Args:
+        run: The run.
+        out: Log folder; several runs in folders below one are compared by ``tensorboard --logdir``.
+
+    Raises:
+        UsageError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UsageError("--format tensorboard needs its package: pip install 'evalkit[tensorboard]'") from error
+    with SummaryWriter(str(out)) as writer:
+        for name, value in scalars(run).items():
+            writer.add_scalar(name, value)
+        for tick in run.records.ticks:
+            writer.add_scalar(f"second/{tick.sample}", tick.stages.total, round(tick.end))
+        writer.add_text("run", _card(run, []))
     return out

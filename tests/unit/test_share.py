@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from run_folders import narration_run, question_run
 
+from evalkit.records.share import scalars
 from evalkit.records.tables import RunTables
 
 Call = Callable[..., tuple[int, str, str]]
@@ -69,3 +71,26 @@ def test_datasets_gets_the_tables(run: Path) -> None:
     made = RunTables(run).to_datasets()
     assert set(made) == {"answers", "ticks", "metrics"}
     assert made["answers"].num_rows == 20
+
+
+def test_tensorboard_gets_the_figures_and_the_seconds(evalkit: Call, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is an extra (tensorboard)")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    path = narration_run(tmp_path / "told", videos=2, seconds=20, window=10)
+    code, _, err = evalkit("data", "export", path, "--format", "tensorboard", "--out", "logs/told")
+    assert code == 0, err
+    read = EventAccumulator(str(tmp_path / "logs" / "told")).Reload()
+    run = RunTables(path)
+    for name, value in scalars(run).items():
+        assert read.Scalars(name)[0].value == pytest.approx(value, rel=1e-6)
+    series = read.Scalars(f"second/{run.records.ticks[0].sample}")
+    assert len(series) == 20
+    assert series[0].value == pytest.approx(run.records.ticks[0].stages.total, rel=1e-6)
+
+
+def test_without_tensorboard_the_extra_is_named(run: Path, evalkit: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    code, _, err = evalkit("data", "export", run, "--format", "tensorboard", "--out", "logs")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "pip install 'evalkit[tensorboard]'" in err
