@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         return _score_repeats(paths, runs, args)
     name, layout = _task_and_format(args.task, args.format, paths)
     task = task_named(name)
-    if layout == "evalkit" and layout not in task.formats and hasattr(task, "pair_up"):
+    if task.formats and layout == "evalkit" and layout not in task.formats and hasattr(task, "pair_up"):
         raise UsageError(
             f"a run of {task.name} is judged, not scored: evalkit judge {paths[0]} --against RUN|FILE --judge "
             "openai:MODEL"

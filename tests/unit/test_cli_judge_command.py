@@ -263,7 +263,7 @@ def test_recorded_verdicts_of_two_judges_are_told_apart_by_name(runs: tuple[Path
         (("test", "--against", "base", "--judge", "overlap", "--model", "x"), "belongs to --from-votes"),
         (("test", "--against", "base", "--judge", "overlap", "--format", "livecc"), "belongs to --from-votes"),
         (("test", "--from-votes", "test", "--format", "evalkit"), "leave RUN and --against out"),
-        (("--from-votes", "test"), "needs --format"),
+        (("--from-votes", "test"), "no votes in it"),
         (("--from-votes", "", "--format", "livecc"), "no such file of votes"),
         (("--from-votes", "none", "--format", "livecc"), "no such file of votes"),
         (("--from-votes", "test", "--format", "livecc", "--judge", "x"), "does not say who judged"),
