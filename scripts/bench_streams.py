@@ -5,6 +5,7 @@ the stream, so that a noisy machine troubles them alike. Windows are filled befo
 
     python scripts/bench_streams.py --streams 8                      # hidden 64, 3 layers, vocabulary 151,936
     python scripts/bench_streams.py --streams 8 --config cache       # hidden 512, 8 layers
+    python scripts/bench_streams.py --streams 16 --alone 1 --config random-qwen2.5-vl-7b --device cuda
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ import torch
 from bench_second import CONFIGS, network_of
 
 from evalkit.memory import StreamingVLM
+from evalkit.models.backbone import Backbone
 from evalkit.models.cached import CachedModel
+from evalkit.models.checkpoints import RANDOM
+from evalkit.models.load import LoadRequest, load_backbone
 from evalkit.models.protocol import SessionRequest, StreamSession
 from evalkit.models.qwen_vl import QwenVL
 from evalkit.models.settings import GenerationSettings
@@ -43,11 +47,24 @@ def seconds_of(number: int, seconds: int, size: tuple[int, int]) -> list[Chunk]:
     return [Chunk(tick, frames, tick.frame_times, tick.frame_times, 0.0, 0.0) for tick in ticks]
 
 
+def backbone_of(args: argparse.Namespace) -> Backbone:
+    """Return the network: a small one on the CPU, or a published shape on a device."""
+    if args.config in RANDOM:
+        return load_backbone(LoadRequest(args.config, args.device, decode_step=args.decode_step))
+    backbone = QwenVL(network_of(CONFIGS[args.config]), HuggingFaceText(tiny_tokenizer()), name=args.config)
+    if args.decode_step == "recorded":
+        backbone.record_steps()
+    return backbone
+
+
 def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=8)
-    parser.add_argument("--config", choices=CONFIGS, default="overhead")
+    parser.add_argument("--config", choices=(*CONFIGS, *RANDOM), default="overhead")
+    parser.add_argument("--device", default="cpu", help="of a published shape")
+    parser.add_argument("--decode-step", choices=("plain", "recorded"), default="plain")
+    parser.add_argument("--alone", type=int, help="streams run in turn (default: all)")
     parser.add_argument("--seconds", type=int, default=12, help="seconds measured, after the windows filled")
     parser.add_argument("--tokens", type=int, default=20)
     parser.add_argument("--size", default="504x280")
@@ -55,34 +72,37 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     width, height = map(int, args.size.split("x"))
-    backbone = QwenVL(network_of(CONFIGS[args.config]), HuggingFaceText(tiny_tokenizer()), name=args.config)
+    backbone = backbone_of(args)
     generation = GenerationSettings(temperature=0, max_new_tokens=args.tokens, exact_tokens=True)
     alone = CachedModel("alone", backbone, StreamingVLM(), generation, "bench")
     group, together = alone.together()
     streams = [seconds_of(number, WARM + args.seconds, (width, height)) for number in range(args.streams)]
 
-    def opened(model: CachedModel) -> list[StreamSession]:
+    def opened(model: CachedModel, count: int) -> list[StreamSession]:
         return [
             model.open(SessionRequest(str(number), 2.0, narration=Narration("Describe it.", "word " * 1100)))
-            for number in range(args.streams)
+            for number in range(count)
         ]
 
-    in_turn, at_once = opened(alone), opened(together)
-    said: dict[str, list[list[int]]] = {"turn": [[] for _ in streams], "together": [[] for _ in streams]}
+    singles = min(args.alone or args.streams, args.streams)
+    in_turn, at_once = opened(alone, singles), opened(together, args.streams)
+    said: dict[str, list[list[int]]] = {"turn": [[] for _ in in_turn], "together": [[] for _ in streams]}
 
     def speak(session: StreamSession, chunks: list[Chunk], into: list[int]) -> None:
         for chunk in chunks:
             into += session.speak(chunk).ids
 
     def timed(work: Callable[[], None]) -> float:
+        backbone.synchronise()
         began = time.perf_counter()
         work()
+        backbone.synchronise()
         return time.perf_counter() - began
 
     def side(name: str, sessions: list[StreamSession], part: slice) -> list[Callable[[], None]]:
         return [
             partial(speak, session, chunks[part], said[name][number])
-            for number, (session, chunks) in enumerate(zip(sessions, streams, strict=True))
+            for number, (session, chunks) in enumerate(zip(sessions, streams, strict=False))
         ]
 
     def turn(part: slice) -> None:
@@ -100,8 +120,12 @@ def main() -> None:
         "torch_threads": torch.get_num_threads(),
         "in_turn_s": round(sum(one for one, _ in times), 3),
         "together_s": round(sum(other for _, other in times), 3),
-        "ratio": round(statistics.median(other / one for one, other in times), 4),
-        "same_words": said["turn"] == said["together"],
+        "ratio": round(statistics.median(singles * other / (args.streams * one) for one, other in times), 4),
+        "times_one": round(statistics.median(singles * other / one for one, other in times), 4),
+        "same_words": said["turn"] == said["together"][:singles],
+        "device": str(backbone.device),
+        "decode_step": args.decode_step,
+        "refused": list(backbone.warnings),
         "load": round(os.getloadavg()[0], 1),
     }
     sys.stdout.write(json.dumps(result) + "\n")

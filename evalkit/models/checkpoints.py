@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "ARCHITECTURES",
     "BUILT_IN",
+    "RANDOM",
     "check_checkpoint",
     "missing_checkpoint",
     "tokens_of",
@@ -18,7 +19,10 @@ from pathlib import Path
 from evalkit.errors import ModelError
 from evalkit.models.card import SHIPPED, check_digests, shipped_folder
 
-BUILT_IN = ("tiny", "tiny-llava", "tiny-llava-wide", "tiny-wide", *SHIPPED)
+RANDOM = ("random-llava-onevision-7b", "random-qwen2.5-vl-3b", "random-qwen2.5-vl-7b")
+"""Built-in shapes of published models with random weights."""
+
+BUILT_IN = ("tiny", "tiny-llava", "tiny-llava-wide", "tiny-wide", *SHIPPED, *RANDOM)
 """Checkpoints that come with evalkit; the wide ones have heads that servers' attention kernels take."""
 
 ARCHITECTURES = {

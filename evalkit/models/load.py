@@ -15,6 +15,7 @@ import hashlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,10 +26,11 @@ from evalkit.errors import ModelError, UsageError, suggest
 from evalkit.memory import PositionRule
 from evalkit.models.backbone import Backbone
 from evalkit.models.card import SHIPPED, check_digests, shipped_folder
-from evalkit.models.checkpoints import ARCHITECTURES, missing_checkpoint, unknown_architecture
+from evalkit.models.checkpoints import ARCHITECTURES, RANDOM, missing_checkpoint, unknown_architecture
 from evalkit.models.entry import DecodeStep
 from evalkit.models.llava_onevision import LlavaOnevision
 from evalkit.models.qwen_vl import QwenVL
+from evalkit.models.shapes import RANDOM_REVISION, random_network
 from evalkit.models.text import HuggingFaceText, TextCodec
 from evalkit.models.tiny import TINY_REVISION, tiny_qwen
 from evalkit.models.tiny_llava import TINY_LLAVA_REVISION, tiny_llava
@@ -42,7 +44,7 @@ class LoadRequest:
     """Which weights, and how.
 
     Args:
-        checkpoint: Hub id, folder, or a built-in name (``tiny``, ``tiny-llava``).
+        checkpoint: Hub id, folder, or a built-in name (``tiny``, ``tiny-llava``, ``random-qwen2.5-vl-7b``).
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         dtype: ``auto`` (float32 on the CPU, bfloat16 elsewhere), ``float32``, ``bfloat16`` or ``float16``.
         attention: Attention kernel of transformers (``sdpa``, ``eager``, ``flash_attention_2``).
@@ -119,6 +121,12 @@ def load_network(request: LoadRequest) -> tuple[Any, Any]:
         ModelError: It cannot be found, or is of an architecture evalkit has no backbone for.
         UsageError: The attention kernel does not exist.
     """
+    if request.checkpoint in RANDOM:
+        device = resolve_device(request.device)
+        with _kernel(request.attention):
+            return random_network(
+                request.checkpoint, device, resolve_dtype(request.dtype, device), request.attention
+            )
     return (_built_in if request.checkpoint in _BUILT_IN else _from_transformers)(request)
 
 
@@ -132,12 +140,18 @@ def _cast(network: Any, dtype: torch.dtype) -> Any:
 def _built_in(request: LoadRequest) -> tuple[Any, Any]:
     build, _ = _BUILT_IN[request.checkpoint]
     network, tokenizer = build()
-    try:
+    with _kernel(request.attention):
         network.set_attn_implementation(request.attention)
+    return network, tokenizer
+
+
+@contextmanager
+def _kernel(name: str) -> Iterator[None]:
+    try:
+        yield
     except (ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"attention kernel {request.attention!r} cannot be used: {reason}") from error
-    return network, tokenizer
+        raise UsageError(f"attention kernel {name!r} cannot be used: {reason}") from error
 
 
 def _qwen(network: Any, text: TextCodec, request: LoadRequest) -> Backbone:
@@ -218,6 +232,8 @@ def checkpoint_revision(checkpoint: str, network: Any) -> str:
     """Return what identifies the weights: a hub commit, a digest of a folder's files, or a built-in's number."""
     if checkpoint in _BUILT_IN:
         return f"built-in-{_BUILT_IN[checkpoint][1]}"
+    if checkpoint in RANDOM:
+        return f"built-in-{RANDOM_REVISION}"
     if checkpoint in SHIPPED:
         return f"built-in-{check_digests(checkpoint, shipped_folder(checkpoint))}"
     commit = getattr(network.config, "_commit_hash", None)
