@@ -47,6 +47,15 @@ def seconds_of(number: int, seconds: int, size: tuple[int, int]) -> list[Chunk]:
     return [Chunk(tick, frames, tick.frame_times, tick.frame_times, 0.0, 0.0) for tick in ticks]
 
 
+def stages_of(seconds: list[dict[str, float]]) -> dict[str, float]:
+    """Return the median milliseconds a stream spends in each stage of a second, waiting for others included."""
+    return {
+        stage: round(1000 * statistics.median(one[stage] for one in seconds), 2)
+        for stage in seconds[0]
+        if any(one[stage] for one in seconds)
+    }
+
+
 def backbone_of(args: argparse.Namespace) -> Backbone:
     """Return the network: a small one on the CPU, or a published shape on a device."""
     if args.config in RANDOM:
@@ -88,9 +97,14 @@ def main() -> None:
     in_turn, at_once = opened(alone, singles), opened(together, args.streams)
     said: dict[str, list[list[int]]] = {"turn": [[] for _ in in_turn], "together": [[] for _ in streams]}
 
-    def speak(session: StreamSession, chunks: list[Chunk], into: list[int]) -> None:
+    spent: dict[str, list[dict[str, float]]] = {"turn": [], "together": []}
+
+    def speak(name: str, session: StreamSession, chunks: list[Chunk], into: list[int]) -> None:
         for chunk in chunks:
-            into += session.speak(chunk).ids
+            spoken = session.speak(chunk)
+            into += spoken.ids
+            if chunk.tick.index >= WARM:
+                spent[name].append(dict(spoken.step.stages))
 
     def timed(work: Callable[[], None]) -> float:
         backbone.synchronise()
@@ -101,7 +115,7 @@ def main() -> None:
 
     def side(name: str, sessions: list[StreamSession], part: slice) -> list[Callable[[], None]]:
         return [
-            partial(speak, session, chunks[part], said[name][number])
+            partial(speak, name, session, chunks[part], said[name][number])
             for number, (session, chunks) in enumerate(zip(sessions, streams, strict=False))
         ]
 
@@ -122,6 +136,7 @@ def main() -> None:
         "together_s": round(sum(other for _, other in times), 3),
         "ratio": round(statistics.median(singles * other / (args.streams * one) for one, other in times), 4),
         "times_one": round(statistics.median(singles * other / one for one, other in times), 4),
+        "stages_ms": {name: stages_of(seconds) for name, seconds in spent.items()},
         "same_words": said["turn"] == said["together"][:singles],
         "device": str(backbone.device),
         "decode_step": args.decode_step,

@@ -13,7 +13,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from evalkit.memory.cache import Rotary, SpanCache, StreamCaches
 from evalkit.models.attention import GROUPED_SDPA, STREAMS
-from evalkit.models.one_token import OneTokenSteps
+from evalkit.models.one_token import OneTokenSteps, Part
 
 
 class TextDecoder:
@@ -42,7 +42,7 @@ class TextDecoder:
 
     def record_steps(self) -> None:
         """Do one-token steps as recorded work from now on; see `OneTokenSteps`."""
-        self._steps = OneTokenSteps(self._model, self._mask_names, self._forward)
+        self._steps = OneTokenSteps(self._model, self._mask_names, self._plain_step)
 
     @property
     def refused(self) -> str | None:
@@ -65,9 +65,13 @@ class TextDecoder:
         Returns:
             Hidden state of the last token, ``(1, hidden)``.
         """
-        if self._steps is not None and self._steps.takes(embeddings, cache):
-            return self._steps(embeddings, positions, cache)
-        return self._forward(embeddings, positions, cache)
+        part = (embeddings, positions, cache)
+        if self._steps is not None and self._steps.takes([part]):
+            return self._steps([part])
+        return self._forward(*part)
+
+    def _plain_step(self, parts: Sequence[Part]) -> torch.Tensor:
+        return self._forward(*parts[0]) if len(parts) == 1 else self._forward_all(parts)
 
     def _forward(self, embeddings: torch.Tensor, positions: torch.Tensor, cache: SpanCache) -> torch.Tensor:
         output = self._model(
@@ -80,7 +84,7 @@ class TextDecoder:
         hidden: torch.Tensor = output.last_hidden_state[:, -1]
         return hidden
 
-    def forward_all(self, parts: Sequence[tuple[torch.Tensor, torch.Tensor, SpanCache]]) -> torch.Tensor:
+    def forward_all(self, parts: Sequence[Part]) -> torch.Tensor:
         """Run the model on new tokens of several streams, in one row; each attends to its own cache alone.
 
         Args:
@@ -89,6 +93,11 @@ class TextDecoder:
         Returns:
             Hidden state of each stream's last token, ``(streams, hidden)``.
         """
+        if self._steps is not None and self._steps.takes(parts):
+            return self._steps(parts)
+        return self._forward_all(parts)
+
+    def _forward_all(self, parts: Sequence[Part]) -> torch.Tensor:
         new = [embeddings.shape[1] for embeddings, _, _ in parts]
         masks = [self._one_mask(count, cache.length) for count, (_, _, cache) in zip(new, parts, strict=True)]
         config = self._model.config

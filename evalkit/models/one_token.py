@@ -1,16 +1,19 @@
-"""The one-token step as a fixed piece of work on fixed tensors, recorded once per stream and replayed on CUDA."""
+"""The one-token step as a fixed piece of work on fixed tensors, recorded once and replayed on CUDA.
+
+One stream or several: streams that speak together share one record, in which a stream that has nothing to say
+writes behind the end of its own store.
+"""
 
 from __future__ import annotations
 
-__all__ = ["ONE_TOKEN", "OneTokenSteps"]
+__all__ = ["ONE_TOKEN", "OneTokenSteps", "Part"]
 
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
-import torch.nn.functional as F
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, CacheLayerMixin
 
@@ -19,12 +22,16 @@ from evalkit.memory.cache import SpanCache
 ONE_TOKEN = "evalkit_one_token"  # noqa: S105 - a kernel's name
 """Name under which the kernel of the step is registered with transformers."""
 _WARM_UP = 3
+_PART = 256
+"""Tokens of a store whose values are summed apart: a GPU's blocks each take one, whatever the store's length."""
 _CLOSE = {torch.float32: 1e-3}
 """Largest difference of a hidden state between a recorded step and a plain one, over its largest value."""
 _CLOSE_HALF = 5e-2
 
-Plain = Callable[[torch.Tensor, torch.Tensor, SpanCache], torch.Tensor]
-"""Runs the text model on new tokens as ever; see `TextDecoder.forward`."""
+Part = tuple[torch.Tensor, torch.Tensor, SpanCache]
+"""A stream's token: embedding ``(1, 1, hidden)``, position as the model takes it, and what came before."""
+Plain = Callable[[Sequence[Part]], torch.Tensor]
+"""Runs the text model on new tokens as ever; returns hidden states ``(streams, hidden)``."""
 
 
 def _attend(
@@ -36,58 +43,68 @@ def _attend(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend from one token to a whole store; a function for transformers' `AttentionInterface`.
+    """Attend from a token of each stream to its whole store; a function for transformers' `AttentionInterface`.
 
-    Query heads that share a key head stand in its rows, so that keys are copied for none of them.
+    Query heads that share a key head stand in its rows, so that keys are copied for none of them. Scores are in
+    the weights' type and their softmax in float32, as in transformers' eager kernel.
 
     Args:
         module: The attention layer.
-        query: ``(1, heads, 1, head_dim)``.
-        key: ``(1, kv_heads, capacity, head_dim)``.
+        query: ``(1, heads, streams, head_dim)``.
+        key: ``(streams, kv_heads, rows, head_dim)``, rows a multiple of 256.
         value: As ``key``.
-        attention_mask: Additive, ``(1, 1, 1, capacity)``: what of the store is no token yet.
+        attention_mask: float32, additive, ``(streams, 1, 1, rows)``: what of a store is no token yet.
         scaling: Factor on the scores.
         **kwargs: What other kernels want.
 
     Returns:
-        ``(1, 1, heads, head_dim)`` and nothing.
+        ``(1, streams, heads, head_dim)`` and nothing.
     """
-    _, heads, _, width = query.shape
-    rows = query.reshape(1, key.shape[1], heads // key.shape[1], width)
-    attended = F.scaled_dot_product_attention(rows, key, value, attn_mask=attention_mask, scale=scaling)
-    return attended.reshape(1, 1, heads, width), None
+    _, heads, streams, width = query.shape
+    kv_heads, rows = key.shape[1:3]
+    asked = query[0].transpose(0, 1).reshape(streams, kv_heads, heads // kv_heads, width)
+    scores = torch.matmul(asked * (width**-0.5 if scaling is None else scaling), key.transpose(2, 3))
+    share = torch.softmax(scores.float() + attention_mask, dim=-1).to(value.dtype)
+    parts = share.unflatten(3, (rows // _PART, _PART)).transpose(2, 3)
+    attended = torch.matmul(parts, value.unflatten(2, (rows // _PART, _PART)))
+    summed = attended.sum(dim=2, dtype=torch.float32).to(value.dtype)
+    return summed.reshape(1, streams, heads, width), None
 
 
 AttentionInterface.register(ONE_TOKEN, _attend)
 
 
 class _FixedLayer(CacheLayerMixin):
-    """One layer of a store that is written at a place held by a tensor, and read whole."""
+    """One layer of stores that are written at places held by a tensor, and read whole.
+
+    Args:
+        written: Keys, values and, where they are kept, pristine keys, ``(streams, kv_heads, rows, head_dim)``.
+        streams: ``0, 1, 2, ...``, one a stream.
+        at: Row that each stream writes.
+    """
 
     is_sliding = False
     is_croppable = False
 
-    def __init__(self, store: SpanCache, index: int, at: torch.Tensor) -> None:
+    def __init__(self, written: Sequence[torch.Tensor], streams: torch.Tensor, at: torch.Tensor) -> None:
         super().__init__()
-        written = [store.keys, store.values, *([] if store.pristine is None else [store.pristine])]
-        self._written = [one[index] for one in written]
-        self._at = at
+        self._written, self._streams, self._at = written, streams, at
         self.is_initialized = True
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Do nothing: the store is allocated before the model runs."""
+        """Do nothing: the stores are allocated before the model runs."""
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write one token's keys and values ``(1, kv_heads, 1, head_dim)``; return the whole store."""
+        """Write a token of each stream, ``(1, kv_heads, streams, head_dim)``; return the whole stores."""
         for store, new in zip(self._written, (key_states, value_states, key_states), strict=False):
-            store.index_copy_(1, self._at, new[0])
-        return self._written[0][None], self._written[1][None]
+            store[self._streams, :, self._at] = new[0].transpose(0, 1)
+        return self._written[0], self._written[1]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Return key length and offset; the mask is given."""
-        return self._written[0].shape[1], 0
+        return self._written[0].shape[2], 0
 
     def get_seq_length(self) -> int:
         """Return 0: positions are given."""
@@ -103,39 +120,44 @@ class _FixedLayer(CacheLayerMixin):
 
 
 class _Step:
-    """The step of one stream over its store as it lies now.
+    """The step of some streams over their stores, which it lays side by side in one tensor.
 
     Args:
         model: The text model.
         masks: Names of the masks it takes.
-        cache: The stream's cache; what of its store holds no token is set to zero, once.
-        embeddings: A token's embedding ``(1, 1, hidden)``, for shape and type.
-        positions: Its position as the model takes it.
+        caches: The streams' caches. Their stores move.
+        part: A token of one of them, for shapes and types.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        masks: Sequence[str],
-        cache: SpanCache,
-        embeddings: torch.Tensor,
-        positions: torch.Tensor,
-    ) -> None:
+    def __init__(self, model: Any, masks: Sequence[str], caches: Sequence[SpanCache], part: Part) -> None:
         self._model, self._masks = model, masks
-        self.lies_at = _address(cache)
-        device = embeddings.device
-        self._embeddings, self._positions = embeddings.clone(), positions.clone()
-        self._at = torch.tensor([cache.length], device=device)
-        self._places = torch.arange(cache.capacity, device=device)
-        for store in (cache.keys, cache.values):
-            store[:, :, cache.length :] = 0  # what is masked counts zero times, and zero times NaN is NaN
-        self._fixed = Cache(layers=[_FixedLayer(cache, index, self._at) for index in range(len(cache.layers))])
+        self.caches = [ref(cache) for cache in caches]
+        embedding, position, _ = part
+        device, count = embedding.device, len(caches)
+        self._embeddings = embedding.repeat(1, count, 1)
+        self._positions = position.repeat_interleave(count, dim=-1)
+        stores = _side_by_side(caches)
+        rows = stores[0].shape[3]
+        self._spare = rows - 1
+        self._at = torch.full((count,), self._spare, device=device)
+        self._rows = torch.arange(rows, device=device)
+        self._lie_at = [_address(cache) for cache in caches]
+        number = torch.arange(count, device=device)
+        self._fixed = Cache(
+            layers=[
+                _FixedLayer([one[layer] for one in stores], number, self._at) for layer in range(len(stores[0]))
+            ]
+        )
         self._graph: torch.cuda.CUDAGraph | None = None
         self._hidden = self._work() if device.type != "cuda" else self._record()
 
+    def holds(self, cache: SpanCache, number: int) -> bool:
+        """Whether a cache's store still lies where the record has it."""
+        return self._lie_at[number] == _address(cache)
+
     def _work(self) -> torch.Tensor:
-        unseen = (self._places > self._at).to(self._embeddings.dtype)
-        mask = torch.where(unseen.bool(), -math.inf, unseen)[None, None, None]
+        unseen = self._rows > self._at[:, None]
+        mask = torch.zeros(unseen.shape, device=unseen.device).masked_fill_(unseen, -math.inf)[:, None, None]
         output = self._model(
             inputs_embeds=self._embeddings,
             position_ids=self._positions,
@@ -143,7 +165,7 @@ class _Step:
             use_cache=True,
             attention_mask=dict.fromkeys(self._masks, mask),
         )
-        hidden: torch.Tensor = output.last_hidden_state[:, -1]
+        hidden: torch.Tensor = output.last_hidden_state[0]
         return hidden
 
     def _record(self) -> torch.Tensor:
@@ -159,15 +181,40 @@ class _Step:
             hidden = self._work()
         return hidden
 
-    def __call__(self, embeddings: torch.Tensor, positions: torch.Tensor, length: int) -> torch.Tensor:
-        """Do the step of a token behind ``length`` others; return its hidden state ``(1, hidden)``."""
-        self._embeddings.copy_(embeddings)
-        self._positions.copy_(positions)
-        self._at.fill_(length)
+    def __call__(self, numbers: Sequence[int], parts: Sequence[Part]) -> torch.Tensor:
+        """Do the step of some of the streams, by number; return their hidden states ``(streams, hidden)``."""
+        at = [self._spare] * len(self.caches)
+        for number, (_, _, cache) in zip(numbers, parts, strict=True):
+            at[number] = cache.length
+        self._at.copy_(torch.tensor(at))
+        present = torch.tensor(numbers).to(self._at.device)
+        self._embeddings[:, present] = torch.cat([embedding for embedding, _, _ in parts], dim=1)
+        self._positions[..., present] = torch.cat([position for _, position, _ in parts], dim=-1)
         if self._graph is None:
-            return self._work()
+            return self._work()[present]
         self._graph.replay()
-        return self._hidden.clone()
+        return self._hidden[present]
+
+
+def _side_by_side(caches: Sequence[SpanCache]) -> list[torch.Tensor]:
+    """Move stores into one tensor a kind, with a row to spare.
+
+    Returns:
+        Keys, values and, where they are kept, pristine keys, ``(layers, streams, kv_heads, rows, head_dim)``. What
+        holds no token is zero: what is masked counts zero times, and zero times NaN is NaN.
+    """
+    rows = -(-(max(cache.capacity for cache in caches) + 1) // _PART) * _PART
+    kinds = ["keys", "values", *([] if caches[0].pristine is None else ["pristine"])]
+    stores = []
+    for kind in kinds:
+        layers, kv_heads, _, width = getattr(caches[0], kind).shape
+        whole = getattr(caches[0], kind).new_zeros((layers, len(caches), kv_heads, rows, width))
+        for number, cache in enumerate(caches):
+            used = cache.length
+            whole[:, number, :, :used] = getattr(cache, kind)[:, :, :used]
+            setattr(cache, kind, whole[:, number, :, : rows - 1])
+        stores.append(whole)
+    return stores
 
 
 def _address(cache: SpanCache) -> tuple[int, int]:
@@ -178,8 +225,8 @@ def _address(cache: SpanCache) -> tuple[int, int]:
 class OneTokenSteps:
     """One-token steps of all streams of a text model.
 
-    The first step over a store is done both ways. Where the two differ, or recording fails, steps are plain from
-    then on, and `refused` says why.
+    Streams whose tokens come together are stepped together from then on. The first step of a record is done both
+    ways. Where the two differ, or recording fails, steps are plain from then on, and `refused` says why.
 
     Args:
         model: The text model.
@@ -189,49 +236,68 @@ class OneTokenSteps:
 
     def __init__(self, model: Any, masks: Sequence[str], plain: Plain) -> None:
         self._model, self._masks, self._plain = model, masks, plain
-        self._steps: WeakKeyDictionary[SpanCache, _Step] = WeakKeyDictionary()
+        self._places: WeakKeyDictionary[SpanCache, tuple[_Step, int]] = WeakKeyDictionary()
         self.refused: str | None = None
 
-    def takes(self, embeddings: torch.Tensor, cache: SpanCache) -> bool:
-        """Whether this is one token behind a cache that is nothing but its store."""
-        return self.refused is None and embeddings.shape[1] == 1 and type(cache) is SpanCache
+    def takes(self, parts: Sequence[Part]) -> bool:
+        """Whether each is one token behind a cache that is nothing but its store, and all of one kind."""
+        return (
+            self.refused is None
+            and all(embedding.shape[1] == 1 and type(cache) is SpanCache for embedding, _, cache in parts)
+            and len({cache.pristine is None for _, _, cache in parts}) == 1
+        )
 
-    def __call__(self, embeddings: torch.Tensor, positions: torch.Tensor, cache: SpanCache) -> torch.Tensor:
-        """Run the model on one new token; see `TextDecoder.forward`."""
-        step = self._steps.get(cache)
-        if step is None or step.lies_at != _address(cache):
-            return self._first(embeddings, positions, cache)
-        with self._own_kernel():
-            hidden = step(embeddings, positions, cache.length)
-        for layer in cache.layers:
-            layer.length += 1
+    def __call__(self, parts: Sequence[Part]) -> torch.Tensor:
+        """Run the model on one new token of each stream; return hidden states ``(streams, hidden)``."""
+        places = [self._places.get(cache) for _, _, cache in parts]
+        step = places[0][0] if places[0] else None
+        numbers = [
+            place[1]
+            for place, (_, _, cache) in zip(places, parts, strict=True)
+            if place and place[0] is step and step is not None and step.holds(cache, place[1])
+        ]
+        if step is None or len(numbers) < len(parts):
+            return self._first(parts)
+        with _Kernel(self._model.config):
+            hidden = step(numbers, parts)
+        for _, _, cache in parts:
+            for layer in cache.layers:
+                layer.length += 1
         return hidden
 
-    def _first(self, embeddings: torch.Tensor, positions: torch.Tensor, cache: SpanCache) -> torch.Tensor:
-        length = cache.length
-        hidden = self._plain(embeddings, positions, cache)
-        cache.take_back(length)
+    def _first(self, parts: Sequence[Part]) -> torch.Tensor:
+        lengths = [cache.length for _, _, cache in parts]
+        hidden = self._plain(parts)
+        for (_, _, cache), length in zip(parts, lengths, strict=True):
+            cache.take_back(length)
+        caches = self._company(parts)
         try:
-            with self._own_kernel():
-                step = _Step(self._model, self._masks, cache, embeddings, positions)
-                again = step(embeddings, positions, length)
+            with _Kernel(self._model.config):
+                step = _Step(self._model, self._masks, caches, parts[0])
+                again = step([caches.index(cache) for _, _, cache in parts], parts)
         except RuntimeError as error:
             self.refused = f"one-token steps cannot be recorded ({' '.join(str(error).split())}): they are plain"
         else:
             apart = float((again - hidden).abs().max() / hidden.abs().max())
             if apart <= _CLOSE.get(hidden.dtype, _CLOSE_HALF):
-                self._steps[cache] = step
+                self._places.update({cache: (step, number) for number, cache in enumerate(caches)})
             else:
                 self.refused = f"a recorded one-token step was {apart:.2g} from a plain one: they are plain"
         if self.refused is not None:
-            self._steps.clear()
-            return self._plain(embeddings, positions, cache)
-        for layer in cache.layers:
-            layer.length = length + 1
+            self._places.clear()
+            return self._plain(parts)
+        for (_, _, cache), length in zip(parts, lengths, strict=True):
+            for layer in cache.layers:
+                layer.length = length + 1
         return hidden
 
-    def _own_kernel(self) -> _Kernel:
-        return _Kernel(self._model.config)
+    def _company(self, parts: Sequence[Part]) -> list[SpanCache]:
+        """Return the caches of these streams and of those that were stepped with one of them and go on."""
+        caches = [cache for _, _, cache in parts]
+        for place in [self._places.get(cache) for cache in caches]:
+            others = [] if place is None else [one() for one in place[0].caches]
+            caches += [cache for cache in others if cache is not None and cache not in caches]
+        return caches
 
 
 class _Kernel:

@@ -133,8 +133,8 @@ def test_the_step_of_a_stream_that_ended_is_freed() -> None:
     network = backbone("tiny", "recorded")
     cache = small(network, False)
     through(network, cache)
-    steps = network._decoder._steps._steps  # type: ignore[attr-defined]
-    assert len(steps) == 1
+    places = network._decoder._steps._places  # type: ignore[attr-defined]
+    assert len(places) == 1
     del cache
     gc.collect()
-    assert len(steps) == 0
+    assert len(places) == 0

@@ -12,6 +12,7 @@ import torch
 
 from evalkit.compress import CompressionSpec, parse_compression
 from evalkit.memory import FullAttention, MemoryPolicy, SlidingChunked, SlidingWindow, StreamingVLM
+from evalkit.models import one_token
 from evalkit.models.cached import CachedModel
 from evalkit.models.load import LoadRequest, load_backbone
 from evalkit.models.protocol import SessionRequest
@@ -131,6 +132,31 @@ def test_questions_of_one_moment_and_several_streams_are_answered_as_alone(
     for one, other in run_both(model_of(tiny, policy), seconds, (84, 56), narrates=False):
         assert len(one.answers) >= 8
         assert_equal(one, other)
+
+
+@pytest.mark.parametrize("policy", [POLICIES["full"], POLICIES["streamingvlm"]], ids=["full", "streamingvlm"])
+def test_streams_whose_one_token_steps_are_recorded_together_say_what_each_says_alone(
+    policy: MemoryPolicy, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stepped: list[int] = []
+    step = one_token._Step.__call__
+    monkeypatch.setattr(
+        one_token._Step,
+        "__call__",
+        lambda self, numbers, parts: (stepped.append(len(parts)), step(self, numbers, parts))[1],
+    )
+    sizes: list[int] = []
+    made = one_token._Step.__init__
+    monkeypatch.setattr(
+        one_token._Step, "__init__", lambda self, *rest: (sizes.append(len(rest[2])), made(self, *rest))[1]
+    )
+    backbone = load_backbone(LoadRequest("tiny", device="cpu", decode_step="recorded"))
+    for one, other in run_both(model_of(backbone, policy), seconds, (84, 56), narrates=True):
+        assert_equal(one, other)
+    assert backbone.warnings == ()
+    assert STREAMS in stepped, "all of them at once"
+    assert len(set(stepped)) > 1, "some end their sentence before others"
+    assert sizes.count(STREAMS) == 1, "recorded once, whoever speaks"
 
 
 @pytest.mark.parametrize("compress", ["none", "stc"])
