@@ -1,14 +1,16 @@
-"""Attention kernels: one for the CPU that never copies keys per head, one for several streams in a row."""
+"""Attention kernels: one that never copies keys per head, one for several streams, one for a picture's windows."""
 
 from __future__ import annotations
 
-__all__ = ["GROUPED_SDPA", "STREAMS"]
+__all__ = ["FLASH_WINDOWS", "GROUPED_SDPA", "STREAMS"]
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.utils.weak import WeakTensorKeyDictionary
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
@@ -18,6 +20,9 @@ GROUPED_SDPA = "evalkit_grouped_sdpa"
 """Name under which the kernel is registered with transformers."""
 STREAMS = "evalkit_streams"
 """The same of the kernel that gives every stream of a row its own cache."""
+FLASH_WINDOWS = "evalkit_flash_windows"
+"""The same of the kernel for a vision tower's windows. transformers gives bounds, instead of windows one by one,
+to a kernel that has ``flash`` in its name."""
 
 
 def _grouped_sdpa(
@@ -32,14 +37,15 @@ def _grouped_sdpa(
     """Attend; a function for transformers' `AttentionInterface`.
 
     transformers' own ``sdpa`` repeats keys and values per query head where there is a mask. PyTorch's CPU kernel
-    groups heads itself, and a single token's query heads can stand in one head's rows.
+    groups heads itself, flash attention does too, and a single token's query heads can stand in one head's rows.
 
     Args:
         module: The attention layer.
         query: ``(batch, heads, new, head_dim)``.
         key: ``(batch, kv_heads, cached + new, head_dim)``.
         value: As ``key``.
-        attention_mask: Additive, ``(1, 1, new, cached + new)``; ``None`` for a single token or an empty cache.
+        attention_mask: Additive, ``(1, 1, new, cached + new)``, or on CUDA PyTorch's ``CausalBias``; ``None`` for
+            a single token or an empty cache.
         scaling: Factor on the scores.
         **kwargs: What other kernels want.
 
@@ -97,3 +103,76 @@ def _each_stream(
 
 
 AttentionInterface.register(STREAMS, _each_stream)
+
+
+_PLACES = WeakTensorKeyDictionary()
+"""By the bounds of windows, which all layers share: see `_windows`."""
+
+
+def _windows(bounds: torch.Tensor) -> list[tuple[int, torch.Tensor | None]]:
+    """Return lengths of windows and the places of their patches; ``None`` for all places as they come.
+
+    Args:
+        bounds: Where windows begin and the last ends, ``(windows + 1,)``.
+    """
+    known: list[tuple[int, torch.Tensor | None]] | None = _PLACES.get(bounds)
+    if known is None:
+        begins: dict[int, list[int]] = {}
+        for start, stop in pairwise(bounds.tolist()):
+            begins.setdefault(stop - start, []).append(start)
+        begins.pop(0, None)
+        known = [
+            (length, None if len(begins) == 1 else _places(starts, length).to(bounds.device))
+            for length, starts in begins.items()
+        ]
+        _PLACES[bounds] = known
+    return known
+
+
+def _places(starts: list[int], length: int) -> torch.Tensor:
+    return (torch.tensor(starts)[:, None] + torch.arange(length)).flatten()
+
+
+def _flash_windows(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend within windows, all of one length at once; a function for transformers' `AttentionInterface`.
+
+    transformers' own ``sdpa`` takes window after window: dozens of small calls a layer.
+
+    Args:
+        module: The attention layer.
+        query: Patches, window behind window, ``(1, heads, patches, head_dim)``.
+        key: As ``query``.
+        value: As ``query``.
+        attention_mask: None: every patch sees its whole window.
+        scaling: Factor on the scores.
+        cu_seq_lens_q: Where windows begin and the last ends, ``(windows + 1,)``; ``None`` for one window.
+        **kwargs: What other kernels want.
+
+    Returns:
+        ``(1, patches, heads, head_dim)`` and nothing.
+    """
+    if cu_seq_lens_q is None:
+        return F.scaled_dot_product_attention(query, key, value, scale=scaling).transpose(1, 2), None
+    out = torch.empty_like(query[0].transpose(0, 1))
+    for length, places in _windows(cu_seq_lens_q):
+        q, k, v = (
+            (one if places is None else one.index_select(1, places)).unflatten(1, (-1, length)).transpose(0, 1)
+            for one in (query[0], key[0], value[0])
+        )
+        attended = F.scaled_dot_product_attention(q, k, v, scale=scaling).transpose(1, 2).flatten(0, 1)
+        if places is None:
+            return attended[None], None
+        out.index_copy_(0, places, attended)
+    return out[None], None
+
+
+AttentionInterface.register(FLASH_WINDOWS, _flash_windows)

@@ -19,6 +19,7 @@ from evalkit.models.layout import ChatLayout
 
 if TYPE_CHECKING:
     from evalkit.compress.contract import SideProducts
+    from evalkit.models.generation import TokenChooser
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,9 @@ class Backbone(Protocol):
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return float32 logits ``(streams, vocabulary)`` of hidden states ``(streams, hidden)``."""
+
+    def choose(self, chooser: TokenChooser, logits: torch.Tensor) -> torch.Tensor:
+        """Return the id ``(1,)`` that a reply's chooser takes from logits ``(1, vocabulary)``."""
 
     def new_cache(self, *, rebases: bool) -> SpanCache:
         """Return an empty cache for one stream."""

@@ -13,6 +13,7 @@ import torch
 
 from evalkit.memory.cache import SpanCache
 from evalkit.models.backbone import Backbone, Packed
+from evalkit.models.generation import TokenChooser, choose_together
 from evalkit.models.together import LATER, Together
 
 R = TypeVar("R")
@@ -46,6 +47,17 @@ class _Logits:
     """Read the output layer."""
 
     hidden: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Choose:
+    """Choose a reply's next token."""
+
+    chooser: TokenChooser
+    logits: torch.Tensor
+
+
+_Request = _Encode | _Forward | _Logits | _Choose
 
 
 class StreamBatch(Together):
@@ -88,7 +100,11 @@ class SharedBackbone:
         """Return float32 logits ``(1, vocabulary)``."""
         return self._asked(_Logits(hidden))
 
-    def _asked(self, request: _Encode | _Forward | _Logits) -> torch.Tensor:
+    def choose(self, chooser: TokenChooser, logits: torch.Tensor) -> torch.Tensor:
+        """Return the id ``(1,)`` that a reply's chooser takes from logits ``(1, vocabulary)``."""
+        return self._asked(_Choose(chooser, logits))
+
+    def _asked(self, request: _Request) -> torch.Tensor:
         served: torch.Tensor = self._group.ask(request)
         return served
 
@@ -104,25 +120,25 @@ class BatchServer:
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
+        self._kinds: list[tuple[type[_Request], Callable[[Any], list[Any]]]] = [
+            (_Encode, self._encode),
+            (_Forward, self._forward),
+            (_Logits, self._logits),
+            (_Choose, self._choose),
+        ]
 
     @torch.inference_mode()
-    def __call__(self, requests: Sequence[_Encode | _Forward | _Logits]) -> list[Any]:
+    def __call__(self, requests: Sequence[_Request]) -> list[Any]:
         """Serve what comes first in a second; what comes later waits for the streams that are not there yet.
 
         Returns:
             A tensor for each request, or the exception it ends with, or `LATER`.
         """
-        encodes = [one for one in requests if isinstance(one, _Encode)]
-        forwards = [one for one in requests if isinstance(one, _Forward)]
-        served: dict[Any, Any]
-        if encodes:
-            served = dict(zip(encodes, self._encode(encodes), strict=True))
-        elif forwards:
-            served = dict(zip(forwards, self._forward(forwards), strict=True))
-        else:
-            reads = [one for one in requests if isinstance(one, _Logits)]
-            served = dict(zip(reads, self._logits(reads), strict=True))
-        return [served.get(one, LATER) for one in requests]
+        for kind, serve in self._kinds:
+            if asked := [one for one in requests if isinstance(one, kind)]:
+                served = dict(zip(asked, serve(asked), strict=True))
+                return [served.get(one, LATER) for one in requests]
+        return []
 
     def _encode(self, requests: Sequence[_Encode]) -> list[Any]:
         backbone = self._backbone
@@ -158,6 +174,32 @@ class BatchServer:
             if not isinstance(batch, Exception):
                 return list(batch.split(1))
         return [_attempt(partial(self._backbone.logits, one.hidden)) for one in requests]
+
+    def _choose(self, requests: Sequence[_Choose]) -> list[Any]:
+        results: dict[_Choose, Any] = {}
+        by_rule: dict[float | None, list[_Choose]] = {}
+        for one in requests:
+            by_rule.setdefault(one.chooser.rule, []).append(one)
+        for rule, alike in by_rule.items():
+            if rule is None or len(alike) == 1:
+                results |= {one: _attempt(partial(one.chooser.choose, one.logits)) for one in alike}
+            else:
+                logits = _stacked([one.logits for one in alike])
+                tokens = choose_together([one.chooser for one in alike], logits)
+                results |= zip(alike, tokens.split(1), strict=True)
+        return [results[one] for one in requests]
+
+
+def _stacked(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return ``(rows, vocabulary)`` of rows ``(1, vocabulary)``; no copy where they are one tensor's still."""
+    first, size = rows[0], rows[0].nbytes
+    store = first.untyped_storage().data_ptr()
+    if all(
+        one.untyped_storage().data_ptr() == store and one.data_ptr() == first.data_ptr() + number * size
+        for number, one in enumerate(rows)
+    ):
+        return first.as_strided((len(rows), first.shape[1]), (first.shape[1], 1))
+    return torch.cat(list(rows))
 
 
 def _rows(tokens: Sequence[int]) -> list[list[int]]:

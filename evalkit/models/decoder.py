@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.attention.bias import causal_lower_right
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from evalkit.memory.cache import Rotary, SpanCache, StreamCaches
 from evalkit.models.attention import GROUPED_SDPA, STREAMS
+from evalkit.models.generation import TokenChooser
 from evalkit.models.one_token import OneTokenSteps, Part
 
 
@@ -31,7 +33,8 @@ class TextDecoder:
         self.device = self._table.weight.device
         self.dtype = self._table.weight.dtype
         config = model.config
-        if self.device.type == "cpu" and config._attn_implementation == "sdpa":
+        self._flash = self.device.type == "cuda" and self.dtype in (torch.bfloat16, torch.float16)
+        if config._attn_implementation == "sdpa" and (self._flash or self.device.type == "cpu"):
             model.set_attn_implementation(GROUPED_SDPA)
         self._kernel = config._attn_implementation
         self._mask_names = sorted(set(getattr(config, "layer_types", None) or ["full_attention"]))
@@ -126,6 +129,8 @@ class TextDecoder:
         """Return the mask of new tokens behind cached ones, as the kernel takes it."""
         if new == 1 or cached == 0 or self._kernel not in ("sdpa", GROUPED_SDPA):
             return None
+        if self._flash:
+            return causal_lower_right(new, cached + new)
         seen = torch.ones(new, cached + new, dtype=torch.bool, device=self.device).tril_(cached)
         if self._kernel == "sdpa":
             return seen[None, None]
@@ -200,6 +205,10 @@ class DecoderBackbone(ABC):
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return float32 logits ``(1, vocabulary)``."""
         return self._decoder.logits(hidden)
+
+    def choose(self, chooser: TokenChooser, logits: torch.Tensor) -> torch.Tensor:
+        """Return the id ``(1,)`` that a reply's chooser takes from logits ``(1, vocabulary)``."""
+        return chooser.choose(logits)
 
     def new_cache(self, *, rebases: bool) -> SpanCache:
         """Return an empty cache for one stream."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["TokenChooser", "seed_of"]
+__all__ = ["TokenChooser", "choose_together", "seed_of"]
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from transformers.generation.logits_process import (
@@ -36,8 +37,7 @@ class TokenChooser:
 
     def __init__(self, settings: GenerationSettings, context: torch.Tensor, limit: int, seed: int) -> None:
         self._settings = settings
-        self._known = len(context)
-        self._seen = torch.cat([context, context.new_zeros(limit)])[None]
+        self._seen = _SeenIds(context, limit)
         self._penalise = (
             RepetitionPenaltyLogitsProcessor(settings.repetition_penalty)
             if settings.repetition_penalty != 1.0
@@ -54,6 +54,11 @@ class TokenChooser:
                 self._warp.append(TopPLogitsWarper(settings.top_p))
             self._random = torch.Generator(device=context.device).manual_seed(seed)
 
+    @property
+    def rule(self) -> float | None:
+        """What two choosers share that can choose together: their penalty; ``None`` for one that draws."""
+        return self._settings.repetition_penalty if self._random is None else None
+
     def choose(self, logits: torch.Tensor) -> torch.Tensor:
         """Choose a token and remember it.
 
@@ -63,13 +68,75 @@ class TokenChooser:
         Returns:
             The id, shape ``(1,)``.
         """
-        seen = self._seen[:, : self._known]
-        scores = logits if self._penalise is None else self._penalise(seen, logits)
         if self._random is None:
-            token = scores.argmax(dim=-1)
-        else:
-            scores = self._warp(seen, scores)
-            token = torch.multinomial(scores.softmax(dim=-1), 1, generator=self._random)[:, 0]
-        self._seen[:, self._known] = token
-        self._known += 1
+            return choose_together([self], logits)
+        seen = self._seen.row[None]
+        scores = logits if self._penalise is None else self._penalise(seen, logits)
+        scores = self._warp(seen, scores)
+        token = torch.multinomial(scores.softmax(dim=-1), 1, generator=self._random)[:, 0]
+        _remember([self._seen], token)
         return token
+
+
+def choose_together(choosers: Sequence[TokenChooser], logits: torch.Tensor) -> torch.Tensor:
+    """Choose a token for each of several replies, and remember them.
+
+    Args:
+        choosers: Of each reply; all of one `TokenChooser.rule`, which is not ``None``.
+        logits: Shape ``(replies, vocabulary)``, float32.
+
+    Returns:
+        The ids, shape ``(replies,)``.
+    """
+    scores = logits
+    if (penalise := choosers[0]._penalise) is not None:
+        scores = penalise(_rows([one._seen for one in choosers]), logits)
+    tokens: torch.Tensor = scores.argmax(dim=-1)
+    _remember([one._seen for one in choosers], tokens)
+    return tokens
+
+
+class _SeenIds:
+    """Ids that bear a reply's repetition penalty: a row of a table that replies of several streams may share.
+
+    Places that hold none yet repeat the first: an id is penalised once, however often it stands there.
+
+    Args:
+        context: Ids at first, at least one.
+        limit: How many may be added.
+    """
+
+    def __init__(self, context: torch.Tensor, limit: int) -> None:
+        self.table = torch.cat([context, context[:1].expand(limit)])[None]
+        self.number = 0
+        self.known = len(context)
+
+    @property
+    def row(self) -> torch.Tensor:
+        """The ids, ``(places,)``."""
+        return self.table[self.number]
+
+
+def _rows(seen: Sequence[_SeenIds]) -> torch.Tensor:
+    """Return rows of ids ``(replies, places)``, which from now on are rows of one table."""
+    table = seen[0].table
+    if any(one.table is not table for one in seen):
+        width = max(one.table.shape[1] for one in seen)
+        rows = [torch.cat([one.row, one.row[:1].expand(width - len(one.row))]) for one in seen]
+        table = torch.stack(rows)
+        for number, one in enumerate(seen):
+            one.table, one.number = table, number
+    if [one.number for one in seen] == list(range(len(table))):
+        return table
+    return table[[one.number for one in seen]]
+
+
+def _remember(seen: Sequence[_SeenIds], tokens: torch.Tensor) -> None:
+    table = seen[0].table
+    if all(one.table is table for one in seen):
+        table[[one.number for one in seen], [one.known for one in seen]] = tokens
+    else:
+        for one, token in zip(seen, tokens, strict=True):
+            one.table[one.number, one.known] = token
+    for one in seen:
+        one.known += 1

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from evalkit.compress.contract import SideProducts
 from evalkit.errors import ModelError, UsageError
 from evalkit.memory import PositionRule
+from evalkit.models.attention import FLASH_WINDOWS
 from evalkit.models.backbone import Packed
 from evalkit.models.decoder import DecoderBackbone, TextDecoder
 from evalkit.models.layout import ChatLayout, ChatTokens
@@ -52,6 +53,9 @@ class QwenVL(DecoderBackbone):
         self.positions = positions or PositionRule("3d", "max")
         self.limits = limits
         self._vision = config.vision_config
+        tower = network.model.visual.config
+        if tower._attn_implementation == "sdpa":
+            tower._attn_implementation = FLASH_WINDOWS
         super().__init__(TextDecoder(network.model.language_model, network.lm_head))
         tokens = ChatTokens(
             turn_open=single_token(text, "<|im_start|>"),

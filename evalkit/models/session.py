@@ -373,7 +373,7 @@ class CachedSession:
         ids: list[int] = []
         times: list[float] = []
         while True:
-            token = chooser.choose(logits)
+            token = self._backbone.choose(chooser, logits)
             ids.append(int(token))
             times.append(self._clock.elapsed())
             if len(ids) == limit or (ids[-1] == end and not settings.exact_tokens):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+import torch.nn.functional as F
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from evalkit.memory import StreamingVLM
 from evalkit.models.cached import CachedModel
@@ -57,3 +59,18 @@ def test_gpu_memory_is_flat_once_the_windows_are_full(seconds: Callable[..., Ite
         session.speak(chunk)
         held.append(torch.cuda.memory_allocated())
     assert max(held[30:]) <= max(held[8:30]) * 1.01
+
+
+@pytest.mark.parametrize("cached", [0, 5, 300])
+def test_prefill_by_flash_attention_is_that_with_a_mask(cached: int) -> None:
+    torch.manual_seed(0)
+    new, made = 40, {"device": "cuda", "dtype": torch.bfloat16}
+    query = torch.randn(1, 4, new, 64, **made)
+    key, value = (torch.randn(1, 2, cached + new, 64, **made) for _ in range(2))
+    decoder = load_backbone(LoadRequest("tiny", device="cuda", dtype="bfloat16"))._decoder  # type: ignore[attr-defined]
+    kernel = ALL_ATTENTION_FUNCTIONS[decoder._kernel]
+    found, _ = kernel(None, query, key, value, decoder._one_mask(new, cached), scaling=0.125)
+    seen = torch.ones(new, cached + new, dtype=torch.bool, device="cuda").tril_(cached)
+    repeated = (one.float().repeat_interleave(2, dim=1) for one in (key, value))
+    wanted = F.scaled_dot_product_attention(query.float(), *repeated, attn_mask=seen, scale=0.125).transpose(1, 2)
+    assert float((found.float() - wanted).norm() / wanted.norm()) < 1e-2

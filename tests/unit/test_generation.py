@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from evalkit.memory import FullAttention
-from evalkit.models.generation import TokenChooser, seed_of
+from evalkit.models.generation import TokenChooser, choose_together, seed_of
 from evalkit.models.protocol import SessionRequest
 from evalkit.models.session import CachedSession
 from evalkit.models.settings import GenerationSettings
@@ -133,3 +133,24 @@ def test_a_session_decodes_as_transformers_own_generate_does(tiny: Any, seconds:
             pad_token_id=0,
         )
     assert out[0, len(trace.ids) :].tolist() == ids
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.3])
+def test_replies_that_choose_together_choose_what_each_chooses_alone(penalty: float) -> None:
+    settings = GenerationSettings(temperature=0, repetition_penalty=penalty)
+    contexts, lengths = [[5, 9], [3], [17, 150, 2, 8], [40]], [9, 4, 12, 7]
+    logits = [logits_of(number, length) for number, length in enumerate(lengths)]
+    wanted = [chosen(settings, one, context) for one, context in zip(logits, contexts, strict=True)]
+    found: list[list[int]] = [[] for _ in contexts]
+    begin = [0, 0, 2, 5]  # some replies begin when others have said something, some end before others
+    choosers = [
+        TokenChooser(settings, torch.tensor(context), length, 0)
+        for context, length in zip(contexts, lengths, strict=True)
+    ]
+    for step in range(14):
+        now = [n for n in range(4) if 0 <= step - begin[n] < lengths[n]]
+        rows = torch.cat([logits[n][step - begin[n]] for n in now])
+        tokens = choose_together([choosers[n] for n in now], rows)
+        for n, token in zip(now, tokens.tolist(), strict=True):
+            found[n].append(token)
+    assert found == wanted
