@@ -63,6 +63,7 @@ def test_qwens_are_those_of_its_merge_groups_in_raster_order(
         return attend(query, key, *others, **named)
 
     monkeypatch.setattr(F, "scaled_dot_product_attention", note)
+    monkeypatch.setattr(tiny.tower.config, "_attn_implementation", "sdpa")  # which attends window by window
     tiny.encode(packed)
     patches = torch.tensor([[frames, 2 * height, 2 * width]])
     order, _ = get_vision_window_index(patches, spatial_merge_size=2, window_size=112, patch_size=14)
