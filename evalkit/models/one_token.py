@@ -205,16 +205,16 @@ def _side_by_side(caches: Sequence[SpanCache]) -> list[torch.Tensor]:
     """
     rows = -(-(max(cache.capacity for cache in caches) + 1) // _PART) * _PART
     kinds = ["keys", "values", *([] if caches[0].pristine is None else ["pristine"])]
-    stores = []
-    for kind in kinds:
+    wholes = []
+    for kind in kinds:  # before any store moves: memory may run out here
         layers, kv_heads, _, width = getattr(caches[0], kind).shape
-        whole = getattr(caches[0], kind).new_zeros((layers, len(caches), kv_heads, rows, width))
+        wholes.append(getattr(caches[0], kind).new_zeros((layers, len(caches), kv_heads, rows, width)))
+    for kind, whole in zip(kinds, wholes, strict=True):
         for number, cache in enumerate(caches):
             used = cache.length
             whole[:, number, :, :used] = getattr(cache, kind)[:, :, :used]
             setattr(cache, kind, whole[:, number, :, : rows - 1])
-        stores.append(whole)
-    return stores
+    return wholes
 
 
 def _address(cache: SpanCache) -> tuple[int, int]:

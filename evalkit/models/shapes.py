@@ -12,6 +12,7 @@ __all__ = ["RANDOM_REVISION", "random_network"]
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import torch
 from transformers import (
     LlavaOnevisionConfig,
@@ -21,6 +22,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 
+from evalkit.errors import ModelError
 from evalkit.models.tiny import tiny_tokenizer
 
 RANDOM_REVISION = "1"
@@ -140,10 +142,12 @@ def random_network(
 
     Raises:
         KeyError: There is no such shape.
+        ModelError: It takes more memory than is free there.
         ValueError: The attention kernel does not exist.
         ImportError: It is not installed.
     """
     kind, config, tokenizer = _SHAPES[name]()
+    _check_room(name, kind, config, device, dtype)
     usual = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -153,3 +157,20 @@ def random_network(
     finally:
         torch.set_default_dtype(usual)
     return network.eval(), tokenizer
+
+
+def _check_room(name: str, kind: Any, config: Any, device: torch.device, dtype: torch.dtype) -> None:
+    """Refuse what does not fit: a process that takes all memory is killed without a word."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    elif device.type == "cpu":
+        free = psutil.virtual_memory().available
+    else:
+        return
+    with torch.device("meta"):
+        needed = sum(one.numel() for one in kind._from_config(config).parameters()) * dtype.itemsize
+    if needed > free:
+        raise ModelError(
+            f"checkpoint {name} takes {needed / 2**30:.1f} GiB in {str(dtype).removeprefix('torch.')}; "
+            f"{free / 2**30:.1f} GiB are free on {device}"
+        )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import psutil
 import pytest
 import torch
 
-from evalkit.errors import UsageError
+from evalkit.errors import ModelError, UsageError
 from evalkit.models.checkpoints import BUILT_IN, RANDOM
 from evalkit.models.load import LoadRequest, load_network
 from evalkit.models.shapes import random_network
@@ -26,6 +27,15 @@ def test_a_random_checkpoint_has_as_many_parameters_as_the_published_one(name: s
     assert {one.dtype for key, one in network.named_buffers() if "inv_freq" in key} <= {torch.float32}
     assert len(tokenizer) <= network.config.get_text_config().vocab_size
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_what_does_not_fit_is_refused_before_it_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Room:
+        available = 2**30
+
+    monkeypatch.setattr(psutil, "virtual_memory", Room)
+    with pytest.raises(ModelError, match=r"-7b takes 30\.9 GiB in float32; 1\.0 GiB are free on cpu"):
+        random_network("random-qwen2.5-vl-7b", torch.device("cpu"), torch.float32)
 
 
 def test_random_checkpoints_are_built_in() -> None:
