@@ -73,8 +73,8 @@ def verify(task: Task, folder: Path, *, anew: bool = False) -> VerifyReport:
         changed = {problem.file for problem in problems if problem.kind == "changed-file"}  # until they are right
         read = {name: state for name, state in states.items() if name not in changed}
         files = {name: read.get(name) or known.files[name] for name in names}
-        report = task.check(folder)
         write_manifest(folder, known.model_copy(update={"files": files}))
+        report = task.check(folder)  # takes what is known of the videos from the record
     return VerifyReport(
         folder=folder,
         files=len(names),

@@ -338,18 +338,20 @@ def test_verify_sees_bytes_that_changed_although_the_time_was_set_back(
         assert ("changed-file", "data/demo_match_07.mp4") in kinds
 
 
-def test_what_verify_wrote_down_spares_the_run_opening_every_video(
+def test_what_verify_wrote_down_spares_it_and_the_run_opening_every_video_again(
     hub: HubServer, evalkit: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert evalkit("data", "fetch", "videomme", "--out", "set")[0] == 0
     task = task_named("videomme")
     before = task.load(Path("set"), task.settings()).samples
-    evalkit("data", "verify", "videomme", "--data", "set")
 
     def opened(path: Path) -> None:
         raise AssertionError(path)
 
     monkeypatch.setattr("evalkit.tasks.rows.probe", opened)
+    code, out, _ = evalkit("data", "verify", "videomme", "--data", "set", "--json")
+    kinds = {problem["kind"] for problem in json.loads(out)["rows"]}
+    assert kinds <= {"other-version"}, (code, out)
     assert task.load(Path("set"), task.settings()).samples == before
 
 
