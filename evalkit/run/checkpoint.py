@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from safetensors import safe_open
 from safetensors.torch import load, save
+from torch import Tensor
 
 from evalkit.errors import DataError
 from evalkit.records import write_atomic
@@ -34,7 +35,14 @@ def pack_state(tick: int, state: dict[str, Any]) -> bytes:
         tick: Index of the next tick.
         state: What ``StreamSession.state`` returned.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state["tensors"].items()}
+    tensors: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, given in state["tensors"].items():
+        tensor = given.detach().cpu().contiguous()
+        storage = tensor.untyped_storage().data_ptr()
+        # The format refuses tensors that share memory, such as one frame remembered under two names.
+        tensors[name] = tensor.clone() if storage in storages else tensor
+        storages.add(storage)
     return save(tensors, metadata={"session": json.dumps({"tick": tick, **state["json"]})})
 
 

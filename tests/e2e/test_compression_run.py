@@ -97,6 +97,27 @@ def test_a_pruner_that_lets_everything_pass_fails_the_run(
     assert manifest(tmp_path / "lie")["status"] == "failed"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("compress", ["tome-49", "visionzip-49", "vidcom2-25", "dycoke-ttm-70", "frame-stride"])
+@pytest.mark.parametrize("model", ["full", "rekv"])
+@pytest.mark.parametrize("task", ["ovobench", "streamingbench", "videomme", "egoschema", "mlvu"])
+def test_every_question_benchmark_runs_with_every_peer(
+    task: str, model: str, compress: str, evalkit: Call, tmp_path: Path
+) -> None:
+    words = ovobench(model, "run", "--compress", compress)
+    words[words.index("ovobench")] = task
+    code, _, err = evalkit(*words)
+    assert code == 0, err
+    answers = rows(tmp_path / "run", "answers.jsonl")
+    assert answers
+    assert {answer["status"] for answer in answers} == {"ok"}
+    seen = [tick for tick in rows(tmp_path / "run", "ticks.jsonl") if tick["frames"]]
+    (name,) = {report["name"] for tick in seen for report in tick["compressors"]}
+    assert compress.startswith(name)
+    kept = sum(tick["tokens_in"].get("vision", 0) for tick in seen) / (196 * sum(tick["frames"] for tick in seen))
+    assert kept < 0.6
+
+
 def test_seconds_in_which_a_share_cannot_hold_are_warned_of(evalkit: Call, tmp_path: Path) -> None:
     code, _, err = evalkit(*ovobench("full", "all", "--compress", "pruner(keep=500)"))
     assert code == 0, err

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sample_folders import SampleFolder, after
 
 from evalkit.memory import FullAttention, MemoryPolicy, SlidingWindow, StreamingVLM
 from evalkit.models.cached import CachedModel
 from evalkit.models.settings import GenerationSettings
-from evalkit.records import AnswerRecord, RunFolder, read_jsonl
+from evalkit.records import AnswerRecord, read_jsonl
 from evalkit.run.checkpoint import SessionCheckpoints
 from evalkit.run.recorder import Recorder
-from evalkit.run.sample import SampleRunner
-from evalkit.run.stop import Interrupted
 from evalkit.stream import Query, StreamSample
 
 SAMPLED = GenerationSettings(temperature=0.9, answer_tokens=5)
@@ -27,7 +24,6 @@ POLICIES = {
     "sliding": SlidingWindow(3, 3),
     "streamingvlm": StreamingVLM(3, 3, text_sink=4, text_window=6),
 }
-_CLOCKS = ("seconds", "first_token", "token_times", "stages", "peak_mib", "rss_mib", "memory")
 
 
 def question(number: int, at: float) -> Query:
@@ -43,52 +39,20 @@ def sample(small_data: Path) -> StreamSample:
     return StreamSample("s", small_data / "videos" / "match.mp4", 4, 16, 2, queries=queries, texts=subtitles)
 
 
-class Folder:
-    """A run folder without a run: records, checkpoints and warnings of one sample."""
-
-    def __init__(self, path: Path, tiny: Any, policy: MemoryPolicy) -> None:
-        path.mkdir()
-        self.run = RunFolder(path)
-        self.model = CachedModel("m", tiny, policy, SAMPLED, "0")
-        self.warnings: list[str] = []
-
-    def go(self, sample: StreamSample, stopping: Callable[[], bool] = lambda: False, every: int = 60) -> list[str]:
-        """Run the sample, or go on with it; return what a repeated second said differently."""
-        with Recorder(self.run) as recorder:
-            runner = SampleRunner(
-                model=self.model,
-                recorder=recorder,
-                checkpoints=SessionCheckpoints(self.run.state_path),
-                seed=1,
-                checkpoint_seconds=every,
-                stopping=stopping,
-                advanced=lambda seconds: None,
-                warn=self.warnings.append,
-            )
-            with contextlib.suppress(Interrupted):
-                runner.run(sample)
-            return recorder.differences
-
-    def records(self, path: Path) -> list[dict[str, Any]]:
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        return [{key: value for key, value in row.items() if key not in _CLOCKS} for row in rows]
-
-
-def after(seconds: int) -> Callable[[], bool]:
-    """Ask to stop after so many seconds of stream."""
-    left = iter([False] * (seconds - 1) + [True])
-    return lambda: next(left)
+def folder_of(path: Path, tiny: Any, policy: MemoryPolicy) -> SampleFolder:
+    """A run folder of one sample under a policy on the tiny network."""
+    return SampleFolder(path, CachedModel("m", tiny, policy, SAMPLED, "0"))
 
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_stream_of_questions_resumed_at_any_second_equals_the_unbroken_one(
     name: str, sample: StreamSample, tiny: Any, tmp_path: Path
 ) -> None:
-    whole = Folder(tmp_path / "whole", tiny, POLICIES[name])
+    whole = folder_of(tmp_path / "whole", tiny, POLICIES[name])
     whole.go(sample)
     assert len(whole.records(whole.run.answers_path)) == 5
     for second in (1, 3, 5, 6, 11, 12):
-        broken = Folder(tmp_path / f"broken-{second}", tiny, POLICIES[name])
+        broken = folder_of(tmp_path / f"broken-{second}", tiny, POLICIES[name])
         broken.go(sample, after(second))
         assert broken.go(sample) == []
         for whole_path, path in (
@@ -101,7 +65,7 @@ def test_a_stream_of_questions_resumed_at_any_second_equals_the_unbroken_one(
 def test_a_question_sees_no_subtitle_and_no_frame_after_its_time(
     sample: StreamSample, tiny: Any, tmp_path: Path
 ) -> None:
-    folder = Folder(tmp_path / "run", tiny, FullAttention())
+    folder = folder_of(tmp_path / "run", tiny, FullAttention())
     folder.go(sample)
     ticks = folder.records(folder.run.ticks_path)
     parts = [(tick["start"], tick["end"], tick["frames"]) for tick in ticks]
@@ -113,7 +77,7 @@ def test_a_question_sees_no_subtitle_and_no_frame_after_its_time(
 def test_a_damaged_checkpoint_is_named_and_the_sample_starts_anew(
     sample: StreamSample, tiny: Any, tmp_path: Path
 ) -> None:
-    whole, broken = (Folder(tmp_path / name, tiny, POLICIES["streamingvlm"]) for name in ("whole", "broken"))
+    whole, broken = (folder_of(tmp_path / name, tiny, POLICIES["streamingvlm"]) for name in ("whole", "broken"))
     whole.go(sample)
     broken.go(sample, after(5))
     (checkpoint,) = broken.run.state_path.glob("*.safetensors")
@@ -127,7 +91,7 @@ def test_a_damaged_checkpoint_is_named_and_the_sample_starts_anew(
 def test_a_repeated_second_that_says_something_else_is_named_and_not_written(
     sample: StreamSample, tiny: Any, tmp_path: Path
 ) -> None:
-    folder = Folder(tmp_path / "run", tiny, FullAttention())
+    folder = folder_of(tmp_path / "run", tiny, FullAttention())
     folder.go(sample)
     kept = folder.run.answers_path.read_text().splitlines()
     changed = json.loads(kept[0]) | {"text": "something else"}
@@ -143,7 +107,7 @@ def test_checkpoints_are_saved_every_so_many_seconds_and_sample_ids_make_no_path
     sample: StreamSample, tiny: Any, tmp_path: Path
 ) -> None:
     odd = dataclasses.replace(sample, id="../up/and away", queries=())
-    folder = Folder(tmp_path / "run", tiny, FullAttention())
+    folder = folder_of(tmp_path / "run", tiny, FullAttention())
     folder.go(odd, after(7), every=3)
     (checkpoint,) = tmp_path.rglob("*.safetensors")
     assert checkpoint.parent == folder.run.state_path
