@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["shown", "shown_in_json", "shown_on_one_line"]
+__all__ = ["shown", "shown_in_json", "shown_on_one_line", "videos_of"]
 
 import re
 from typing import Final
@@ -61,3 +61,8 @@ def _utf16(character: str) -> tuple[int, ...]:
     if code < 0x10000:
         return (code,)
     return 0xD800 + ((code - 0x10000) >> 10), 0xDC00 + ((code - 0x10000) & 0x3FF)
+
+
+def videos_of(count: int) -> str:
+    """Return ``1 video``, ``2 videos``."""
+    return f"{count} video{'' if count == 1 else 's'}"

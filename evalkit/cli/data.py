@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from evalkit.cli.main import EXIT_CHECK_FAILED, EXIT_DONE
 from evalkit.cli.output import emit_json, note, say
+from evalkit.shown import videos_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", required=True, metavar="fetch|verify|check|demo|import|export")
     _add_fetch(commands.add_parser("fetch", help="bring a benchmark's published files here"))
     verify = commands.add_parser("verify", help="read every file: digests, a second of every video, rows")
-    verify.add_argument("task", metavar="TASK")
+    verify.add_argument("task", metavar="TASK", help="a task of `evalkit list tasks`")
     verify.add_argument("--data", metavar="DIR", help="folder of the benchmark (default data/TASK)")
     verify.add_argument("--anew", action="store_true", help="read files again that have not changed since")
     check = commands.add_parser("check", help="look at every row and every video")
@@ -37,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     demo.add_argument("--matches", type=int, default=2, metavar="N", help="how many matches (default 2)")
     demo.add_argument("--minutes", type=float, default=1.0, metavar="M", help="length of each (default 1)")
     demo.add_argument("--seed", type=int, default=None, metavar="S", help="other matches than the built-in ones")
-    demo.add_argument("--out", metavar="DIR", required=True)
+    demo.add_argument("--out", metavar="DIR", required=True, help="folder to fill")
     taken = commands.add_parser("import", help="make a run folder of the original code's outputs, to be judged")
     taken.add_argument("file", metavar="FILE", help="such as merged_result.jsonl")
     taken.add_argument("--model", required=True, metavar="NAME", help="what the outputs are called")
@@ -51,8 +52,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     export.add_argument(
         "--out", metavar="DIR|FILE", required=True, help="folder, or a .json or .csv file of scalars"
     )
-    for command in (check, demo, taken):
-        command.add_argument("--task", required=True)
+    for command in (check, demo):
+        command.add_argument("named", nargs="?", metavar="TASK", help="a task of `evalkit list tasks`")
+        command.add_argument("--task", metavar="TASK", help="the same")
+    taken.add_argument("--task", metavar="TASK", required=True, help="a task of `evalkit list tasks`")
     for command in (check, verify):
         command.add_argument(
             "--json", action="store_true", help="print one JSON object and nothing else on stdout"
@@ -60,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_fetch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", metavar="TASK")
+    parser.add_argument("task", metavar="TASK", help="a task of `evalkit list tasks`")
     parser.add_argument("--out", metavar="DIR", help="folder to fill (default data/TASK)")
     parser.add_argument("--revision", metavar="R", help="commit, tag or branch of the hub data set")
     parser.add_argument("--limit", type=_count, metavar="N", help="what the first N samples need")
@@ -82,11 +85,15 @@ def _count(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch, verify, check, write or take in data."""
+    from evalkit.errors import UsageError
     from evalkit.tasks.catalog import task_named
 
     if args.action == "export":
         return _export(args)
-    task = task_named(args.task)
+    named = getattr(args, "named", None)
+    if (named is None) == (args.task is None):
+        raise UsageError(f"evalkit data {args.action} wants one TASK; `evalkit list tasks` names them")
+    task = task_named(named or args.task)
     return {"fetch": _fetch, "verify": _verify, "check": _check, "demo": _demo, "import": _import}[args.action](
         args, task
     )
@@ -168,7 +175,7 @@ def _check(args: argparse.Namespace, task: Task) -> int:
     if args.json:
         emit_json(asdict(report))
     else:
-        say(f"{report.task} in {report.data}: {sum(report.counts.values())} items, {report.videos} videos")
+        say(f"{report.task} in {report.data}: {sum(report.counts.values())} items, {videos_of(report.videos)}")
         for name, count in report.counts.items():
             say(f"  {name:<12} {count}")
         for name, value in report.facts.items():

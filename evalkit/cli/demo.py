@@ -71,12 +71,13 @@ def run(args: argparse.Namespace) -> int:
     finish_run(out / _MODEL, [summary])
     runs = load_runs(folders)
     first = runs[0].records.answers[0].sample
-    say(to_text(policy_table(runs)))
-    say(to_text(side_by_side(runs, first, asking=_ASKING, most=18 if args.watch else 6)))
+    tables = [policy_table(runs), side_by_side(runs, first, asking=_ASKING, most=18 if args.watch else 6)]
     if args.watch:
-        say(to_text(by_minute_table(runs)))
-        say(to_text(brief_table(runs, [replay_run(one, ReplaySettings()) for one in runs])))
-        say(summary_text(summary))
+        replays = [replay_run(one, ReplaySettings()) for one in runs]
+        tables += [by_minute_table(runs), brief_table(runs, replays)]
+    say("\n".join(map(to_text, tables)))
+    if args.watch:
+        say("\n" + summary_text(summary))
     drawn = draw_by_minute(runs, out / "policies")
     page = build_report(folders, out / "report.html")
     say(f"\nrecords: {out}\nplot: {drawn[-1]}\nreport: {page}")

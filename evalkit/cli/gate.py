@@ -24,6 +24,7 @@ from evalkit.cli.compare import add_choice, add_judging, points
 from evalkit.cli.main import EXIT_CANNOT_TELL, EXIT_CHECK_FAILED, EXIT_DONE
 from evalkit.cli.output import emit_json, say
 from evalkit.errors import NothingCountedError
+from evalkit.shown import videos_of
 
 if TYPE_CHECKING:
     from evalkit.leaderboard.gate import GateResult
@@ -159,7 +160,7 @@ def _figures(check: GateCheck, confidence: float, unit_of_n: str) -> Iterator[st
     runs = f", {check.runs} runs of either side" if check.runs > 1 else ""
     yield (
         f"  base {base}, head {head}, change {shown(check.change)} {unit}, limit {shown(check.limit)}, "
-        f"{check.n} {counted} on {check.videos} videos{runs}"
+        f"{check.n} {counted} on {videos_of(check.videos)}{runs}"
     )
     if check.low is not None and check.high is not None and check.resolution is not None:
         yield (

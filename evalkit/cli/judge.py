@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.cli.main import EXIT_DONE
 from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import UsageError
+from evalkit.shown import videos_of
 
 if TYPE_CHECKING:
     from evalkit.judge import GradeSummary, JudgeSettings, JudgeSummary
@@ -233,17 +234,19 @@ def summary_text(summary: JudgeSummary) -> str:
     )
     lines = [
         f"{values['model']} against {values['baseline']}, judge: {values['judge']}",
-        f"win rate           {share('win_rate')}{spread}, ties one half",
-        f"win rate by votes  {share('win_rate_votes')} (the original's definition)",
-        f"ties and unread lost {share('win_rate_ties_lost')} (LiveCC's and StreamingVLM's rule on LiveSports-3K)",
-        f"decided win rate   {share('decided_win_rate')}",
-        f"pairs              {values['pairs']} in {values['clusters']} videos; {values['ties']} ties, "
+        f"win rate              {share('win_rate')}{spread}, ties one half",
+        f"win rate by votes     {share('win_rate_votes')} (the original's definition)",
+        f"ties and unread lost  {share('win_rate_ties_lost')} (LiveCC's and StreamingVLM's rule on LiveSports-3K)",
+        f"decided win rate      {share('decided_win_rate')}",
+        f"pairs                 {values['pairs']} in {videos_of(values['clusters'])}; {values['ties']} ties, "
         f"{values['invalid']} invalid, {values['skipped']} windows not judged",
-        f"consistency        {share('consistency')}; first slot chosen {share('first_slot_rate')}",
-        f"wins shown first   {share('wins_shown_first')}; shown second {share('wins_shown_second')}",
+        f"consistency           {share('consistency')}; first slot chosen {share('first_slot_rate')}",
+        f"wins shown first      {share('wins_shown_first')}; shown second {share('wins_shown_second')}",
     ]
     usage = values["usage"]
     cost = "" if usage["cost"] is None else f", cost {usage['cost']:.4f}"
     tokens = f"{usage['prompt_tokens']} + {usage['completion_tokens']} tokens"
-    lines.append(f"usage              {usage['calls']} calls, {tokens}{cost}; {usage['reused']} verdicts reused")
+    lines.append(
+        f"usage                 {usage['calls']} calls, {tokens}{cost}; {usage['reused']} verdicts reused"
+    )
     return "\n".join(lines + [f"note: {text}" for text in values["notes"]])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from evalkit.cli.compare import add_judging, points
 from evalkit.cli.output import emit_json, say
+from evalkit.shown import videos_of
 
 # Two models on the same questions correlate with 0.5 to 0.9 (0.56 to 0.91 among the published StreamingBench
 # files of one host model); the low end asks for more videos, so it is the safe guess.
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         f"{args.effect:g} points in {scored[0].metric} with {100 * needed.power:g} % power."
     )
     say(
-        f"The pilot has {needed.pilot_videos} videos with {needed.questions_per_video:.1f} questions each"
+        f"The pilot has {videos_of(needed.pilot_videos)} with {needed.questions_per_video:.1f} questions each"
         + ("" if needed.deff is None else f", design effect {needed.deff:.2f}")
         + f"; it could itself have found {100 * needed.pilot_mde:.2f} points."
     )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from evalkit.cli.compare import points
 from evalkit.cli.output import TABLE_FORMATS, emit_json, note, say_tables
 from evalkit.errors import UsageError
+from evalkit.shown import videos_of
 
 if TYPE_CHECKING:
     from evalkit.judge import PanelAgreement
@@ -141,7 +142,7 @@ def _strengths(report: RankReport, ranking: JudgeRanking, found: Ranking, margin
     wins = f"Wins against {found.anchor}" + (", fitted" if len(found.models) > 2 else "")
     method = "Bradley-Terry, a tie half a win" if found.method == "bradley-terry" else "Davidson, ties modelled"
     notes = [
-        f"{method} ({100 * found.tie_rate:.1f} % ties); n = {found.games} pairs on {found.clusters} videos; "
+        f"{method} ({100 * found.tie_rate:.1f} % ties); n = {found.games} pairs on {videos_of(found.clusters)}; "
         f"95 % intervals by resampled videos; strength in log odds, 0 for {found.anchor}.",
         "Places: those the data leave open, for all models at once (95 %)"
         + ("; so is the bound of no worse." if margin is not None else "."),

@@ -12,6 +12,7 @@ from evalkit.cli.judge import add_chat_options, chat_settings
 from evalkit.cli.main import EXIT_DONE, EXIT_USAGE
 from evalkit.cli.output import emit_json, note, say
 from evalkit.errors import DataError, UsageError, suggest
+from evalkit.shown import videos_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,9 +146,8 @@ def repeats_text(task: str, names: list[str], mean: ScoredRun, estimate: stats.E
         rows = [(name, Estimate(100 * value)) for name, value in zip(names, mean.repeats.values, strict=True)]
     ends = (None if end is None else 100 * end for end in (estimate.low, estimate.high))
     rows.append(("mean", Estimate(100 * estimate.value, *ends)))
-    videos = "video" if estimate.clusters == 1 else "videos"
     notes = [
-        f"{estimate.n} {mean.unit} on {estimate.clusters} {videos}, averaged over the runs per question first.",
+        f"{estimate.n} {mean.unit} on {videos_of(estimate.clusters)}, averaged over the runs per question first.",
         "Interval: 95 %, over videos. What runs differ by stands apart:",
         *([f"{mean.repeats.sentence()}."] if mean.repeats is not None else []),
         *([f"{estimate.note}."] if estimate.note else []),

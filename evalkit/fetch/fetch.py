@@ -105,8 +105,13 @@ def fetch(request: FetchRequest) -> FetchReport:
         raise UsageError(f"task {request.task.name} does not say where its files are: make its folder by hand")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) if request.dry_run and not request.out.exists() else request.out
-        with hold_folder(folder), _full_disk_explained(folder):
-            return _Fetcher(request, source, folder).run()
+        fresh = not folder.exists()
+        try:
+            with hold_folder(folder), _full_disk_explained(folder):
+                return _Fetcher(request, source, folder).run()
+        finally:
+            if fresh and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()  # nothing came: an empty folder would look like one with its files lost
 
 
 @contextmanager

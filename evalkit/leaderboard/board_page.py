@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from evalkit.leaderboard.ranking import RankedRow, rank_rows
 from evalkit.leaderboard.render import setting_table
 from evalkit.leaderboard.schema import Leaderboard, PublishedSource, Setting
+from evalkit.report.naming import short_name
 from evalkit.report.pages import environment, page_policy, static, trusted
 from evalkit.report.tables import Cell, Column, Estimate, Span, Table
 
@@ -57,12 +58,29 @@ class _Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class _Head:
+    """A heading.
+
+    Args:
+        text: What is shown.
+        kind: Class of the column.
+        whole: What an abbreviation stands for; empty where the heading says it all.
+        sorts: Whether rows are sorted by it.
+    """
+
+    text: str
+    kind: str
+    whole: str = ""
+    sorts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class _Part:
     """One setting as the page shows it."""
 
     setting: Setting
     name: str
-    columns: tuple[tuple[str, str, str], ...]
+    columns: tuple[_Head, ...]
     rows: tuple[tuple[_Cell, ...], ...]
     notes: tuple[str, ...]
 
@@ -113,11 +131,13 @@ def _part(board: Leaderboard, setting: Setting) -> _Part:
     axis = _axis([value for value in values if isinstance(value, Estimate)])
     known = [any(row[place] not in (None, "") for row in table.rows) for place in range(len(table.columns))]
     kept = [place for place, column in enumerate(table.columns) if known[place] or column.interval]
-    columns: list[tuple[str, str, str]] = []
+    columns: list[_Head] = []
     for place in kept:
-        columns.append((table.columns[place].heading, _kind(table.columns[place]), ""))
+        column = table.columns[place]
+        label = short_name(column.name, board.task)
+        columns.append(_Head(column.heading, _kind(column), label if label != column.name else ""))
         if place == primary:
-            columns.append((f"{axis[0]:g} to {axis[1]:g}", "plot", "nosort"))
+            columns.append(_Head(f"{axis[0]:g} to {axis[1]:g}", "plot", sorts=False))
     rows = tuple(
         tuple(_row_cells(row, texts, ranked, (kept, primary, table, axis)))
         for row, texts, ranked in zip(table.rows, table.shown(), rank_rows(board, setting), strict=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from evalkit.leaderboard.compare import Comparison, PairRow
 from evalkit.report.tables import Cell, Column, Estimate, Table
+from evalkit.shown import videos_of
 
 _POINTS = 100.0
 _LEAST_P = 0.0001
@@ -94,7 +95,7 @@ def comparison_table(comparison: Comparison) -> Table:
         else ""
     )
     notes = [
-        f"n = {comparison.n} {comparison.unit} on {comparison.clusters} videos; differences are A minus B in "
+        f"n = {comparison.n} {comparison.unit} on {videos_of(comparison.clusters)}; differences are A minus B in "
         f"points, paired and clustered by video (CR2), with {100 * comparison.confidence:g} % intervals. p flips "
         "the sign of whole videos (permutation); p t is Student's.",
         f"Minimal detectable effect ({100 * comparison.power:g} % power, two-sided): {span} points; a smaller "

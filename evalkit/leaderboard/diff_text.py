@@ -12,6 +12,7 @@ from evalkit.leaderboard.diff import BoardDiff, ChangedRow
 from evalkit.leaderboard.fingerprint import describe_mismatches, model_changes
 from evalkit.leaderboard.schema import Entry
 from evalkit.report.tables import Column, Estimate, Table, to_markdown
+from evalkit.shown import videos_of
 
 
 def _score(entry: Entry, primary: str) -> Estimate:
@@ -45,7 +46,7 @@ def _said(row: ChangedRow) -> str:
         named = describe_mismatches(difference.mismatches)
         return f"not comparable: {difference.reason}" + (f": {named}" if named else "")
     if difference.kind == "paired":
-        how = f"paired over {difference.n} questions on {difference.clusters} videos ({difference.metric})"
+        how = f"paired over {difference.n} questions on {videos_of(difference.clusters)} ({difference.metric})"
         changed = model_changes(row.base.fingerprint or {}, row.head.fingerprint or {})
         said = [] if difference.transcripts is None else [difference.transcripts.sentence()]
         said += [f"under test: {describe_mismatches(changed)}"] if changed else []

@@ -14,6 +14,7 @@ from evalkit.leaderboard.fingerprint import describe_mismatches
 from evalkit.report.naming import short_name
 from evalkit.report.runs import Run
 from evalkit.report.verdicts import Contest, contests, win_rate
+from evalkit.shown import videos_of
 
 State = Literal["better", "worse", "open", "barred"]
 
@@ -72,15 +73,11 @@ def _judged(contest: Contest) -> Finding | None:
         return Finding(text, f"{contest.model} is better.", "better")
     if rate.high is not None and rate.high < _EVEN:
         return Finding(text, f"{contest.baseline} is better.", "worse")
-    return Finding(text, f"Cannot tell: {_videos(rate.clusters)}.", "open")
+    return Finding(text, f"Cannot tell: {videos_of(rate.clusters)}.", "open")
 
 
 def _interval(low: float | None, high: float | None) -> str:
     return " (no interval)" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def _videos(count: int) -> str:
-    return f"{count} video{'' if count == 1 else 's'}"
 
 
 def _against_first(runs: Sequence[Run]) -> list[Finding]:
@@ -109,7 +106,7 @@ def _pair(row: PairRow, comparison: Comparison, task: str) -> Finding:
     interval = "" if row.transcripts.identical else _interval(low, high)
     text = (
         f"{row.a} scores {more} {row.b}{interval}: {100 * paired.mean_a:.1f} % against "
-        f"{100 * paired.mean_b:.1f} %, {what}, {paired.n} {comparison.unit} on {_videos(paired.clusters)}."
+        f"{100 * paired.mean_b:.1f} %, {what}, {paired.n} {comparison.unit} on {videos_of(paired.clusters)}."
     )
     meaning, state = _meaning(row, comparison)
     return Finding(text, meaning, state, _cost(row))
@@ -129,7 +126,7 @@ def _meaning(row: PairRow, comparison: Comparison) -> tuple[str, State]:
         better = row.a if row.paired.difference > 0 else row.b
         return f"{better} is better (p = {p:.4f}).", "better" if better == row.a else "worse"
     if row.paired.clusters < _FEWEST_VIDEOS:
-        return f"Cannot tell: {_videos(row.paired.clusters)}.", "open"
+        return f"Cannot tell: {videos_of(row.paired.clusters)}.", "open"
     missed = (
         "" if row.paired.mde is None else f"; a true difference below {100 * row.paired.mde:.1f} points is missed"
     )

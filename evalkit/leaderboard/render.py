@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from evalkit.errors import DataError
 from evalkit.leaderboard.ranking import RankedRow, rank_rows
 from evalkit.leaderboard.schema import Leaderboard, PublishedSource, Setting
+from evalkit.report.naming import short_name
 from evalkit.report.tables import Cell, Column, Estimate, Span, Table, to_markdown
 
 BEGIN, END = "<!-- leaderboards:begin -->", "<!-- leaderboards:end -->"
@@ -27,18 +28,23 @@ def _source(row: RankedRow) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _columns(setting: Setting, *, placed: bool) -> tuple[Column, ...]:
+def _columns(board: Leaderboard, setting: Setting, *, placed: bool) -> tuple[Column, ...]:
     """Return the columns: what a row is ranked by and how far that is known come before its parts."""
     return (
         Column("#"),
         *([Column("places", span=True)] if placed else []),
         Column("model", text=True),
-        Column(setting.primary, "%", 2, interval=True),
+        Column(_named(setting.primary, board), "%", 2, interval=True),
         Column("n"),
         Column("coverage", "%", 1),
-        *(Column(name, "", 2) for name in setting.columns if name != setting.primary),
+        *(Column(_named(name, board), "", 2) for name in setting.columns if name != setting.primary),
         Column("source", text=True),
     )
+
+
+def _named(column: str, board: Leaderboard) -> str:
+    """Return a column's heading: a name of code in words, an abbreviation as it is."""
+    return short_name(column, board.task) if "_" in column else column
 
 
 def _cells(row: RankedRow, setting: Setting, *, placed: bool) -> tuple[Cell, ...]:
@@ -73,7 +79,7 @@ def setting_table(board: Leaderboard, setting: Setting) -> Table:
     placed = any(row.places for row in rows)
     return Table(
         caption="",
-        columns=_columns(setting, placed=placed),
+        columns=_columns(board, setting, placed=placed),
         rows=tuple(_cells(row, setting, placed=placed) for row in rows),
         notes=_notes(rows),
         label=f"{board.task}-{setting.id}",
@@ -91,7 +97,7 @@ def render_markdown(boards: Sequence[Leaderboard]) -> str:
             parts.append(f"### {_plain(setting.title)}\n")
             if setting.note:
                 parts.append(f"{_plain(setting.note)}\n")
-            parts.append(to_markdown(setting_table(board, setting)))
+            parts.append(to_markdown(setting_table(board, setting).without_gaps()))
     return "\n".join(parts)
 
 

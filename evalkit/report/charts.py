@@ -181,7 +181,10 @@ def line_chart(
         high = [at(x / across[0], y * scale) for x, y in zip(line.x, line.high, strict=True)]
         mid = [at(x / across[0], y * scale) for x, y in zip(line.x, line.mid, strict=True)]
         parts.append(f'<polygon points="{_points([*low, *reversed(high)])}" class="band s{place % 7}"/>')
-        parts.append(f'<polyline points="{_points(mid)}" class="line s{place % 7}"/>')
+        if len(mid) == 1:  # no line goes through one point
+            parts.append(f'<circle cx="{mid[0][0]:.1f}" cy="{mid[0][1]:.1f}" r="4" class="point s{place % 7}"/>')
+        else:
+            parts.append(f'<polyline points="{_points(mid)}" class="line s{place % 7}"/>')
     if limit is not None and limit <= end:
         y = at(0, limit)[1]
         parts.append(f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="limit"/>')

@@ -47,6 +47,11 @@ class RunRow:
     latency: str = ""
     note: str = ""
 
+    @property
+    def short_path(self) -> str:
+        """The path without the task and the model it begins with, which stand beside it."""
+        return self.path.removeprefix(f"{self.task}/{self.model}/")
+
 
 def find_runs(folder: Path) -> list[Path]:
     """Return every run folder below a folder, in order of their paths; runs inside a run are found too."""

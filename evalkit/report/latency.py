@@ -295,7 +295,7 @@ def memory_table(summaries: Sequence[LatencySummary]) -> Table:
 
 
 def stage_table(summaries: Sequence[LatencySummary]) -> Table:
-    """Return the share of each stage in the service time, percent, one row per run."""
+    """Return the share of each stage in the service time, percent, one row per run; none where it took none."""
     columns = (
         Column("Model", text=True),
         *(Column(stage.replace("_", " ").capitalize(), "%", digits=1) for stage in STAGES),
@@ -303,7 +303,7 @@ def stage_table(summaries: Sequence[LatencySummary]) -> Table:
     rows = tuple(
         (
             summary.name,
-            *(100 * share if (share := summary.stage_shares.get(stage)) is not None else None for stage in STAGES),
+            *(100 * share if (share := summary.stage_shares.get(stage)) else None for stage in STAGES),
         )
         for summary in summaries
     )

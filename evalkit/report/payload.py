@@ -243,23 +243,49 @@ class _Sample:
         return starts or [_second(min(answer.start for _, answer in self.failures))]
 
 
+def _joined(runs: Sequence[Run]) -> dict[str, str]:
+    """Return the samples that stand in one timeline, each with its name: runs that cut one video up differently.
+
+    A whole stream and chunks of it have no sample in common, and are to be read side by side. Samples of a run
+    that share seconds (events of one video) stay apart, and so do those of a run on fewer samples.
+    """
+    cuts: dict[str, list[dict[str, list[float]]]] = {}
+    for place, run in enumerate(runs):
+        for answer in run.records.answers:
+            if answer.kind == "narration" and answer.cluster:
+                by_run = cuts.setdefault(answer.cluster, [{} for _ in runs])
+                by_run[place].setdefault(answer.sample, []).append(_second(answer.start))
+    names: dict[str, str] = {}
+    for by_run in cuts.values():
+        ids = [set(samples) for samples in by_run if samples]
+        differ = any(one - other and other - one for one in ids for other in ids)
+        seconds = [[start for starts in samples.values() for start in starts] for samples in by_run]
+        if differ and all(len(set(one)) == len(one) for one in seconds):
+            every = set[str]().union(*ids)
+            names |= dict.fromkeys(every, min(every, key=lambda name: (len(name), name)))
+    return names
+
+
 def _narrated(runs: Sequence[Run]) -> dict[str, _Sample]:
     samples: dict[str, _Sample] = {}
+    joined = _joined(runs)
     for place, run in enumerate(runs):
         for answer in run.records.answers:
             if answer.kind == "narration":
-                if answer.sample not in samples:
-                    samples[answer.sample] = _Sample(answer.cluster, [{} for _ in runs], [{} for _ in runs])
+                name = joined.get(answer.sample, answer.sample)
+                if name not in samples:
+                    samples[name] = _Sample(answer.cluster, [{} for _ in runs], [{} for _ in runs])
                 if answer.status == "failed":
-                    samples[answer.sample].failures.append((place, answer))
+                    samples[name].failures.append((place, answer))
                 else:
-                    samples[answer.sample].answers[place][_second(answer.start)] = answer
+                    samples[name].answers[place][_second(answer.start)] = answer
     for place, run in enumerate(runs):
         starts = run.records.ticks.start
-        for name, rows in run.records.ticks.by_sample().items():
+        for sample, rows in run.records.ticks.by_sample().items():
+            name = joined.get(sample, sample)
             if name in samples:
                 seconds = map(_second, starts[rows].tolist())
-                samples[name].ticks[place] = dict(zip(seconds, rows.tolist(), strict=True))
+                samples[name].ticks[place] |= dict(zip(seconds, rows.tolist(), strict=True))
     return samples
 
 

@@ -145,7 +145,7 @@ def question_stages(named: Sequence[tuple[str, RunRecords]]) -> Table | None:
             continue
         spent = {stage: sum(one.stages.get(stage, 0.0) for one in answers) for stage in _QUESTION_STAGES}
         rest = total - sum(spent.values())
-        shares = [100 * seconds / total for seconds in (*spent.values(), rest)]
+        shares = [100 * seconds / total if seconds else None for seconds in (*spent.values(), rest)]
         rows.append((name, *shares, *_retrieved(answers)))
     columns = (
         Column("Model", text=True),

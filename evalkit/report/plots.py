@@ -19,6 +19,7 @@ from evalkit.report.runs import Run, load_runs, mismatch_notice
 from evalkit.report.scores import coverage_counts, group_label, headline, scaled, score_name
 from evalkit.report.tables import Cell, Column, Estimate, Table, to_csv
 from evalkit.report.verdicts import Contest, contests, slot_rates, win_rate
+from evalkit.shown import videos_of
 from evalkit.stats.one import Estimate as Statistic
 from evalkit.timing import percentiles
 
@@ -125,8 +126,8 @@ def _winrate(runs: Sequence[Run]) -> Plot | None:
         for c, rate in rated
     )
     n = "; ".join(
-        f"{c.model} vs {c.baseline}: n = {rate.n} pairs of {rate.clusters} videos, {len(c.pairs) - rate.n} left "
-        "out as invalid or half judged"
+        f"{c.model} vs {c.baseline}: n = {rate.n} pairs of {videos_of(rate.clusters)}, {len(c.pairs) - rate.n} "
+        "left out as invalid or half judged"
         for c, rate in rated
     )
     notes = " ".join(dict.fromkeys(f"{rate.note[0].upper()}{rate.note[1:]}." for _, rate in rated if rate.note))
@@ -190,7 +191,7 @@ def _quality(run: Run) -> tuple[Estimate, str, int | None] | None:
     for contest in _contests(run):
         rate = win_rate(contest.pairs)
         if rate:
-            judge = ", judge no LLM" if contest.offline else ""
+            judge = f", judge {contest.judge_label}" if contest.offline else ""
             return _percent(rate), f"Win rate vs {contest.baseline} (%){judge}", rate.n
     return None
 

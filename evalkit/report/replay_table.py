@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["brief_table", "live_run", "replay_json", "replay_notes", "replay_table", "replay_tables"]
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,26 +15,15 @@ from evalkit.records import Metric
 from evalkit.report.alignment import LEAST_SECONDS, Alignment, narration_lag
 from evalkit.report.emission import Accuracies, AnswerFigures, accuracies, answer_figures, capped_score
 from evalkit.report.growth import growth_json
-from evalkit.report.latency import LatencySummary, summarize_ticks
+from evalkit.report.latency import summarize_ticks
 from evalkit.report.live import LiveClock, live_clock, live_json, live_note
 from evalkit.report.replay import MissRate, Replay
 from evalkit.report.runs import LATENCY_MARKS, Run
 from evalkit.report.scores import coverage_counts, headline, scaled, score_name
 from evalkit.report.tables import Cell, Column, Estimate, Table
-from evalkit.timing import Percentiles, needed_for_percentile
+from evalkit.timing import STAGES, Percentiles, needed_for_percentile
 
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-_STAGE_NAMES = {
-    "decode": "decode",
-    "preprocess": "pack",
-    "vision_encode": "vision",
-    "compress": "compress",
-    "cache": "cache",
-    "retrieve": "retrieve",
-    "prefill": "prefill",
-    "generate": "generate",
-    "other": "other",
-}
 
 _COLUMNS = (
     Column("Policy", text=True),
@@ -61,7 +51,7 @@ _COLUMNS = (
     Column("Growth", "MiB/min", digits=2, interval=True),
     Column("Vision", "tokens/s", digits=0),
     Column("Cache max", "tokens", digits=0),
-    Column("Stages", "%", text=True),
+    *(Column(f"Stage {stage.replace('_', ' ')}", "%", digits=0) for stage in STAGES),
 )
 
 
@@ -73,7 +63,11 @@ def live_run(run: Run, replay: Replay) -> str | None:
     words = ["evalkit", "run", "--task", run.records.manifest.task, "--model", run.records.manifest.model]
     for name in ("data", "checkpoint", "protocol", "compress"):
         words += [f"--{name}", str(options[name])] if options.get(name) else []
+    given = options.get("settings") or {}
+    changed = {key: value for key, value in given.items() if key != "task.fps" or settings.fps is None}
     words += ["--pace", "realtime", "--overload", settings.overload]
+    for key, value in changed.items():
+        words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     if settings.fps is not None:
         words += ["--set", f"task.fps={settings.fps:g}"]
     command = shlex.join(words)
@@ -88,13 +82,6 @@ def _figure(found: Percentiles | None, name: str, scale: float = 1.0) -> Cell:
     return scale * getattr(found, name) if found.n >= needed else f"n<{needed}"
 
 
-def _stages(summary: LatencySummary) -> str:
-    shares = sorted(summary.stage_shares.items(), key=lambda item: -item[1])
-    return (
-        ", ".join(f"{_STAGE_NAMES[stage]} {100 * share:.0f}" for stage, share in shares if share >= 0.005) or "–"
-    )
-
-
 def _missed(rate: MissRate) -> Estimate:
     if rate.rate is None:
         return Estimate(None)
@@ -107,7 +94,7 @@ def _behind(replay: Replay) -> str:
     at = replay.behind_at()
     if at is not None:
         return f"{at:.0f} s"
-    return f"not in {replay.horizon:.0f} s" if replay.horizon >= 60 else "under 60 s"
+    return f"not in {replay.horizon:.0f} s" if replay.horizon >= 60 else f"too short ({replay.horizon:.0f} s)"
 
 
 def _main_score(run: Run) -> Metric | None:
@@ -224,7 +211,7 @@ def _row(told: _Told) -> tuple[Cell, ...]:
         Estimate(slope.slope, slope.low, slope.high) if slope else Estimate(None),
         float(vision.sum()) / spent if vision is not None and spent else None,
         summary.cache_tokens.max if summary.cache_tokens else None,
-        _stages(summary),
+        *(100 * share if (share := summary.stage_shares.get(stage)) else None for stage in STAGES),
     )
 
 
@@ -324,7 +311,8 @@ def replay_table(runs: Sequence[Run], replays: Sequence[Replay]) -> Table:
     notes = [line for told in rows for line in _notes(told)]
     notes.append(
         f"Missed: late or dropped, after the first {settings.warm_up:g} s of each stream. Falls behind at: first "
-        "stream time with a 60-s RTF over 1. n<N: too few seconds to claim the percentile at 99 %."
+        "stream time with a 60-s RTF over 1 (too short: no stream has 60 s). n<N: too few seconds to claim the "
+        "percentile at 99 %."
     )
     return Table(caption, _COLUMNS, tuple(map(_row, rows)), tuple(notes), "replay")
 

@@ -306,4 +306,4 @@ def markdown_report(runs: Iterable[Path | RunRecords]) -> str:
     title = f"# {loaded[0].records.manifest.task}: {', '.join(run.label for run in loaded)}"
     lines = [shown_on_one_line(title), "", *(f"> {shown_on_one_line(line)}" for line in notices(loaded)), ""]
     tables = [*summary_tables(loaded), setup_table(loaded), fingerprint_table(loaded)]
-    return "\n".join([*lines, *(to_markdown(table) for table in tables)])
+    return "\n".join([*lines, *(to_markdown(table.without_gaps()) for table in tables)])

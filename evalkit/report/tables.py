@@ -13,13 +13,15 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evalkit.shown import shown_on_one_line
 
 MISSING = "–"
 # More rows than these side by side are wider than the table was.
 _TURNED_ROWS = 5
+# More columns than these do not stand side by side on a page.
+_MOST_COLUMNS = 13
 # A spreadsheet evaluates a cell that opens with one of these; text of models must stay text.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MARKDOWN = re.compile(r"([\\`*\[\]|~])|(?<!\w)(_)|(_)(?!\w)")
@@ -115,6 +117,35 @@ class Table:
         """Return the cells as text, before any escaping: the digits that every rendering shows."""
         return [[show(cell, column) for cell, column in zip(row, self.columns, strict=True)] for row in self.rows]
 
+    def without_gaps(self) -> Table:
+        """Return the table without the columns, after the first, in which no row has anything."""
+        shown = self.shown()
+        known = [
+            place
+            for place in range(len(self.columns))
+            if not place or not shown or any(row[place] not in ("", MISSING) for row in shown)
+        ]
+        return replace(
+            self,
+            columns=tuple(self.columns[place] for place in known),
+            rows=tuple(tuple(row[place] for place in known) for row in self.rows),
+        )
+
+    def turned(self) -> Table:
+        """Return the table with its columns as rows, every cell as it is shown."""
+        first, *others = zip(self.columns, *self.shown(), strict=True)
+        return replace(
+            self,
+            columns=(replace(first[0], text=True), *(Column(label) for label in first[1:])),
+            rows=tuple((column.heading, *cells) for column, *cells in others),
+        )
+
+    def for_page(self) -> Table:
+        """Return the table as a page shows it: without gaps, and turned where it is far wider than high."""
+        table = self.without_gaps()
+        turn = len(table.columns) > _MOST_COLUMNS and 0 < len(table.rows) <= _TURNED_ROWS
+        return table.turned() if turn else table
+
 
 def _number(value: float | None, digits: int) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
@@ -168,23 +199,22 @@ def _aligned(
     return widths, lines
 
 
+def _laid_out(table: Table) -> tuple[list[int], list[list[str]]]:
+    rows = [[_one_line(cell) for cell in row] for row in table.shown()]
+    return _aligned(table, rows, [_one_line(column.heading) for column in table.columns])
+
+
 def to_text(table: Table, width: int = 110) -> str:
-    """Return the table for a terminal: aligned columns, no escape sequences from any cell.
+    """Return the table for a terminal: aligned columns, no escape sequences from any cell, no column of gaps.
 
     Args:
         table: What to show.
         width: Columns of the terminal; a wider table of few rows is turned, its columns becoming lines.
     """
-    rows = [[_one_line(cell) for cell in row] for row in table.shown()]
-    headings = [_one_line(column.heading) for column in table.columns]
-    widths, lines = _aligned(table, rows, headings)
-    if sum(widths) + 2 * len(widths) - 2 > width and 0 < len(rows) <= _TURNED_ROWS:
-        turned = list(zip(headings, *rows, strict=True))
-        widths = [max(map(_width, cells)) for cells in zip(*turned, strict=True)]
-        lines = [
-            [_pad(cell, wide, place == 0) for place, (cell, wide) in enumerate(zip(line, widths, strict=True))]
-            for line in turned
-        ]
+    table = table.without_gaps()
+    widths, lines = _laid_out(table)
+    if sum(widths) + 2 * len(widths) - 2 > width and 0 < len(table.rows) <= _TURNED_ROWS:
+        widths, lines = _laid_out(table.turned())
     rule = "  ".join("─" * wide for wide in widths)
     body = ["  ".join(line).rstrip() for line in lines]
     parts = [_one_line(table.caption), rule, body[0], rule, *body[1:], rule, *map(_one_line, table.notes)]

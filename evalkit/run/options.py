@@ -144,7 +144,7 @@ def parse_assignment(text: str) -> tuple[str, Setting]:
     return key.strip(), value
 
 
-def read_config(path: Path, names: Iterable[str]) -> dict[str, Any]:
+def read_config(path: Path, names: Iterable[str], flag: str = "--config") -> dict[str, Any]:
     """Read options from a TOML file: option names at the top, settings in tables by group.
 
     ``name`` in the table ``[task]`` is the option ``task``: TOML has no file with both a key and a table ``task``.
@@ -152,12 +152,13 @@ def read_config(path: Path, names: Iterable[str]) -> dict[str, Any]:
     Args:
         path: The file.
         names: Option names that exist.
+        flag: The option that named the file, for what is said of it.
 
     Raises:
         UsageError: The file cannot be read, names an option that does not exist, or has a list or table where one
             value is wanted.
     """
-    content = _toml(path)
+    content = _toml(path, flag)
     known = set(names) - {"settings"}
     options: dict[str, Any] = {}
     settings: dict[str, Setting] = {}
@@ -168,11 +169,11 @@ def read_config(path: Path, names: Iterable[str]) -> dict[str, Any]:
             if key == "task" and "name" in table:
                 options["task"] = table.pop("name")
             for inner, setting in table.items():
-                settings[f"{key}.{inner}"] = _single(f"--config {path}: [{key}] {inner}", setting)
+                settings[f"{key}.{inner}"] = _single(f"{flag} {path}: [{key}] {inner}", setting)
         elif name not in known:
-            raise UsageError(f"--config {path}: unknown option {key!r}{suggest(name, known)}")
+            raise UsageError(f"{flag} {path}: unknown option {key!r}{suggest(name, known)}")
         else:
-            options[name] = _option(f"--config {path}: {key}", name, value)
+            options[name] = _option(f"{flag} {path}: {key}", name, value)
     return options | ({"settings": settings} if settings else {})
 
 
@@ -205,26 +206,26 @@ def recorded_options(folder: Path) -> dict[str, Any]:
     return begun
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def _toml(path: Path, flag: str) -> dict[str, Any]:
     try:
         if path.exists():
             require_plain(path)
         text = path.read_text(encoding="utf-8")
     except DataError as error:
-        raise UsageError(f"--config {error}") from error
+        raise UsageError(f"{flag} {error}") from error
     except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror}") from error
+        raise UsageError(f"{flag} {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"--config {path}: not UTF-8 text") from error
+        raise UsageError(f"{flag} {path}: not UTF-8 text") from error
     try:
         return tomllib.loads(text)
     except RecursionError as error:
-        raise UsageError(f"--config {path}: brackets nest too deep") from error
+        raise UsageError(f"{flag} {path}: brackets nest too deep") from error
     except tomllib.TOMLDecodeError as error:
         top = re.split(r"(?m)^\s*\[", text, maxsplit=1)[0]
         twice = re.search(r"(?m)^\s*task\s*=", top) and re.search(r"(?m)^\s*(\[\s*task\b|task\s*\.)", text)
         hint = "; task is a table here, so name the task inside it: [task], then name = ..." if twice else ""
-        raise UsageError(f"--config {path}: {error}{hint}") from error
+        raise UsageError(f"{flag} {path}: {error}{hint}") from error
 
 
 def _option(place: str, name: str, value: Any) -> Any:

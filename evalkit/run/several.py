@@ -84,7 +84,7 @@ def placed(options: RunOptions, out: Path, **changes: Any) -> RunOptions:
 def _beside(options: RunOptions, path: Path) -> RunOptions:
     """Return the second side: the options of the first with those of a TOML file laid over them."""
     names = [name for name in RunOptions.model_fields if name != "settings"]
-    changes = read_config(path, names)
+    changes = read_config(path, names, "--beside")
     odd = sorted(
         set(changes) & {"task", "data", "out", "seeds", "repeat", "beside", "resume", "dry_run", "limit", "sample"}
     )

@@ -43,6 +43,13 @@ def data_folder(task: Task, data: str | None) -> Path:
         return folder
     folder = Path("data") / task.name if data is None else Path(data)
     if not folder.is_dir():
-        hint = "pass --data DIR, or --data demo for made-up data" if data is None else "is it spelled right?"
-        raise DataError(f"no data folder {folder}: {hint}", path=folder)
+        raise DataError(f"no data folder {folder}: {_brought(task, data)}", path=folder)
     return folder
+
+
+def _brought(task: Task, data: str | None) -> str:
+    """Return how a folder that is not there comes to be."""
+    fetch = f"`evalkit data fetch {task.name}" if getattr(task, "published_at", None) else ""
+    if data is None:
+        return (f"{fetch}` brings it; " if fetch else "") + "pass --data DIR, or --data demo for made-up data"
+    return "is it spelled right?" + (f" {fetch} --out {data}` fills one" if fetch else "")

@@ -56,6 +56,10 @@ def complaint(result: tuple[int, str, str], *, code: int = 2) -> str:
         ([*RUN, "--data", "demo", "--set", "task.fps=90"], "setting task.fps"),
         ([*RUN, "--set", "seconds=5"], "unknown setting 'seconds'"),
         ([*RUN, "--config", "nothing.toml"], "--config nothing.toml"),
+        (
+            [*RUN, "--data", "demo", "--repeat", "2", "--beside", "nothing.toml"],
+            "--beside nothing.toml: No such file",
+        ),
         ([*RUN, "--protocol", "official"], "has one protocol only"),
         ([*RUN, "--data", "nowhere"], "no data folder nowhere"),
         ([*RUN, "--judge", "overlap"], "--judge and --against go together"),
@@ -64,7 +68,15 @@ def complaint(result: tuple[int, str, str], *, code: int = 2) -> str:
         (["judge", "--against", "x", "--judge", "overlap"], "evalkit judge needs RUN"),
         (["list", "taskz"], "invalid choice: 'taskz'"),
         (["data", "check", "--task", "inf-stream"], "did you mean 'inf-streams'?"),
-        (["data", "check", "--task", "inf-streams"], "no data folder data/inf-streams: pass --data DIR"),
+        (
+            ["data", "check", "--task", "inf-streams"],
+            "folder data/inf-streams: `evalkit data fetch inf-streams` brings",
+        ),
+        (
+            ["data", "check", "inf-streams", "--data", "x"],
+            "spelled right? `evalkit data fetch inf-streams --out x` fills",
+        ),
+        (["data", "check"], "evalkit data check wants one TASK"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_named(
@@ -86,7 +98,7 @@ def test_a_data_folder_without_the_files_names_them_and_says_how_to_get_them(
     said = complaint(evalkit(*RUN, "--data", "data"))
     assert "eval_all_metadata.jsonl" in said
     assert "score_all_clips.jsonl" in said
-    assert "hf download" in said
+    assert "`evalkit data fetch inf-streams` brings them" in said
     assert not (tmp_path / "run").exists()
 
 

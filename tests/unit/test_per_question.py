@@ -108,7 +108,7 @@ def test_what_a_question_retrieved_and_where_its_time_went_is_told(tmp_path: Pat
     assert row == (
         "m",
         pytest.approx(30),
-        0.0,
+        None,
         pytest.approx(10),
         pytest.approx(50),
         pytest.approx(10),

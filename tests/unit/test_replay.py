@@ -14,7 +14,7 @@ from evalkit.records import StageTimes, TickRecord
 from evalkit.report import build_report
 from evalkit.report.latency import summarize_ticks
 from evalkit.report.replay import ReplaySettings, replay_ticks
-from evalkit.report.replay_table import replay_table
+from evalkit.report.replay_table import live_run, replay_table
 from evalkit.report.runs import load_runs
 from tests.run_folders import manifest, narration_run, question_run, write_run
 
@@ -169,6 +169,21 @@ def test_a_rule_that_drops_says_what_was_not_measured_and_which_live_run_would_s
     assert not any("dropped" in line for line in calm["notes"])
 
 
+def test_the_live_run_that_would_settle_it_has_the_settings_of_the_run(tmp_path: Path) -> None:
+    options = {
+        "task": "t",
+        "model": "m",
+        "settings": {"task.chunk_seconds": 100, "memory.on": True, "task.fps": 2},
+    }
+    folder = write_run(tmp_path / "run", manifest("t", "m", options=options), ticks=[tick(0, 0.5)])
+    (run,) = load_runs([folder])
+    command = live_run(run, replay_ticks("m", run.records.ticks, ReplaySettings(fps=4.0)))
+    assert command == (
+        "evalkit run --task t --model m --pace realtime --overload queue --set task.chunk_seconds=100 "
+        "--set memory.on=true --set task.fps=4"
+    )
+
+
 def test_a_percentile_that_too_few_seconds_support_is_a_cell_that_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path / "short", manifest("t", "m"), ticks=[tick(second, 0.5) for second in range(30)])
     runs = load_runs([run])
@@ -176,7 +191,7 @@ def test_a_percentile_that_too_few_seconds_support_is_a_cell_that_says_so(tmp_pa
     cells = dict(zip([column.name for column in table.columns], table.shown()[0], strict=True))
     assert (cells["RTF p50"], cells["RTF p95"], cells["RTF p99"]) == ("0.500", "n<90", "n<459")
     assert cells["Missed in warm-up"] == "0 of 10"
-    assert cells["Falls behind at"] == "under 60 s"
+    assert cells["Falls behind at"] == "too short (30 s)"
 
 
 def test_the_command_leaves_table_and_plots_in_every_form(

@@ -248,6 +248,30 @@ def test_a_timeline_holds_speech_reference_memory_and_votes_of_each_second(tmp_p
     assert {vote["order"] for window in timeline["windows"] for vote in window["votes"]} == {"ab", "ba"}
 
 
+def spoken(sample: str, start: float, text: str) -> AnswerRecord:
+    return AnswerRecord(
+        sample=sample, cluster="match", query=f"{start:g}", kind="narration", start=start, end=start + 1, at=start,
+        text=text, seconds=0.1, tokens=3,
+    )  # fmt: skip
+
+
+def test_a_stream_and_chunks_of_it_stand_side_by_side_and_events_that_overlap_do_not(tmp_path: Path) -> None:
+    whole = [spoken("match", float(second), "whole") for second in range(4)]
+    chunks = [spoken(f"match@{2 * (second // 2)}", float(second), "chunk") for second in range(4)]
+    runs = [
+        write_run(tmp_path / name, manifest("t", name), answers=answers)
+        for name, answers in (("whole", whole), ("chunks", chunks))
+    ]
+    reader = page(tmp_path, *runs)
+    (row,) = reader.data("index")["timelines"]
+    assert (row["sample"], row["spoken"], row["seconds"]) == ("match", [4, 4], 4)
+    assert [one["said"]["text"] for one in reader.data("timeline-0")["runs"]] == [["whole"] * 4, ["chunk"] * 4]
+    events = [spoken(f"event-{number}", float(second), "event") for number in (1, 2) for second in range(2)]
+    apart = write_run(tmp_path / "events", manifest("t", "events"), answers=events)
+    rows = page(tmp_path, runs[0], apart).data("index")["timelines"]
+    assert [row["sample"] for row in rows] == ["match", "event-1", "event-2"]
+
+
 def test_a_video_beside_the_page_is_linked_relative_to_it(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     video = tmp_path / "data" / "game-0 #1.mp4"

@@ -137,3 +137,22 @@ def test_csv_has_one_number_a_cell_and_no_cell_that_a_spreadsheet_takes_for_a_da
         " 50.0 [40.0, 60.0] ",
         " &lt;0.0001 ",
     ]
+
+
+def test_a_column_in_which_nobody_has_anything_is_shown_to_nobody_but_stays_in_csv() -> None:
+    rows = (("full", Estimate(1.0), 2, None), ("", Estimate(None), 3, math.nan))
+    table = Table("t", COLUMNS, rows)
+    assert [column.name for column in table.without_gaps().columns] == ["Model", "Score", "n"]
+    assert "Latency" not in to_text(table)
+    assert "Latency" in to_csv(table)
+    assert table.without_gaps().shown() == [row[:3] for row in table.shown()]
+
+
+def test_a_page_turns_a_table_of_many_columns_and_few_rows() -> None:
+    columns = (Column("Policy", text=True), *(Column(f"c{place}", "s", digits=1) for place in range(20)))
+    table = Table("t", columns, tuple((name, *range(20)) for name in ("full", "stc")), ("A note.",))
+    turned = table.for_page()
+    assert [column.heading for column in turned.columns] == ["Policy", "full", "stc"]
+    assert turned.shown()[3] == ["c3 (s)", "3", "3"]
+    assert turned.notes == table.notes
+    assert TABLE.for_page().shown() == TABLE.shown()

@@ -154,8 +154,8 @@ class EgoSchema(ChoiceTask):
         "egoschema_subset.json",
     )
     how_to_get: ClassVar[str] = (
-        f"get questions.json, {_GOLDS} and {_CLIPS} from github.com/egoschema/EgoSchema and the videos from "
-        "Kaggle (egoschema-public) or the Hugging Face data set lmms-lab/egoschema"
+        f"`evalkit data fetch egoschema` brings questions.json, {_GOLDS} and {_CLIPS} from "
+        "github.com/egoschema/EgoSchema and the videos from the Hugging Face data set lmms-lab/egoschema"
     )
     prompts: ClassVar = PROMPTS
     rule: ClassVar[ChoiceRule] = ChoiceRule(

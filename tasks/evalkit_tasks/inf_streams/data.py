@@ -41,8 +41,8 @@ from evalkit_tasks.inf_streams.windows import Window, windows_from_rows
 METADATA_NAME: Final = "eval_all_metadata.jsonl"
 SCORE_NAMES: Final = ("score_all_clips.jsonl", "temp_score_clips.jsonl")
 HOW_TO_GET: Final = (
-    "get them with `hf download mit-han-lab/Inf-Stream-Eval --repo-type dataset --local-dir DIR` and pass "
-    "--data DIR, or pass --data demo"
+    "`evalkit data fetch inf-streams` brings them from the Hugging Face data set mit-han-lab/Inf-Stream-Eval, "
+    "--data DIR names a folder that has them, --data demo makes some up"
 )
 
 

@@ -141,7 +141,7 @@ class LiveSportsQa(ChoiceTask):
         "LiveSports_3K_QA/*.parquet",
     )
     how_to_get: ClassVar[str] = (
-        "download stdKonjac/LiveSports-3K from Hugging Face and unpack its videos to videos/"
+        "`evalkit data fetch livesports-qa` brings it from the Hugging Face data set stdKonjac/LiveSports-3K"
     )
     prompts: ClassVar[Mapping[str, ChoicePrompt]] = MappingProxyType(
         {

@@ -49,7 +49,7 @@ LABELS = {
     **{"order": "Action order", "anomaly_reco": "Anomaly recognition", "topic_reasoning": "Topic reasoning"},
     **{"sportsQA": "Sports QA", "tutorialQA": "Tutorial QA"},
     **{"subPlot": "Sub-scene captioning", "summary": "Video summarization"},
-    **{"m_avg": "M-Avg", "over_questions": "Mean over questions"},
+    **{"m_avg": "M-Avg", "over_questions": "Mean over questions", "g_avg": "G-Avg"},
 }
 """Names of sub-tasks (paper, figure 1) and groups."""
 
@@ -157,8 +157,8 @@ class Mlvu(ChoiceTask):
     row: ClassVar[type[ChoiceRow]] = MlvuRow
     places: ClassVar[tuple[str, ...]] = _PLACES["dev"]
     how_to_get: ClassVar[str] = (
-        "get json/ and video/ of the Hugging Face data set MLVU/MVLU after accepting its terms (or the rows of "
-        "sy1998/MLVU_dev)"
+        "`evalkit data fetch mlvu` brings json/ and video/ of the Hugging Face data set MLVU/MVLU once its terms "
+        "are accepted"
     )
     video_folders: ClassVar[tuple[str, ...]] = ("video", "videos", "MLVU/video", "")
     prompts: ClassVar = PROMPTS

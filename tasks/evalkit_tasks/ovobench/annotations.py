@@ -211,8 +211,8 @@ def find_annotations(data: Path) -> Path:
                 return folder / name
     refuse_other(data, "ovobench")
     raise DataError(
-        f"{data} has no {PUBLISHED_FILE}; get it from github.com/JoeLeelyf/OVO-Bench (data/) and the videos from "
-        "the Hugging Face data set JoeLeelyf/OVO-Bench",
+        f"{data} has no {PUBLISHED_FILE}; `evalkit data fetch ovobench` brings it from "
+        "github.com/JoeLeelyf/OVO-Bench (data/) and the videos from the Hugging Face data set JoeLeelyf/OVO-Bench",
         path=data,
     )
 
