@@ -106,12 +106,12 @@ def main() -> None:
             if chunk.tick.index >= WARM:
                 spent[name].append(dict(spoken.step.stages))
 
-    def timed(work: Callable[[], None]) -> float:
+    def timed(work: Callable[[], None]) -> tuple[float, float]:
         backbone.synchronise()
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         work()
         backbone.synchronise()
-        return time.perf_counter() - began
+        return time.perf_counter() - began, time.process_time() - busy
 
     def side(name: str, sessions: list[StreamSession], part: slice) -> list[Callable[[], None]]:
         return [
@@ -128,14 +128,18 @@ def main() -> None:
 
     parts = [slice(0, WARM), *(slice(start, start + 2) for start in range(WARM, WARM + args.seconds, 2))]
     times = [(timed(partial(turn, part)), timed(partial(batch, part))) for part in parts][1:]
+    wall, busy = ([(one[clock], other[clock]) for one, other in times] for clock in (0, 1))
+    share = singles / args.streams
     result = {
         "config": args.config,
         "streams": args.streams,
         "torch_threads": torch.get_num_threads(),
-        "in_turn_s": round(sum(one for one, _ in times), 3),
-        "together_s": round(sum(other for _, other in times), 3),
-        "ratio": round(statistics.median(singles * other / (args.streams * one) for one, other in times), 4),
-        "times_one": round(statistics.median(singles * other / one for one, other in times), 4),
+        "wait_policy": os.environ.get("OMP_WAIT_POLICY"),
+        "in_turn_s": round(sum(one for one, _ in wall), 3),
+        "together_s": round(sum(other for _, other in wall), 3),
+        "ratio": round(statistics.median(share * other / one for one, other in wall), 4),
+        "ratio_by_cpu": round(statistics.median(share * other / one for one, other in busy), 4),
+        "times_one": round(statistics.median(singles * other / one for one, other in wall), 4),
         "stages_ms": {name: stages_of(seconds) for name, seconds in spent.items()},
         "same_words": said["turn"] == said["together"][:singles],
         "device": str(backbone.device),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["ForkedCache", "ManyStreams", "Rotary", "SpanCache", "StreamCaches"]
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 Rotary = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """Maps positions ``(3, tokens)`` to cosines and sines ``(tokens, head_dim)`` in float32."""
+MOST_RUNS = 64
+"""Runs of tokens up to which moving them run by run is cheaper than token by token."""
 
 
 class _SpanLayer(CacheLayerMixin):
@@ -164,10 +167,9 @@ class SpanCache(Cache):
         self._born = self._born[:, index]
         placed = self._placed[:, index]
         if first < count:
-            moved = torch.from_numpy(index[first:]).to(self.keys.device)
             stores = [self.values, self.keys if self.pristine is None else self.pristine]
             for store in stores:
-                store[:, :, first:count] = store.index_select(2, moved)
+                store[:, :, first:count] = _taken(store, index[first:])
         for layer in self.layers:
             layer.length = count
         if positions is None or self.pristine is None:
@@ -283,6 +285,15 @@ class SpanCache(Cache):
         """Forget what a forward that broke off has written behind token number ``length``, and expect it again."""
         for layer in self.layers:
             layer.length = min(layer.length, length)
+
+
+def _taken(store: torch.Tensor, index: NDArray[np.int64]) -> torch.Tensor:
+    """Copy tokens of a store ``(layers, kv_heads, capacity, head_dim)``, run by run where the runs are few."""
+    starts = [0, *(np.flatnonzero(np.diff(index) != 1) + 1).tolist(), len(index)]
+    if len(starts) > MOST_RUNS:
+        return store.index_select(2, torch.from_numpy(index).to(store.device))
+    runs = [store[:, :, index[a] : index[b - 1] + 1] for a, b in itertools.pairwise(starts)]
+    return torch.cat(runs, dim=2)
 
 
 class _ForkedLayer(_SpanLayer):

@@ -16,6 +16,7 @@ from evalkit.memory.cache import Rotary, SpanCache, StreamCaches
 from evalkit.models.attention import GROUPED_SDPA, STREAMS
 from evalkit.models.generation import TokenChooser
 from evalkit.models.one_token import OneTokenSteps, Part
+from evalkit.models.output_layer import logits_of_rows
 
 
 class TextDecoder:
@@ -42,6 +43,8 @@ class TextDecoder:
         self._kv_heads = config.num_key_value_heads
         self._head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._steps: OneTokenSteps | None = None
+        plain = type(head) is torch.nn.Linear and head.bias is None and self.dtype == torch.float32
+        self._reads_in_blocks = plain and self.device.type == "cpu"
 
     def record_steps(self) -> None:
         """Do one-token steps as recorded work from now on; see `OneTokenSteps`."""
@@ -131,11 +134,11 @@ class TextDecoder:
             return None
         if self._flash:
             return causal_lower_right(new, cached + new)
-        seen = torch.ones(new, cached + new, dtype=torch.bool, device=self.device).tril_(cached)
         if self._kernel == "sdpa":
-            return seen[None, None]
+            return torch.ones(new, cached + new, dtype=torch.bool, device=self.device).tril_(cached)[None, None]
         # The CPU kernel would make floats of a boolean mask in every layer.
-        hidden = torch.zeros(seen.shape, dtype=self.dtype).masked_fill_(~seen, -torch.inf)
+        hidden = torch.zeros(new, cached + new, dtype=self.dtype, device=self.device)
+        hidden[:, cached:].fill_(-torch.inf).triu_(1)
         return hidden[None, None]
 
     @property
@@ -145,6 +148,8 @@ class TextDecoder:
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return float32 logits ``(streams, vocabulary)`` of hidden states ``(streams, hidden)``."""
+        if self._reads_in_blocks and len(hidden) > 1:
+            return logits_of_rows(hidden, self._head.weight)
         scores: torch.Tensor = self._head(hidden).float()
         return scores
 

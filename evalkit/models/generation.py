@@ -1,4 +1,4 @@
-"""Choosing tokens: transformers' logits processors, and random numbers per second."""
+"""Choosing tokens: repetition penalty, transformers' logits warpers, and random numbers per second."""
 
 from __future__ import annotations
 
@@ -38,11 +38,6 @@ class TokenChooser:
     def __init__(self, settings: GenerationSettings, context: torch.Tensor, limit: int, seed: int) -> None:
         self._settings = settings
         self._seen = _SeenIds(context, limit)
-        self._penalise = (
-            RepetitionPenaltyLogitsProcessor(settings.repetition_penalty)
-            if settings.repetition_penalty != 1.0
-            else None
-        )
         self._warp = LogitsProcessorList()
         self._random: torch.Generator | None = None
         if not settings.greedy:
@@ -63,7 +58,7 @@ class TokenChooser:
         """Choose a token and remember it.
 
         Args:
-            logits: Shape ``(1, vocabulary)``, float32.
+            logits: Shape ``(1, vocabulary)``, float32; the penalty may be written into them.
 
         Returns:
             The id, shape ``(1,)``.
@@ -71,8 +66,7 @@ class TokenChooser:
         if self._random is None:
             return choose_together([self], logits)
         seen = self._seen.row[None]
-        scores = logits if self._penalise is None else self._penalise(seen, logits)
-        scores = self._warp(seen, scores)
+        scores = self._warp(seen, _penalised(seen, logits, self._settings.repetition_penalty))
         token = torch.multinomial(scores.softmax(dim=-1), 1, generator=self._random)[:, 0]
         _remember([self._seen], token)
         return token
@@ -83,17 +77,38 @@ def choose_together(choosers: Sequence[TokenChooser], logits: torch.Tensor) -> t
 
     Args:
         choosers: Of each reply; all of one `TokenChooser.rule`, which is not ``None``.
-        logits: Shape ``(replies, vocabulary)``, float32.
+        logits: Shape ``(replies, vocabulary)``, float32; the penalty may be written into them.
 
     Returns:
         The ids, shape ``(replies,)``.
     """
-    scores = logits
-    if (penalise := choosers[0]._penalise) is not None:
-        scores = penalise(_rows([one._seen for one in choosers]), logits)
-    tokens: torch.Tensor = scores.argmax(dim=-1)
+    penalty = choosers[0]._settings.repetition_penalty
+    if penalty != 1.0:
+        logits = _penalised(_rows([one._seen for one in choosers]), logits, penalty)
+    tokens = _largest(logits)
     _remember([one._seen for one in choosers], tokens)
     return tokens
+
+
+def _penalised(ids: torch.Tensor, logits: torch.Tensor, penalty: float) -> torch.Tensor:
+    """Return logits ``(replies, vocabulary)`` after the penalty on ``(replies, places)`` ids.
+
+    On the CPU it is written into them: transformers' processor copies the vocabulary three times for every token.
+    """
+    if penalty == 1.0:
+        return logits
+    if logits.device.type != "cpu" or int(ids.max()) >= logits.shape[-1]:  # embedded, and never said
+        penalised: torch.Tensor = RepetitionPenaltyLogitsProcessor(penalty)(ids, logits)
+        return penalised
+    scores = logits.gather(1, ids)
+    return logits.scatter_(1, ids, torch.where(scores < 0, scores * penalty, scores / penalty))
+
+
+def _largest(logits: torch.Tensor) -> torch.Tensor:
+    """Return the place of the largest of each row of ``(replies, vocabulary)``, of equals the first."""
+    if logits.device.type == "cpu":  # numpy's search is vectorised: 7 us for 151,936 where torch takes 83
+        return torch.from_numpy(logits.numpy().argmax(axis=-1))
+    return logits.argmax(dim=-1)
 
 
 class _SeenIds:

@@ -201,8 +201,8 @@ class RetrievalSession:
         context = torch.tensor(sorted(set(asked)), device=logits.device)
         seed = seed_of(self._request.seed, self._request.sample, key)
         chooser = TokenChooser(self._generation.of_answers, context, limit, seed)
+        logits = logits.clone()
         if self._settings.protocol == "stc":  # there the first token may not end the reply
-            logits = logits.clone()
             logits[:, end] = -torch.inf
         said: list[int] = []
         times: list[float] = []

@@ -299,7 +299,9 @@ class CachedSession:
         logits = self._backbone.logits(hidden)
         if self._trace is not None:
             cached = 0 if self._policy.recompute else cached
-            self._trace.prefilled(PrefillTrace(self._ledger.ids(), cached, self._cache.positions, logits[0]))
+            self._trace.prefilled(
+                PrefillTrace(self._ledger.ids(), cached, self._cache.positions, logits[0].clone())
+            )
         return logits
 
     def _prefill(self) -> torch.Tensor:

@@ -107,6 +107,18 @@ def test_keeping_takes_tokens_in_a_new_order_with_their_values(rebases: bool) ->
     assert cache.positions[0].tolist() == [0, 1, 5, 3]
 
 
+@pytest.mark.parametrize("runs", [1, 3, 90])
+def test_tokens_move_alike_run_by_run_and_one_by_one(runs: int) -> None:
+    cache = cache_of(rebases=False)
+    keys, values = feed(cache, line(0, 300), 0)
+    index = np.arange(5, 300)
+    index = np.delete(index, np.arange(2, 3 * runs, 3)[: runs - 1])
+    cache.keep(index, None)
+    kept, also = held(cache)
+    assert torch.equal(kept, keys[:, :, index])
+    assert torch.equal(also, values[:, :, index])
+
+
 def test_what_moves_is_rotated_and_what_stays_is_untouched() -> None:
     cache = cache_of()
     keys, _ = feed(cache, line(0, 6), 0)

@@ -29,7 +29,7 @@ def logits_of(seed: int, steps: int) -> torch.Tensor:
 
 def chosen(settings: GenerationSettings, logits: torch.Tensor, context: list[int], seed: int = 0) -> list[int]:
     chooser = TokenChooser(settings, torch.tensor(context), len(logits), seed)
-    return [int(chooser.choose(step)) for step in logits]
+    return [int(chooser.choose(step.clone())) for step in logits]
 
 
 def test_greedy_takes_the_likeliest_after_the_penalty_on_context_and_reply() -> None:
@@ -56,6 +56,20 @@ def test_sampling_draws_from_what_the_warpers_of_transformers_leave(top_k: int, 
         scores = TopPLogitsWarper(top_p)(ids, scores) if top_p < 1 else scores
         said.append(int(torch.multinomial(scores.softmax(-1), 1, generator=draw)))
     assert chosen(settings, logits, context, seed=11) == said
+
+
+def test_ids_that_stand_in_the_context_and_cannot_be_said_bear_no_penalty() -> None:
+    settings = GenerationSettings(temperature=0, repetition_penalty=1.3)
+    logits = logits_of(3, 20)
+    beyond = [VOCABULARY, 5, VOCABULARY + 40, 9]
+    assert chosen(settings, logits, beyond) == chosen(settings, logits, [5, 9])
+
+
+def test_of_equal_logits_the_first_is_said() -> None:
+    level = torch.zeros(3, 1, VOCABULARY)
+    level[1, 0, [70, 30, 150]] = 2.0
+    level[2] = 1.0
+    assert chosen(GenerationSettings(temperature=0), level, [7]) == [0, 30, 1], "what was said bears the penalty"
 
 
 def test_a_draw_depends_on_its_seed_and_on_no_global_state() -> None:
