@@ -48,7 +48,7 @@ def zip_with_class_token(
     """
     scores = attention.float().sum(dim=1)[:, 0, 1:]
     by_score = (-scores).sort(dim=-1, stable=True).indices[:, : dominant - 1] + 1
-    chosen = torch.cat([torch.zeros_like(by_score[:, :1]), by_score], dim=1)
+    chosen = F.pad(by_score, (1, 0))  # the class token stands at place 0
     return _zip(hidden, metric, chosen, contextual)
 
 

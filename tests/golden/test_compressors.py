@@ -55,7 +55,13 @@ def tome_merge(trace: Trace) -> None:
     size = trace["size"] if meta["weighted"] else torch.ones_like(x[..., :1])
     flags = {"class_token": meta["class_token"], "distill_token": meta["distill_token"]}
     matching = tome.match(trace["metric"], meta["r"], **flags)
-    assert matching is not None
+    if matching is None:  # nothing is merged
+        protected = meta["class_token"] + meta["distill_token"]
+        assert min(meta["r"], (x.shape[1] - protected) // 2) <= 0
+        for name, same in (("out", x), ("out_size", size), ("source", sources(*x.shape[:2])), ("unmerged", x)):
+            if name in trace:
+                close(same, trace[name])
+        return
     grown = tome.merge(size, matching)
     out = tome.merge(x * size, matching) / grown
     close(out, trace["out"])
@@ -89,7 +95,7 @@ def tome_vit(trace: Trace) -> None:
     assert plan == meta["r_per_layer"]
     size: Tensor | None = None
     source = sources(*x.shape[:2])
-    for layer, r in enumerate(plan):
+    for layer, r in enumerate(plan[: meta["layers"]]):
         name = f"blocks.{layer}"
         joint = _linear(_norm(x, f"{name}.norm1"), f"{name}.attn.qkv", 3 * meta["dim"])
         q, k, v = joint.unflatten(-1, (3, meta["heads"], -1)).permute(2, 0, 3, 1, 4)
@@ -191,9 +197,9 @@ def dycoke_cache(trace: Trace) -> None:
 
 def infinipot(trace: Trace) -> None:
     meta = trace.meta
-    settings = InfiniPotSettings(
-        meta["compress_frames"], meta["tar_ratio"], meta["query_ratio"], meta["adaptive_pooling"], between=1
-    )
+    frames = meta["compress_frames"]
+    between = max(1, meta["block_frames"] - frames)
+    settings = InfiniPotSettings(frames, meta["tar_ratio"], meta["query_ratio"], meta["adaptive_pooling"], between)
     keys = values = torch.empty(meta["layers"], meta["kv_heads"], 0, meta["head_dim"])
     system = meta["system"]
     for call in range(meta["calls"]):

@@ -115,6 +115,10 @@ def test_the_loop_repeats_the_original_turn_by_turn(path: Path) -> None:
         assert watch.prefill.cached == before
         ours = watch.prefill.positions[:, before:]
         np.testing.assert_array_equal(ours, golden[f"{name}/position_ids"], err_msg=f"positions of turn {turn}")
+        if turn:  # the words of the turn before
+            decoded = golden[f"{turn - 1:03d}/decode_positions"]
+            said = watch.prefill.positions[:, before - len(decoded) : before]
+            np.testing.assert_array_equal(said.T, decoded, err_msg=f"positions of turn {turn - 1}'s words")
         logits = watch.prefill.logits.numpy()
         for ids, values in (("probe_ids", f"{name}/probe_logits"), (f"{name}/top_ids", f"{name}/top_logits")):
             np.testing.assert_allclose(logits[golden[ids]], golden[values], atol=1e-3, rtol=0)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from evalkit.compress import CacherSettings, Pruner, PrunerSettings, parse_compression
+from evalkit.compress import CacherSettings, Pruner, PrunerSettings, dycoke, parse_compression, tome
 from evalkit.compress.cacher import (
     CacherState,
     LayerReference,
@@ -182,3 +182,36 @@ def test_the_canonical_form_reads_back_to_the_same_specification(
     assert base.tokens is not None
     spec = type(base)((type(base.vision)(base.vision.kind, cacher), type(base.tokens)(base.tokens.kind, pruner)))
     assert parse_compression(spec.canonical()) == spec
+
+
+@given(seeds, st.integers(1, 24), st.integers(0, 20), st.booleans(), st.booleans())
+def test_merging_loses_no_token_and_never_the_class_token(
+    seed: int, tokens: int, r: int, class_token: bool, distill_token: bool
+) -> None:
+    found = tome.match(noise(seed, 2, tokens, 4), r, class_token=class_token, distill_token=distill_token)
+    fewer = min(r, (tokens - class_token - distill_token) // 2)
+    if found is None:
+        assert fewer <= 0
+        return
+    source = tome.merge(torch.eye(tokens).expand(2, -1, -1), found)
+    assert source.shape == (2, tokens - fewer, tokens)
+    assert (source.sum(dim=1) == 1).all()
+    for row, place in zip(source.flatten(0, 1), found.order.flatten(), strict=True):
+        assert row[place] == 1
+    for protected in (0,) * class_token + (1,) * distill_token:
+        alone = torch.eye(tokens)[protected]
+        assert all((one == alone).all(dim=-1).any() for one in source)
+    assert torch.equal(tome.unmerge(source, found), source.transpose(1, 2) @ source)
+
+
+@given(seeds, st.integers(5, 14), st.integers(1, 12), st.floats(0, 1))
+def test_dycoke_keeps_a_first_frame_of_four_whole_and_the_same_share_of_pruned_ones(
+    seed: int, frames: int, tokens: int, ratio: float
+) -> None:
+    kept = dycoke.merge_in_clip(noise(seed, frames, tokens, 5), ratio)
+    counts = torch.bincount(kept // tokens, minlength=frames).tolist()
+    keep = int((1 - ratio) * tokens)
+    pruned = {index + 2 for index in range(0, frames - 4, 4)} | set(range(1, frames, 2))
+    lost = {frames - 1} if frames % 2 else set()
+    assert counts == [0 if k in lost else keep if k in pruned else tokens for k in range(frames)]
+    assert len(set(kept.tolist())) == len(kept)

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from evalkit.compress import parse_compression
 from evalkit.compress.vidcom2 import choose_in_clip
+from evalkit.compress.visionzip import zip_with_class_token
 from evalkit.errors import UsageError
 
 Call = Callable[..., tuple[int, str, str]]
@@ -75,6 +77,31 @@ def test_a_memory_that_was_saved_goes_on_as_the_unbroken_one(text: str) -> None:
         compressor.prune(features, state)
     later.restore(*state.snapshot())
     assert [compressor.prune(features, later).rows().tolist() for features in calls[3:]] == whole[3:]
+
+
+@pytest.mark.parametrize(("dominant", "contextual"), [(1, 2), (3, 0), (4, 3), (2, 5)])
+def test_visionzip_always_keeps_the_class_token_and_merges_the_rest_into_evenly_spaced_ones(
+    dominant: int, contextual: int
+) -> None:
+    attention, hidden, metric = (
+        drawn(0, 1, 49, 7).softmax(dim=-1).view(1, 7, 7, 7),
+        drawn(1, 1, 7),
+        drawn(2, 1, 7, 3),
+    )
+    zipped = zip_with_class_token(attention, hidden, metric, dominant, contextual)
+    looked_at = attention[0, :, 0].sum(dim=0)
+    best = [0, *sorted(range(1, 7), key=lambda place: -float(looked_at[place]))[: dominant - 1]]
+    rest = [place for place in range(7) if place not in best]
+    targets = rest[:: max(1, len(rest) // contextual)][:contextual] if contextual else []
+    assert zipped.dominant.tolist() == [best]
+    assert zipped.places.tolist() == [[*sorted(best), *targets]]
+    merged: dict[int, list[int]] = {target: [] for target in targets}
+    for place in (set(rest) - set(targets)) if targets else ():
+        alike = [float(cosine_similarity(metric[0, place], metric[0, target], dim=0)) for target in targets]
+        merged[targets[alike.index(max(alike))]].append(place)
+    for target, row in zip(targets, zipped.out[0, dominant:], strict=True):
+        added = hidden[0, merged[target]].mean(dim=0) if merged[target] else torch.zeros(8)
+        torch.testing.assert_close(row, hidden[0, target] + added)
 
 
 @pytest.mark.parametrize(
