@@ -6,6 +6,7 @@ __all__ = ["PositionRule", "assign", "follow"]
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -68,9 +69,15 @@ def assign(spans: Iterable[Span], rule: PositionRule, start: float = 0.0) -> tup
         Positions of shape ``(3, tokens)`` and the next free position.
     """
     placed = [np.empty((3, 0), dtype=np.float32)]
-    for span in spans:
-        positions, start = rule.place(span, start)
-        placed.append(positions)
+    for is_text, run in groupby(spans, key=lambda span: span.grid is None):
+        if is_text and float(start).is_integer():  # whole numbers are exact however they are added up
+            count = sum(map(len, run))
+            placed.append(follow(start - 1, count))
+            start += count
+            continue
+        for span in run:
+            positions, start = rule.place(span, start)
+            placed.append(positions)
     return np.concatenate(placed, axis=1), start
 
 

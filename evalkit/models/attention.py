@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.nn.attention.bias import CausalBias
 from torch.utils.weak import WeakTensorKeyDictionary
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from evalkit.memory.blocks import attend, merge_parts
 from evalkit.memory.cache import ManyStreams
 
 GROUPED_SDPA = "evalkit_grouped_sdpa"
@@ -44,8 +46,8 @@ def _grouped_sdpa(
         query: ``(batch, heads, new, head_dim)``.
         key: ``(batch, kv_heads, cached + new, head_dim)``.
         value: As ``key``.
-        attention_mask: Additive, ``(1, 1, new, cached + new)``, or on CUDA PyTorch's ``CausalBias``; ``None`` for
-            a single token or an empty cache.
+        attention_mask: Additive, ``(1, 1, new, cached + new)``, or PyTorch's ``CausalBias``, then with a batch of
+            one; ``None`` for a single token or an empty cache.
         scaling: Factor on the scores.
         **kwargs: What other kernels want.
 
@@ -58,6 +60,8 @@ def _grouped_sdpa(
         return F.scaled_dot_product_attention(rows, key, value, scale=scaling).reshape(
             batch, 1, heads, width
         ), None
+    if isinstance(attention_mask, CausalBias) and query.device.type == "cpu" and scaling in (None, width**-0.5):
+        return _behind(key.shape[2] - new, query[0], key[0], value[0]).transpose(0, 1).contiguous()[None], None
     attended = F.scaled_dot_product_attention(
         query,
         key,
@@ -68,6 +72,18 @@ def _grouped_sdpa(
         enable_gqa=heads != key.shape[1],
     )
     return attended.transpose(1, 2).contiguous(), None
+
+
+def _behind(cached: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Attend from new tokens to all cached ones and to the new ones before them, ``(heads, new, head_dim)``.
+
+    Two parts under one softmax: the CPU kernel needs a mask for the second alone, where a mask over both would be
+    written and read for every cached token.
+    """
+    new = query.shape[1]
+    later = torch.full((new, new), -torch.inf, dtype=query.dtype).triu_(1)
+    before = attend(query, key[:, :cached], value[:, :cached])
+    return merge_parts(before, attend(query, key[:, cached:], value[:, cached:], later))
 
 
 AttentionInterface.register(GROUPED_SDPA, _grouped_sdpa)

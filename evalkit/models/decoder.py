@@ -34,8 +34,8 @@ class TextDecoder:
         self.device = self._table.weight.device
         self.dtype = self._table.weight.dtype
         config = model.config
-        self._flash = self.device.type == "cuda" and self.dtype in (torch.bfloat16, torch.float16)
-        if config._attn_implementation == "sdpa" and (self._flash or self.device.type == "cpu"):
+        flash = self.device.type == "cuda" and self.dtype in (torch.bfloat16, torch.float16)
+        if config._attn_implementation == "sdpa" and (flash or self.device.type == "cpu"):
             model.set_attn_implementation(GROUPED_SDPA)
         self._kernel = config._attn_implementation
         self._mask_names = sorted(set(getattr(config, "layer_types", None) or ["full_attention"]))
@@ -132,14 +132,9 @@ class TextDecoder:
         """Return the mask of new tokens behind cached ones, as the kernel takes it."""
         if new == 1 or cached == 0 or self._kernel not in ("sdpa", GROUPED_SDPA):
             return None
-        if self._flash:
+        if self._kernel == GROUPED_SDPA:
             return causal_lower_right(new, cached + new)
-        if self._kernel == "sdpa":
-            return torch.ones(new, cached + new, dtype=torch.bool, device=self.device).tril_(cached)[None, None]
-        # The CPU kernel would make floats of a boolean mask in every layer.
-        hidden = torch.zeros(new, cached + new, dtype=self.dtype, device=self.device)
-        hidden[:, cached:].fill_(-torch.inf).triu_(1)
-        return hidden[None, None]
+        return torch.ones(new, cached + new, dtype=torch.bool, device=self.device).tril_(cached)[None, None]
 
     @property
     def takes_streams(self) -> bool:

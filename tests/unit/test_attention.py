@@ -1,4 +1,4 @@
-"""Windows of a picture attended all at once are the windows attended one by one."""
+"""Attention in parts is attention at once: the windows of a picture, and new tokens behind a cache."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.attention.bias import causal_lower_right
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from evalkit.models.attention import FLASH_WINDOWS
+from evalkit.models.attention import FLASH_WINDOWS, GROUPED_SDPA
 from evalkit.models.load import LoadRequest, load_backbone
 
 LENGTHS = {
@@ -35,6 +36,21 @@ def test_windows_at_once_are_windows_one_by_one(lengths: list[int]) -> None:
     for _ in range(2):  # the second time places are known
         found, _ = kernel(None, q, k, v, None, scaling=0.3, cu_seq_lens_q=bounds)
         torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("cached", "new"), [(300, 40), (3, 40), (1, 2), (700, 2)])
+def test_prefill_behind_a_cache_is_that_with_a_mask(cached: int, new: int, dtype: torch.dtype) -> None:
+    draw = torch.Generator().manual_seed(0)
+    query = torch.randn(1, 4, new, 16, generator=draw)
+    key, value = (torch.randn(1, 2, cached + new, 16, generator=draw) for _ in range(2))
+    kernel, mask = ALL_ATTENTION_FUNCTIONS[GROUPED_SDPA], causal_lower_right(new, cached + new)
+    found, _ = kernel(None, query.to(dtype), key.to(dtype), value.to(dtype), mask, scaling=0.25)
+    seen = torch.ones(new, cached + new, dtype=torch.bool).tril_(cached)
+    repeated = (one.repeat_interleave(2, dim=1) for one in (key, value))
+    wanted = F.scaled_dot_product_attention(query, *repeated, attn_mask=seen, scale=0.25).transpose(1, 2)
+    assert found.is_contiguous()
+    torch.testing.assert_close(found.float(), wanted, atol=1e-5 if dtype == torch.float32 else 3e-2, rtol=1e-2)
 
 
 def test_the_tower_of_qwen_attends_by_it_and_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,18 @@ def test_text_stands_one_by_one_on_all_axes() -> None:
     assert positions.dtype == np.float32
 
 
+@pytest.mark.parametrize("start", [0.0, 7.0, 2.5, 1 / 3])
+def test_spans_of_text_in_a_row_stand_where_each_by_itself_would(start: float) -> None:
+    spans = [text(3), text(0), text(4), video((2, 2, 3), step=1 / 3), text(2), text(5)]
+    positions, end = assign(spans, PositionRule(), start)
+    one_by_one, following = [], start
+    for span in spans:
+        placed, following = PositionRule().place(span, following)
+        one_by_one.append(placed)
+    np.testing.assert_array_equal(positions, np.concatenate(one_by_one, axis=1))
+    assert end == following
+
+
 def test_a_block_stands_at_time_row_and_column_and_text_goes_on_after_the_largest() -> None:
     positions, end = assign([text(2), video((1, 2, 3)), text(1)], PositionRule())
     assert columns(positions) == [
