@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the policies, judge one against another, print the tables, draw the plot and write the page."""
     from evalkit import env
     from evalkit.cli.judge import summary_text
+    from evalkit.errors import UsageError
     from evalkit.judge import Endpoint
     from evalkit.report import build_report
     from evalkit.report.narrated import by_minute_table, draw_by_minute, policy_table, side_by_side
@@ -54,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     out = Path(args.out) if args.out else Path("runs") / "demo" / stamp
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} exists and is not an empty folder")
     data = env.cache_dir() / "demo" / "inf-streams-show"
     task_named("inf-streams").make_demo(data, DemoSize(_MATCHES, _SECONDS, _SEED))
     for name in _POLICIES:

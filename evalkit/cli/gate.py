@@ -156,7 +156,7 @@ def _figures(check: GateCheck, confidence: float, unit_of_n: str) -> Iterator[st
         return "unknown" if value is None else f"{value * factor:{sign}.{digits}f}"
 
     base, head = (f"{100 * one:.2f} %" if score else f"{one:.4f} s" for one in (check.base or 0, check.head or 0))
-    counted = unit_of_n if score else "stream seconds"
+    counted = unit_of_n if score else "stream seconds" if check.timed == "second" else "questions"
     runs = f", {check.runs} runs of either side" if check.runs > 1 else ""
     yield (
         f"  base {base}, head {head}, change {shown(check.change)} {unit}, limit {shown(check.limit)}, "

@@ -67,8 +67,12 @@ def options_of(args: argparse.Namespace) -> RunOptions:
     """Return what is asked for: the command line over the TOML file, over the options of a run to go on with."""
     given = given_options(args)
     begun = recorded_options(Path(args.out)) if args.resume and args.out else {}
-    if args.resume and args.out and not begun and not any("task" in layer for layer in given):
-        raise UsageError(f"{args.out} holds no run to go on with")
+    if args.resume and not begun and not any("task" in layer for layer in given):
+        raise UsageError(
+            f"{args.out} holds no run to go on with"
+            if args.out
+            else "--resume wants --out RUN, the unfinished run, or the options it was begun with"
+        )
     return merge_options([begun, *given])
 
 

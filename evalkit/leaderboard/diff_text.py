@@ -46,7 +46,9 @@ def _said(row: ChangedRow) -> str:
         named = describe_mismatches(difference.mismatches)
         return f"not comparable: {difference.reason}" + (f": {named}" if named else "")
     if difference.kind == "paired":
-        how = f"paired over {difference.n} questions on {videos_of(difference.clusters)} ({difference.metric})"
+        how = (
+            f"paired over {difference.n} questions on {videos_of(difference.clusters or 0)} ({difference.metric})"
+        )
         changed = model_changes(row.base.fingerprint or {}, row.head.fingerprint or {})
         said = [] if difference.transcripts is None else [difference.transcripts.sentence()]
         said += [f"under test: {describe_mismatches(changed)}"] if changed else []

@@ -58,6 +58,7 @@ class GateCheck:
         limit: What the bound is held against: minus the margin, or one plus the margin.
         resolution: Smallest margin that these data could pass if nothing had changed; None where unknown.
         n: Questions, or stream seconds.
+        timed: What is timed where the check is of speed.
         videos: Videos they are on.
         runs: Runs of each side.
         videos_needed: Videos to be able to tell; None where it can tell, or nobody knows.
@@ -78,6 +79,7 @@ class GateCheck:
     runs: int
     videos_needed: int | None
     reason: str
+    timed: Literal["second", "question"] = "second"
 
 
 def error_of_look(look: int | None) -> float:
@@ -196,7 +198,8 @@ def judge_speed(found: Slowdown, max_slowdown: float) -> GateCheck:
         outcome = "fail" if found.low > limit else "pass" if found.high <= limit else "cannot tell"
         resolution = found.high / found.ratio
         reason = {
-            "fail": f"the median second is over {100 * max_slowdown:g} % longer (at least {found.low:.3f}-fold)",
+            "fail": f"the median {found.unit} is over {100 * max_slowdown:g} % longer "
+            f"(at least {found.low:.3f}-fold)",
             "pass": f"a slowdown of {100 * max_slowdown:g} % is ruled out (at most {found.high:.3f}-fold)",
             "cannot tell": f"cannot tell: {found.runs} runs of either side do not show {100 * max_slowdown:g} %",
         }[outcome]
@@ -215,4 +218,5 @@ def judge_speed(found: Slowdown, max_slowdown: float) -> GateCheck:
         runs=found.runs,
         videos_needed=None,
         reason=reason,
+        timed=found.unit,
     )

@@ -3,7 +3,8 @@
 A run's median second holds what happened in that run: the clock, the neighbours, the order in memory. Seconds of
 one run say nothing about how much the next run would differ, so an interval over seconds is too narrow for a
 decision. Here the unit is the run: each pair of a base run and the head run beside it gives one log ratio of
-medians, and Student's t over the pairs gives the bounds.
+medians, and Student's t over the pairs gives the bounds. Where models see their frames only with the questions no
+second has work in it: there the median question takes its place.
 """
 
 from __future__ import annotations
@@ -11,17 +12,21 @@ from __future__ import annotations
 __all__ = ["WARM_UP_SECONDS", "Slowdown", "slowdown"]
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from evalkit.errors import UsageError
 from evalkit.leaderboard.latency import service_times
 from evalkit.records import RunRecords
+from evalkit.report.per_question import question_seconds, works_when_asked
 
 WARM_UP_SECONDS = 10
 """Seconds at the beginning of a run that are left out: libraries load, kernels are chosen, caches fill."""
+
+_WARM_UP_QUESTIONS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +41,10 @@ class Slowdown:
         base: Median second of the base, median over its runs, seconds.
         head: Of the head.
         runs: Runs of each side.
-        seconds: Stream seconds that every run has, warm-up left out.
+        seconds: Stream seconds, or questions, that every run has, warm-up left out.
         videos: Videos they are on.
         why: Why there are no bounds; empty where there are.
+        unit: What was timed.
     """
 
     ratio: float | None
@@ -51,6 +57,7 @@ class Slowdown:
     seconds: int
     videos: int
     why: str = ""
+    unit: Literal["second", "question"] = "second"
 
 
 def slowdown(bases: Sequence[RunRecords], heads: Sequence[RunRecords], *, error: float) -> Slowdown:
@@ -70,11 +77,16 @@ def slowdown(bases: Sequence[RunRecords], heads: Sequence[RunRecords], *, error:
             "the head: give as many of either"
         )
     sides = [sorted(side, key=_started) for side in (bases, heads)]
-    tables = [[_after_warm_up(run) for run in side] for side in sides]
+    asked = {works_when_asked(run) for run in (*bases, *heads)}
+    if len(asked) > 1:
+        why = "some runs work second by second and others only when asked: their costs lie in other places"
+        return Slowdown(None, None, None, None, None, None, len(bases), 0, 0, why)
+    unit: Literal["second", "question"] = "question" if asked == {True} else "second"
+    tables = [[_after_warm_up(run, unit) for run in side] for side in sides]
     common = sorted(set.intersection(*(set(table) for side in tables for table in side)))
     runs, videos = len(bases), len({sample for sample, _ in common})
     if not common:
-        return Slowdown(None, None, None, None, None, None, runs, 0, 0, "the runs have no timed second in common")
+        return Slowdown(None, None, None, None, None, None, runs, 0, 0, f"the runs have no timed {unit} in common")
     medians = np.array([[np.median([table[key] for key in common]) for table in side] for side in tables])
     logs = np.log(medians[1]) - np.log(medians[0])
     centre = float(logs.mean())
@@ -86,7 +98,7 @@ def slowdown(bases: Sequence[RunRecords], heads: Sequence[RunRecords], *, error:
         half = _quantile(runs, error) * log_sd / math.sqrt(runs)
         low, high = math.exp(centre - half), math.exp(centre + half)
     base, head = (float(np.median(side)) for side in medians)
-    return Slowdown(math.exp(centre), low, high, log_sd, base, head, runs, len(common), videos, why)
+    return Slowdown(math.exp(centre), low, high, log_sd, base, head, runs, len(common), videos, why, unit)
 
 
 def _quantile(runs: int, error: float) -> float:
@@ -112,5 +124,7 @@ def _why_no_bounds(bases: Sequence[RunRecords], heads: Sequence[RunRecords]) -> 
     return ""
 
 
-def _after_warm_up(run: RunRecords) -> dict[tuple[str, int], float]:
+def _after_warm_up(run: RunRecords, unit: Literal["second", "question"]) -> Mapping[tuple[str, Any], float]:
+    if unit == "question":
+        return dict(list(question_seconds(run).items())[_WARM_UP_QUESTIONS:])
     return dict(list(service_times(run.ticks).items())[WARM_UP_SECONDS:])

@@ -16,7 +16,7 @@ import json
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from evalkit.errors import ModelError
+from evalkit.errors import ModelError, suggest
 from evalkit.models.card import SHIPPED, check_digests, shipped_folder
 
 RANDOM = ("random-llava-onevision-7b", "random-qwen2.5-vl-3b", "random-qwen2.5-vl-7b")
@@ -86,8 +86,8 @@ def missing_checkpoint(name: str) -> str:
     if Path(name).exists():
         return f"checkpoint folder {name} holds no transformers model (no readable config.json)"
     return (
-        f"checkpoint {name!r} is neither a folder, nor in the local hub cache, nor to be fetched from the hub; "
-        "--checkpoint tiny or tiny-llava needs no download"
+        f"checkpoint {name!r} is neither a folder, nor in the local hub cache, nor to be fetched from the hub"
+        f"{suggest(name, BUILT_IN)}; {', '.join(BUILT_IN)} need no download"
     )
 
 

@@ -12,7 +12,7 @@ from evalkit.records.completeness import (
     refuse_doubled_verdicts,
     short_of,
 )
-from evalkit.records.folder import RunFolder, RunRecords, read_bare_ticks, read_run, write_atomic
+from evalkit.records.folder import RunFolder, RunRecords, read_bare_ticks, read_run, why_no_run, write_atomic
 from evalkit.records.jsonl import JsonlWriter, json_line, read_jsonl, stream_jsonl
 from evalkit.records.lock import hold_folder, refuse_held
 from evalkit.records.reading import (
@@ -98,5 +98,6 @@ __all__ = [
     "run_folders",
     "short_of",
     "stream_jsonl",
+    "why_no_run",
     "write_atomic",
 ]

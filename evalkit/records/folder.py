@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["RunFolder", "RunRecords", "read_bare_ticks", "read_run", "write_atomic"]
+__all__ = ["RunFolder", "RunRecords", "read_bare_ticks", "read_run", "why_no_run", "write_atomic"]
 
 import os
 from collections.abc import Sequence
@@ -52,6 +52,14 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def why_no_run(path: Path) -> str:
+    """Return what to say of a place without ``run.json`` that was named as a run."""
+    why = (
+        "it is a file" if path.is_file() else "it has no run.json" if path.is_dir() else "there is no such folder"
+    )
+    return f"{path} is not a run folder ({why})"
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,7 @@ class RunFolder:
             if inner:
                 names = ", ".join(inner[:3]) + (", ..." if len(inner) > 3 else "")
                 raise DataError(f"{self.path} holds {len(inner)} runs ({names}): name one of them", path=path)
-            raise DataError(f"{self.path} is not a run folder (it has no run.json)", path=path)
+            raise DataError(why_no_run(self.path), path=path)
         return _validate(path, RunManifest)
 
     def read_metrics(self) -> MetricsFile | None:

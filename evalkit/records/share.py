@@ -85,7 +85,12 @@ def write_scalars(run: RunTables, out: Path) -> Path:
     Args:
         run: The run.
         out: The file.
+
+    Raises:
+        UsageError: ``out`` is a folder.
     """
+    if out.is_dir():
+        raise UsageError(f"--out {out} is a folder: name a file of scalars, such as --out {out / 'figures.json'}")
     values: dict[str, Any] = scalars(run)
     if out.suffix == ".csv":
         lines = ["name,value", *(f"{name},{value!r}" for name, value in values.items())]

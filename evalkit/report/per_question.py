@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["QuestionCosts", "question_costs", "question_stages", "question_table", "works_when_asked"]
+__all__ = [
+    "QuestionCosts",
+    "question_costs",
+    "question_seconds",
+    "question_stages",
+    "question_table",
+    "works_when_asked",
+]
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -84,6 +91,12 @@ def question_costs(records: RunRecords) -> QuestionCosts:
             [missing if one.first_token is None else one.first_token for one in answers], dtype=np.float64
         ),
     )
+
+
+def question_seconds(records: RunRecords) -> dict[tuple[str, str], float]:
+    """Return what each answered question took, as `question_costs` has it, by sample and question."""
+    keys = [(one.sample, one.query) for one in _asked(records)]
+    return dict(zip(keys, question_costs(records).seconds.tolist(), strict=True))
 
 
 def _moment(second: float) -> float:

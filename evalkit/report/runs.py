@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
-from evalkit.records import Latency, Metric, RunRecords, missing_text, read_run, run_folders
+from evalkit.records import Latency, Metric, RunRecords, missing_text, read_run, run_folders, why_no_run
 
 # What names the model under test: runs that differ in these alone compare fairly.
 MODEL_FIELDS = ("model", "checkpoint", "policy", "memory", "compress", "backbone")
@@ -124,7 +124,7 @@ def load_runs(runs: Iterable[Path | RunRecords], *, ticks: bool = True, damaged_
         raise UsageError("name at least one run folder")
     for folder in folders:
         if not folder.is_dir():
-            raise UsageError(f"no run folder at {folder}")
+            raise UsageError(why_no_run(folder))
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UsageError("a run folder is named twice")
     records = [

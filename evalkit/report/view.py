@@ -17,7 +17,7 @@ from typing import BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
 from evalkit.errors import DataError, EvalkitError, UsageError
-from evalkit.records import collector_paused
+from evalkit.records import collector_paused, why_no_run
 from evalkit.report.html import Following, render_page
 from evalkit.report.index import find_runs, render_index, row_of
 from evalkit.report.media import Thumbnails, open_video, servable_videos, thumbnail_reader
@@ -371,6 +371,9 @@ def make_server(
         UsageError: The port is taken, the host is none of this machine's, or the runs do not go together.
         DataError: A folder is not a readable run.
     """
+    for run in runs:
+        if not run.is_dir():
+            raise UsageError(why_no_run(run))
     reader = thumbnail_reader(thumbnails)
     try:
         server = (

@@ -39,7 +39,7 @@ def import_outputs(task: Task, file: Path, model: str, data: str | None, out: Pa
     if not isinstance(task, NarrationTask):
         raise UsageError(f"outputs of {task.name} are scored as they stand: evalkit score --task {task.name} FILE")
     if not file.is_file():
-        raise UsageError(f"{file} does not exist")
+        raise UsageError(f"{file} {'is a folder, not a file of outputs' if file.is_dir() else 'does not exist'}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out} exists and is not an empty folder")
     folder_of_data = data_folder(task, data)

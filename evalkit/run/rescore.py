@@ -77,6 +77,7 @@ def rescore(path: Path) -> Rescored:
         DataError: It is no run folder, or it is not done.
         UsageError: Another process is at work in it.
     """
+    RunFolder(path).read_manifest()  # before the folder is held, which would make one
     with hold_folder(path):
         run = read_run(path, ticks=False)
         manifest = run.manifest

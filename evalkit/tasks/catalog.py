@@ -42,6 +42,8 @@ def data_folder(task: Task, data: str | None) -> Path:
         task.make_demo(folder)
         return folder
     folder = Path("data") / task.name if data is None else Path(data)
+    if folder.is_file():
+        raise DataError(f"{folder} is a file: --data names the folder that holds a benchmark's files", path=folder)
     if not folder.is_dir():
         raise DataError(f"no data folder {folder}: {_brought(task, data)}", path=folder)
     return folder

@@ -67,6 +67,17 @@ def complaint(result: tuple[int, str, str], *, code: int = 2) -> str:
         (["judge", "nowhere", "--judge", "overlap"], "evalkit judge needs --against"),
         (["judge", "--against", "x", "--judge", "overlap"], "evalkit judge needs RUN"),
         (["list", "taskz"], "invalid choice: 'taskz'"),
+        (["run", "--resume"], "--resume wants --out RUN"),
+        (["rescore", "nowhere"], "nowhere is not a run folder (there is no such folder)"),
+        (["view", "nowhere"], "nowhere is not a run folder (there is no such folder)"),
+        (["report", __file__], "is not a run folder (it is a file)"),
+        (["demo", "--out", __file__], "exists and is not an empty folder"),
+        (
+            ["data", "import", ".", "--task", "inf-streams", "--model", "m", "--out", "new"],
+            ". is a folder, not a file",
+        ),
+        ([*RUN, "--data", __file__], "is a file: --data names the folder"),
+        ([*RUN, "--data", "demo", "--checkpoint", "tinny"], "did you mean 'tiny'?"),
         (["data", "check", "--task", "inf-stream"], "did you mean 'inf-streams'?"),
         (
             ["data", "check", "--task", "inf-streams"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import stats as distributions
 
 from evalkit.errors import UsageError
 from evalkit.leaderboard.slowdown import WARM_UP_SECONDS, slowdown
-from evalkit.records import RunFolder, RunRecords, StageTimes, TickRecord
+from evalkit.records import AnswerRecord, RunFolder, RunRecords, StageTimes, TickRecord, TickTable
 
 BEGAN = datetime.datetime(2025, 3, 1, tzinfo=datetime.UTC)
 
@@ -35,7 +36,7 @@ def run(minute: int, factor: float, *, seconds: int = 60, warm_up: float = 1.0) 
         folder=RunFolder(Path("nowhere")),
         manifest=manifest("t", "m", started=began),
         answers=(),
-        ticks=ticks,
+        ticks=TickTable.of(ticks),
         verdicts=(),
         metrics=None,
         warnings=(),
@@ -100,3 +101,25 @@ def test_equal_machines_that_drift_between_runs_are_seldom_failed():
         found = interleaved(list(np.exp(rng.normal(0, 0.08 * np.sqrt(2), 3))))
         wrong += found.low > 1
     assert wrong <= 20
+
+
+def asked(minute: int, factor: float) -> RunRecords:
+    """Return a run that answers ten questions in 2 s times `factor` each, and whose seconds cost nothing."""
+    answers = tuple(
+        AnswerRecord(
+            sample="v", query=f"q{n}", kind="choice", at=n, start=0.0, end=n, text="A",
+            seconds=2.0 * factor * (50.0 if n == 0 else 1.0),
+        )
+        for n in range(10)
+    )  # fmt: skip
+    idle = run(minute, 1e-4)
+    return replace(idle, answers=answers)
+
+
+def test_a_model_that_works_when_asked_is_timed_by_its_questions_and_by_no_idle_second():
+    bases, heads = [asked(2 * n, 1.0) for n in range(3)], [asked(2 * n + 1, 1.5) for n in range(3)]
+    found = slowdown(bases, heads, error=0.05)
+    assert (found.ratio, found.unit, found.seconds) == (pytest.approx(1.5), "question", 9)
+    mixed = slowdown(bases, [run(2 * n + 1, 1.0) for n in range(3)], error=0.05)
+    assert mixed.ratio is None
+    assert "only when asked" in mixed.why
