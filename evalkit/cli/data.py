@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     demo.add_argument("--seed", type=int, default=None, metavar="S", help="other matches than the built-in ones")
     demo.add_argument("--out", metavar="DIR", required=True, help="folder to fill")
     taken = commands.add_parser("import", help="make a run folder of the original code's outputs, to be judged")
-    taken.add_argument("file", metavar="FILE", help="such as merged_result.jsonl")
+    taken.add_argument("file", metavar="FILE", nargs="+", help="such as merged_result.jsonl")
     taken.add_argument("--model", required=True, metavar="NAME", help="what the outputs are called")
     taken.add_argument("--data", metavar="DIR|demo", help="folder of the benchmark (default data/TASK)")
     taken.add_argument("--out", metavar="DIR", required=True, help="run folder to make")
@@ -208,7 +208,7 @@ def _demo(args: argparse.Namespace, task: Task) -> int:
 def _import(args: argparse.Namespace, task: Task) -> int:
     from evalkit.run.imported import import_outputs
 
-    for problem in import_outputs(task, Path(args.file), args.model, args.data, Path(args.out)):
+    for problem in import_outputs(task, [Path(file) for file in args.file], args.model, args.data, Path(args.out)):
         note(f"{problem.kind}: {problem}")
     say(f"run folder: {args.out}")
     return EXIT_DONE

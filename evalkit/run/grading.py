@@ -56,11 +56,16 @@ def grade_run(request: GradeRequest, notify: Callable[[str], None]) -> GradeSumm
         notify: Told of a torn line, and what becomes of the grades on Ctrl-C.
 
     Raises:
-        UsageError: The benchmark has no rubric, or the run has no reply that one is for.
+        UsageError: The benchmark has no rubric, the run has no reply that one is for, or it is a file.
         DataError: The run is unfinished, or a record is malformed.
         JudgeError: The judge cannot go on; grades so far are on record.
         KeyboardInterrupt: Ctrl-C; grades so far are on record.
     """
+    if request.run.is_file():
+        raise UsageError(
+            f"{request.run} is a file: evalkit data import {request.run} --task TASK --model NAME --out RUN makes "
+            "the run folder of published replies that is graded"
+        )
     run = read_run(request.run, ticks=False)
     task = task_named(run.manifest.task)
     if not isinstance(task, RubricTask):

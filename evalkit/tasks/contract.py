@@ -33,6 +33,7 @@ __all__ = [
     "Pairing",
     "Prediction",
     "Problem",
+    "RepliesTask",
     "RubricTask",
     "ScoreSheet",
     "Scores",
@@ -372,6 +373,22 @@ class RubricTask(Protocol):
 
     def rubric_items(self, answers: Sequence[AnswerRecord]) -> list[GradeItem]:
         """Return what a judge grades of a run; nothing where it has no such replies."""
+
+
+@runtime_checkable
+class RepliesTask(Protocol):
+    """A benchmark whose published replies are graded as a run of one's own is (``evalkit data import``)."""
+
+    def read_replies(self, paths: Sequence[Path], data: Path) -> tuple[list[AnswerRecord], list[Problem]]:
+        """Read files of replies.
+
+        Args:
+            paths: The files.
+            data: The benchmark's folder, with the questions.
+
+        Raises:
+            DataError: A file cannot be read, or two rows answer one question.
+        """
 
 
 @runtime_checkable

@@ -92,6 +92,62 @@ def test_replies_are_graded_once_kept_and_put_into_the_metrics(evalkit: Command,
     assert "evalkit judge RUN --rubric" in err
 
 
+def published(run: Path) -> list[dict[str, str]]:
+    """The replies of a run as MLVU's code writes them."""
+    said = read_jsonl(RunFolder(run).answers_path, AnswerRecord)[0]
+    return [
+        {"video_name": one.cluster, "Q": one.tags["question"], "A": one.gold or "", "pred": one.text}
+        for one in said
+    ]
+
+
+def test_published_replies_are_taken_in_and_graded_as_the_run_they_came_from(
+    evalkit: Command, run: Path, tmp_path: Path
+) -> None:
+    rows = published(run)[::-1]  # order means nothing
+    files = [tmp_path / "subPlot_all.json", tmp_path / "summary_all.json"]
+    for file, task in zip(files, ("scene", "video"), strict=True):
+        file.write_text(json.dumps([row for row in rows if task in row["Q"]]))
+    words = ("data", "import", "--task", "mlvu", "--data", "demo", "--model", "theirs")
+    code, _, err = evalkit(*words, "--out", "taken", *files)
+    assert code == 0, err
+    with JudgeServer(judges) as server:
+        ours, theirs = grade(evalkit, run, server), grade(evalkit, Path("taken"), server)
+    assert theirs["total"] == ours["total"] is not None
+    assert theirs["tasks"] == ours["tasks"]
+    code, _, err = evalkit("judge", files[0], "--rubric", "--judge", "openai:m")
+    assert code == 2
+    assert f"evalkit data import {files[0]} --task TASK" in err
+
+
+def test_of_published_replies_what_is_doubled_absent_or_unknown_is_named(
+    evalkit: Command, run: Path, tmp_path: Path
+) -> None:
+    rows, file = published(run), tmp_path / "all.json"
+    words = ("data", "import", "--task", "mlvu", "--data", "demo", "--model", "theirs", file, "--out")
+    file.write_text(json.dumps([*rows, rows[2]]))
+    code, _, err = evalkit(*words, "doubled")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "row 5 answers" in err
+    assert "as row 3 of all.json does" in err
+    file.write_text(json.dumps([rows[0] | {"Q": "Who?"}, rows[1] | {"A": "another"}, rows[2] | {"pred": None}, 7]))
+    code, _, err = evalkit(*words, "part")
+    assert code == 0, err
+    for said in ("has no such question on", "the reference is not the data's", "None is no text", "not an object"):
+        assert said in err
+    said = read_jsonl(RunFolder(tmp_path / "part").answers_path, AnswerRecord)[0]
+    assert sorted(one.status for one in said) == ["failed", "failed", "failed", "ok"]
+    assert "1 of 2 questions of subPlot have no row, such as subPlot_0" in err
+    with JudgeServer(judges) as server:
+        found = grade(evalkit, tmp_path / "part", server)
+        assert len(server.calls) == 1
+    assert found["decided_by_rule"] == {"empty-reply": 3}
+    file.write_text(json.dumps([rows[0] | {"video_name": "other.mp4"}]))
+    code, _, err = evalkit(*words, "none")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "no row is of a question of the generation set" in err
+
+
 def test_what_is_said_over_time_is_graded_and_its_area_taken(
     evalkit: Command, cache: Path, tmp_path: Path
 ) -> None:

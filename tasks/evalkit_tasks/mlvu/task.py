@@ -32,6 +32,7 @@ from evalkit.tasks.choice import (
 from evalkit.tasks.contract import Average
 from evalkit.tasks.layouts import FileRow, RowError, lmms_reply, object_rows
 from evalkit_tasks.mlvu.generation import RUBRICS, generation_items
+from evalkit_tasks.mlvu.outputs import reply_records
 from evalkit_tasks.mlvu.prompts import PROMPTS, lmms_letter, official_letter, row_text
 from evalkit_tasks.mlvu.rows import MlvuRow, task_name
 from evalkit_tasks.sources import MLVU
@@ -253,6 +254,11 @@ class Mlvu(ChoiceTask):
     def rubric_items(self, answers: Sequence[AnswerRecord]) -> list[GradeItem]:
         """Return the open replies of a run; see `generation_items`."""
         return generation_items(answers)
+
+    def read_replies(self, paths: Sequence[Path], data: Path) -> tuple[list[AnswerRecord], list[Problem]]:
+        """Read published replies to the generation tasks; see `reply_records`."""
+        found = self.annotations(data, MlvuSettings.model_validate({"set": "generation"}))
+        return reply_records(paths, found.questions)
 
     def submissions(self, predictions: Sequence[Prediction]) -> dict[str, str]:
         """Return the test set's file, a list of ids, sub-tasks and options; unread replies are left out."""
