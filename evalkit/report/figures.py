@@ -75,6 +75,8 @@ _LETTER_INCHES, _HANDLE_INCHES = 0.058, 0.42
 """Width of a letter of a legend, and of the mark before a name with the room around it."""
 _LABEL_LETTERS = 18
 """Letters of a line beside a bar: more would take half of a column's width."""
+_ABOVE_AND_BELOW_INCHES = 0.45
+"""What tick labels and the legend take of a panel's height."""
 _WIDE = 20.0
 """Values beyond so many times the mark call for a logarithmic axis."""
 
@@ -150,7 +152,7 @@ def curves(
             )  # fmt: skip
         axis.set_ylim(bottom=0)
         axis.set_xlim(left=0)
-        axis.set_ylabel(label)
+        _name_upright(axis, label)
 
 
 def shares(axis: Any, lines: Sequence[Curve], *, labels: tuple[str, str], mark: tuple[float, str]) -> None:
@@ -182,7 +184,7 @@ def shares(axis: Any, lines: Sequence[Curve], *, labels: tuple[str, str], mark: 
         else:
             axis.set_xlim(left=0)
         axis.set_xlabel(labels[0])
-        axis.set_ylabel(labels[1])
+        _name_upright(axis, labels[1])
 
 
 def dial(
@@ -213,7 +215,14 @@ def dial(
         axis.set_xticks(speeds, [f"{speed:g}" for speed in speeds])
         axis.minorticks_off()
         axis.set_ylim(-5, 105)
-        axis.set_ylabel(label)
+        _name_upright(axis, label)
+
+
+def _name_upright(axis: Any, label: str) -> None:
+    """Write the label of a y axis, folded where it would be longer than the axis."""
+    rows = axis.get_subplotspec().get_gridspec().nrows
+    room = axis.figure.get_size_inches()[1] / rows - _ABOVE_AND_BELOW_INCHES
+    axis.set_ylabel("\n".join(textwrap.wrap(label, max(12, int(room / _LETTER_INCHES)))))
 
 
 def _error(estimate: Estimate) -> list[list[float]]:
@@ -351,8 +360,15 @@ def points(
         if len(front) > 1:
             axis.step(*zip(*front, strict=True), where="post", color="#777777", linewidth=0.8, zorder=0)
         axis.set_xlabel(labels[0])
-        axis.set_ylabel(labels[1])
-        axis.set_xlim(left=0)
+        _name_upright(axis, labels[1])
+        axis.set_xlim(0, 1.04 * axis.get_xlim()[1])
+        axis.locator_params(axis="x", nbins=6)
+        values = {
+            end for _, score in rows.values() for end in (score.value, score.low, score.high) if end is not None
+        }
+        if len(values) == 1:  # one height has no scale of its own
+            (value,) = values
+            axis.set_ylim(0 if value >= 0 else value - 1, value + 1)
     if named:
         legend(axis)
 

@@ -150,12 +150,13 @@ def to_latex(table: Table, width: float = TEXT_WIDTH) -> str:
     A table that is wider than the text is set in ``\small``, then in ``\footnotesize``; then one of few rows is
     turned (its columns become rows), and any other is split into blocks of columns, each with those that name its
     rows. Words are folded in columns of a fixed width. More rows than a page holds go on in a further table;
-    many notes stand below the table as text.
+    many notes stand below the table as text. A column in which no row has anything is left out.
 
     Args:
         table: What to show.
         width: Width of the text in points.
     """
+    table = table.without_gaps()
     grid = _Grid(
         tuple(column.heading for column in table.columns),
         table.columns,

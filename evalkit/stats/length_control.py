@@ -178,6 +178,9 @@ def _interval(
     replicates = _sigmoid(stretched(np.concatenate(refitted), point[0], videos.count, confidence))
     lost = int(np.count_nonzero(~np.isfinite(replicates)))
     note = f"{lost} of {draws} resamples had no finite fit and were left out" if lost else ""
+    if lost > (1 - confidence) * draws:
+        # They lie at one end, beyond any number: an interval of the others would end at the estimate.
+        return None, None, f"no interval: {lost} of {draws} resamples had no finite fit"
     interval = percentile_interval(replicates, confidence)
     if interval is None:
         return None, None, note

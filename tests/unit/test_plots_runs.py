@@ -157,3 +157,16 @@ def test_marks_at_the_ends_of_an_axis_are_whole_and_labels_leave_the_bars_room(t
     assert not any(line.get_clip_on() for line in diamonds)
     assert axis.get_window_extent().width > 0.55 * figure.bbox.width
     assert beyond_the_edges(figure) == []
+
+
+def test_scores_that_are_all_none_start_at_none_and_a_long_label_is_folded_to_its_axis() -> None:
+    zero = {name: (Estimate(cost), Estimate(0.0)) for name, cost in (("a", 1.0), ("b", 2.0))}
+    figure, axes = figures.new_figure(3.0, 2)
+    label = "Win rate vs sliding-chunked (%), judge overlap (not an LLM)"
+    figures.points(axes[0], zero, labels=("Time (s)", label), named=False)
+    assert axes[0].get_ylim()[0] == 0
+    figure.canvas.draw()
+    words = axes[0].yaxis.label
+    assert words.get_text().split() == label.split()
+    assert words.get_window_extent().height <= figure.bbox.height / 2
+    assert beyond_the_edges(figure) == []

@@ -1,5 +1,7 @@
 """Bradley-Terry, Davidson, length control and prediction-powered inference against known truths."""
 
+import re
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -338,3 +340,13 @@ def test_strengths_of_two_videos_say_as_little_as_two_videos_can():
     # Student's t on one degree of freedom: nearly everything stays open.
     assert len(against) == 2
     assert all(one.low is not None and one.high - one.low > 0.9 for one in against)
+
+
+def test_where_many_resamples_have_no_fit_the_win_rate_at_equal_length_has_no_interval() -> None:
+    scores = np.array([1.0] * 6 + [1.0, 0.0, 1.0, 0.0, 0.0, 1.0])
+    words = SpeechLength(np.array([3.0, 2, 4, 3, 5, 2, 3, 4, 2, 5, 3, 2]), np.zeros(12))
+    baseline = SpeechLength(np.array([2.0, 3, 3, 4, 2, 3, 2, 2, 3, 3, 4, 3]), np.zeros(12))
+    result = length_controlled_win_rate(scores, words, baseline, np.repeat([0, 1], 6), draws=200)
+    assert result.win_rate is not None
+    assert (result.low, result.high) == (None, None)
+    assert re.match(r"no interval: \d+ of 200 resamples had no finite fit", result.note)
