@@ -1,10 +1,15 @@
-"""Append-only JSONL files: one flushed line per record, a torn last line dropped and named."""
+"""Append-only JSONL files: one flushed line per record, a torn last line dropped and named.
+
+Another program may have written them: a last record that lacks only its line end, an empty line and a byte order
+mark lose nothing.
+"""
 
 from __future__ import annotations
 
 __all__ = ["JsonlWriter", "count_lines", "json_line", "read_jsonl", "stream_jsonl"]
 
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +25,20 @@ R = TypeVar("R", bound=BaseModel)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield ``(line number, text, ends with a newline)``."""
+    """Yield ``(line number, text, whether it is whole)``."""
     require_plain(path)
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            yield number, line, line.endswith(b"\n")
+            text = line.removeprefix(BOM_UTF8) if number == 1 else line
+            yield number, text, line.endswith(b"\n") or _is_object(text)
+
+
+def _is_object(text: bytes) -> bool:
+    """Say whether a text is a whole JSON object; no part of a record, cut off at its end, is one."""
+    try:
+        return isinstance(decode_json(text), dict)
+    except ValueError:
+        return False
 
 
 def count_lines(path: Path) -> int:
@@ -80,6 +94,8 @@ def stream_jsonl(path: Path, model: type[R], warnings: list[str], damaged: list[
         try:
             record = model.model_validate_json(line)
         except ValidationError as error:
+            if not line.strip():
+                continue
             complaint = _complaint(path, number, line, error)
             if damaged is None or (_version(line) or 0) > SCHEMA_VERSION:
                 raise DataError(complaint, path=path) from error
@@ -125,7 +141,7 @@ def json_line(record: BaseModel) -> bytes:
 class JsonlWriter(Generic[R]):
     """Appends records, one flushed line each.
 
-    Opening cuts off a torn last line, so that a resumed file stays readable.
+    Opening cuts off a torn last line, so that a resumed file stays readable; one that lacks its end alone gets it.
 
     Args:
         path: File to append to; made if missing.
@@ -138,7 +154,7 @@ class JsonlWriter(Generic[R]):
         self.path = path
         if path.exists():
             require_plain(path)
-            _cut_torn_line(path)
+            _end_last_line(path)
         self._file = path.open("ab", buffering=0)
 
     def append(self, record: R) -> None:
@@ -192,7 +208,7 @@ class JsonlWriter(Generic[R]):
         self.close()
 
 
-def _cut_torn_line(path: Path) -> None:
+def _end_last_line(path: Path) -> None:
     with path.open("rb+") as file:
         end = file.seek(0, os.SEEK_END)
         position = end
@@ -204,5 +220,9 @@ def _cut_torn_line(path: Path) -> None:
                 position = position - step + newline + 1
                 break
             position -= step
-        if position != end:
+        file.seek(position)
+        last = file.read()
+        if _is_object(last):
+            file.write(b"\n")
+        elif last:
             file.truncate(position)

@@ -379,7 +379,8 @@ def _unfit(sample: str, ticks: TickTable) -> list[str]:
         ]
         named = ", ".join(f"{low}" if low == high else f"{low} to {high}" for low, high in spans)
         count = int((steps[missing] - 1).sum())
-        found.append(f"{sample}: {count} seconds are missing ({named}{', ...' if missing.size > 3 else ''})")
+        lost = "1 second is" if count == 1 else f"{count} seconds are"
+        found.append(f"{sample}: {lost} missing ({named}{', ...' if missing.size > 3 else ''})")
     if not np.isfinite(ticks.start).all() or not np.isfinite(ticks.end).all() or (ticks.end < ticks.start).any():
         found.append(f"{sample}: a second has no valid start and end")
     elif (ticks.start[1:] < ticks.end[:-1] - _EXACT).any():

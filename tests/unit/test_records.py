@@ -74,6 +74,23 @@ def test_a_torn_last_line_is_dropped_named_and_cut_off_before_the_next(keep: int
     assert texts(path) == ["one", "three"]
 
 
+def test_a_last_record_that_lacks_only_its_line_end_is_whole_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path, "one", "two")
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    lines, warnings = read_jsonl(path, Line)
+    assert ([line.text for line in lines], warnings) == (["one", "two"], [])
+    write(path, "three")
+    assert texts(path) == ["one", "two", "three"]
+
+
+def test_an_empty_line_and_a_byte_order_mark_lose_no_record(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path, "one", "two")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\n\r\n\n"))
+    assert texts(path) == ["one", "two"]
+
+
 def test_a_torn_line_longer_than_a_block_is_cut_off_too(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     write(path, "one")
