@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from evalkit.judge.fallback import FallbackReader
     from evalkit.leaderboard.answers import ScoredRun
     from evalkit.records import Metric
-    from evalkit.tasks import Problem, ScoreSheet
+    from evalkit.tasks import Prediction, Problem, ScoreSheet
 
 _SHOWN = 10
 """Problems of one kind that are written out for people."""
@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     data = data_folder(task, args.data) if args.data else None
     try:
         predictions, problems = task.read_predictions(layout, paths, data)
+        _require_rows(paths, layout, predictions, problems)
     except DataError as error:
         others = [one for one in task.formats if one not in (layout, "evalkit")]
         if args.format or layout == "evalkit" or not others:
@@ -98,6 +99,24 @@ def run(args: argparse.Namespace) -> int:
         for line in problem_lines(every):
             note(line)
     return EXIT_USAGE if any(problem.kind == GONE for problem in every) else EXIT_DONE
+
+
+def _require_rows(
+    paths: list[Path], layout: str, predictions: Sequence[Prediction], problems: Sequence[Problem]
+) -> None:
+    """Refuse files of which nothing could be used: no score stands for them, not even an empty one.
+
+    Raises:
+        DataError: No prediction is of the files.
+    """
+    from evalkit.tasks.scoring import absent
+
+    if layout == "evalkit" or not all(absent(one) for one in predictions):
+        return
+    names = ", ".join(str(path) for path in paths)
+    first = next((str(one) for one in problems if one.kind not in ("other-version", "absent")), "")
+    shown = f" (first: {first})" if first else ""
+    raise DataError(f"{names}: no reply that can be read as {layout}{shown}", path=paths[0])
 
 
 def _score_repeats(paths: list[Path], runs: list[Path], args: argparse.Namespace) -> int:

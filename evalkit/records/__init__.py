@@ -21,6 +21,7 @@ from evalkit.records.reading import (
     has_lone_surrogate,
     read_lines,
     read_plain,
+    read_text,
     real_number,
     require_plain,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "read_lines",
     "read_plain",
     "read_run",
+    "read_text",
     "read_ticks",
     "real_number",
     "refuse_doubled",

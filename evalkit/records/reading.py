@@ -8,6 +8,7 @@ __all__ = [
     "has_lone_surrogate",
     "read_lines",
     "read_plain",
+    "read_text",
     "real_number",
     "require_plain",
 ]
@@ -24,6 +25,7 @@ from typing import Any
 
 from evalkit.errors import DataError
 
+_GZIP = b"\x1f\x8b"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISDIR, "a folder"),
@@ -68,6 +70,22 @@ def read_plain(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})", path=path) from error
+
+
+def read_text(path: Path) -> str:
+    """Read a file of text.
+
+    Raises:
+        DataError: It is missing, compressed or not UTF-8; the text says at which byte and line.
+    """
+    content = read_plain(path)
+    if content.startswith(_GZIP):
+        raise DataError(f"{path} is compressed by gzip: unpack it first (gunzip)", path=path)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path} is not UTF-8 (byte {error.start}, line {line})", path=path) from error
 
 
 def read_lines(path: Path) -> list[bytes]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import DataError
-from evalkit.records import NotJsonError, decode_json
+from evalkit.records import NotJsonError, decode_json, read_text
 from evalkit.tasks.contract import Prediction, Problem
-from evalkit.tasks.replies import read_reply, read_text
+from evalkit.tasks.replies import read_reply
 
 __all__ = ["FileRow", "RowError", "lmms_reply", "mapping_rows", "object_rows", "take_rows"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from evalkit.errors import DataError, UsageError, suggest
 from evalkit.parse.text import MAX_CHARACTERS, spoken
-from evalkit.records import NotJsonError, missing_text, read_plain, read_run
+from evalkit.records import NotJsonError, missing_text, read_run
 from evalkit.records import decode_json as decode
 from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.scoring import ABSENT, from_records
@@ -26,11 +26,8 @@ __all__ = [
     "matched",
     "read_reply",
     "read_runs",
-    "read_text",
     "require_format",
 ]
-
-_GZIP = b"\x1f\x8b"
 
 GONE = "records-gone"
 """Kind of the problem that finished samples of a run have no records any more."""
@@ -50,22 +47,6 @@ def require_format(task: str, format: str, formats: Sequence[str], paths: Sequen
         raise UsageError(f"{task} has no format {format!r}{hint}")
     if not paths:
         raise UsageError("name at least one prediction file")
-
-
-def read_text(path: Path) -> str:
-    """Read a prediction file.
-
-    Raises:
-        DataError: It is missing or not UTF-8; the text says at which byte and line.
-    """
-    content = read_plain(path)
-    if content.startswith(_GZIP):
-        raise DataError(f"{path} is compressed by gzip: unpack it first (gunzip)", path=path)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path} is not UTF-8 (byte {error.start}, line {line})", path=path) from error
 
 
 def decode_json(path: Path, text: str) -> tuple[Any, list[str]]:

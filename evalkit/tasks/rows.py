@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from evalkit.errors import DataError, DecodeError
-from evalkit.records import NotJsonError, decode_json, has_lone_surrogate, read_plain, require_plain
+from evalkit.records import NotJsonError, decode_json, has_lone_surrogate, read_plain, read_text, require_plain
 from evalkit.records.data_files import known_videos
 from evalkit.tasks.contract import Problem
 from evalkit.video.probe import VideoInfo, probe
@@ -46,10 +46,7 @@ def read_json(path: Path) -> Any:
     Raises:
         DataError: It is missing, not UTF-8 or not JSON; the text says where.
     """
-    try:
-        text = read_plain(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 (byte {error.start})", path=path) from error
+    text = read_text(path)
     try:
         return decode_json(text)
     except NotJsonError as error:
@@ -73,12 +70,8 @@ def read_rows(path: Path) -> list[Any]:
 
 
 def _line_rows(path: Path) -> list[Any]:
-    try:
-        lines = read_plain(path).decode("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 (byte {error.start})", path=path) from error
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -218,7 +218,7 @@ def test_the_lowest_loss_is_the_answer_where_lmms_eval_compares_options(tmp_path
 
 
 def test_what_is_no_data_or_no_prompt_is_refused_with_what_to_do(tmp_path: Path, mlvu: Path) -> None:
-    with pytest.raises(DataError, match=r"has no json/.* of mlvu; get json/ and video/"):
+    with pytest.raises(DataError, match=r"has no json/.* of mlvu; `evalkit data fetch mlvu` brings"):
         MLVU.load(tmp_path, MlvuSettings())
     with pytest.raises(DataError, match="holds mlvu data, not egoschema; use --task mlvu"):
         EGO.load(mlvu, EgoSchemaSettings())

@@ -193,7 +193,7 @@ def test_a_file_that_is_no_annotation_file_is_refused(tmp_path: Path, content: b
 
 
 def test_an_empty_folder_is_refused_with_where_to_get_the_data(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no ovo_bench_new\.json; get it from"):
+    with pytest.raises(DataError, match=r"no ovo_bench_new\.json; `evalkit data fetch ovobench` brings it"):
         task.load(tmp_path, settings())
 
 

@@ -106,6 +106,9 @@ def _take_of_subset(row: FileRow) -> tuple[Prediction, list[Problem]]:
 def _take_lmms(row: FileRow) -> tuple[Prediction, list[Problem]]:
     reply: str | None
     submitted, score = row.content.get("submission"), row.content.get("score")
+    others = sorted(key for key in row.content if key.endswith(("_acc", "_score")))
+    if score is None and others:
+        raise RowError(others[0], "is another benchmark's score: this is no row of egoschema_subset")
     if not isinstance(submitted, dict) or len(submitted) != 1:
         raise RowError("submission", "must be an object of one question")
     id_ = next(iter(submitted))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from evalkit.errors import DataError, UsageError
+from evalkit.records import read_text
 from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.layouts import FileRow, RowError, object_rows, take_rows
 from evalkit.tasks.replies import (
@@ -14,7 +15,6 @@ from evalkit.tasks.replies import (
     matched,
     read_reply,
     read_runs,
-    read_text,
     require_format,
 )
 from evalkit.tasks.scoring import HIDDEN_GOLD

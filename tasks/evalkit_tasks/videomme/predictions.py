@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import DataError
-from evalkit.records import NotJsonError, decode_json
+from evalkit.records import NotJsonError, decode_json, read_text
 from evalkit.tasks.contract import Prediction, Problem
 from evalkit.tasks.layouts import FileRow, RowError, lmms_reply, object_rows, take_rows
-from evalkit.tasks.replies import matched, read_reply, read_runs, read_text, require_format
+from evalkit.tasks.replies import matched, read_reply, read_runs, require_format
 from evalkit.tasks.scoring import ABSENT
 from evalkit.tasks.sniff import sniff
 from evalkit_tasks.videomme.annotations import VideoMmeRow, read_annotations
@@ -94,11 +94,14 @@ def _official_files(paths: Sequence[Path], *, livecc: bool) -> tuple[list[Predic
     problems: list[Problem] = []
     for path in paths:
         videos = _decode(path, problems)
-        if not isinstance(videos, list) or not all(isinstance(video, dict) for video in videos):
+        if not isinstance(videos, list):
             _refuse(path)
-        if videos and not any("questions" in video for video in videos):
+        if videos and not any(isinstance(video, dict) and "questions" in video for video in videos):
             _refuse(path)
         for index, video in enumerate(videos, start=1):
+            if not isinstance(video, dict):
+                problems.append(Problem("bad-row", "not an object", path.name, index))
+                continue
             found, faults = _video(video, path.name, index, livecc=livecc)
             predictions += found
             problems += faults
