@@ -5,7 +5,7 @@ A member is written under another name and renamed when it is whole, so that a f
 
 from __future__ import annotations
 
-__all__ = ["PartedStream", "RemoteFile", "Unpacked", "unpack_tar", "unpack_zip"]
+__all__ = ["PartedStream", "RemoteFile", "Unpacked", "list_zip", "unpack_tar", "unpack_zip"]
 
 import io
 import os
@@ -61,10 +61,7 @@ def unpack_zip(
     """
     try:
         with zipfile.ZipFile(source) as archive:
-            for member in archive.infolist():
-                place = None if member.is_dir() else _place(member.filename, into, strip)
-                if place is None or not wanted(place):
-                    continue
+            for member, place in _members(archive, into, strip, wanted):
                 if (member.external_attr >> 16) & 0o170000 == 0o120000:
                     raise DataError(f"{_name(source)}: {member.filename!r} is a link; nothing of it was unpacked")
                 new = not _there(folder / place, member.file_size)
@@ -74,6 +71,32 @@ def unpack_zip(
                 yield Unpacked(place, member.file_size, new)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{_name(source)}: {error}") from error
+
+
+def list_zip(
+    source: Path | IO[bytes], folder: Path, into: PurePosixPath, strip: int, wanted: Wanted
+) -> list[tuple[str, int]]:
+    """Return path and bytes of the members of a zip that `unpack_zip` would write.
+
+    Raises:
+        DataError: The archive is damaged, or a member would leave the folder.
+    """
+    try:
+        with zipfile.ZipFile(source) as archive:
+            found = _members(archive, into, strip, wanted)
+            sizes = [(place, member.file_size) for member, place in found]
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{_name(source)}: {error}") from error
+    return [(str(place), size) for place, size in sizes if not _there(folder / place, size)]
+
+
+def _members(
+    archive: zipfile.ZipFile, into: PurePosixPath, strip: int, wanted: Wanted
+) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
+    for member in archive.infolist():
+        place = None if member.is_dir() else _place(member.filename, into, strip)
+        if place is not None and wanted(place):
+            yield member, place
 
 
 def unpack_tar(

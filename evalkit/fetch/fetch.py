@@ -19,7 +19,7 @@ from typing import Any, cast
 from tqdm import tqdm
 
 from evalkit.errors import DataError, UsageError, suggest
-from evalkit.fetch.archives import PartedStream, RemoteFile, Unpacked, Wanted, unpack_tar, unpack_zip
+from evalkit.fetch.archives import PartedStream, RemoteFile, Unpacked, Wanted, list_zip, unpack_tar, unpack_zip
 from evalkit.fetch.download import download, of_transport
 from evalkit.fetch.hub import HubFile, HubTree, read_tree, url_of
 from evalkit.fetch.sources import Archives, Needed, PlainFiles, Source, WebFiles
@@ -95,14 +95,16 @@ def fetch(request: FetchRequest) -> FetchReport:
         What came. A folder that has everything already is left as it is.
 
     Raises:
-        UsageError: The task does not say where its files are, there is no such sample, or another process fetches
-            into the folder.
+        UsageError: The task does not say where its files are, there is no such sample, the folder is a file, or
+            another process fetches into it.
         DataError: The hub refuses or is not there, an archive is damaged, or the disk is too small.
         UsageError: The disk became full.
     """
     source = getattr(request.task, "published_at", None)
     if not isinstance(source, Source):
         raise UsageError(f"task {request.task.name} does not say where its files are: make its folder by hand")
+    if request.out.exists() and not request.out.is_dir():
+        raise UsageError(f"--out {request.out} is a file: name the folder that is to be filled")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) if request.dry_run and not request.out.exists() else request.out
         fresh = not folder.exists()
@@ -285,10 +287,14 @@ class _Fetcher:
             self.report.notes.append(f"of {len(files)} zip files only the members that are needed are read")
         for file in files:
             done = self._state(file) / "done"
-            if self.request.dry_run:
-                self.report.files += [(file.path, file.size)] if whole and not done.exists() else []
+            if self.request.dry_run and whole:
+                self.report.files += [] if done.exists() else [(file.path, file.size)]
             elif not whole:
                 with RemoteFile(url_of(self.tree, file), file.size) as remote:
+                    if self.request.dry_run:
+                        members = list_zip(cast(Any, remote), self.folder, into, kind.strip, wanted)
+                        self.report.files += members
+                        continue
                     self._note(unpack_zip(cast(Any, remote), self.folder, into, kind.strip, wanted))
                     self._came(remote.fetched)
             elif not done.exists():
@@ -346,7 +352,8 @@ class _Fetcher:
 
     def _state(self, file: HubFile) -> Path:
         folder = self.folder / _STATE / file.path.replace("/", "--")
-        folder.mkdir(parents=True, exist_ok=True)
+        if not self.request.dry_run:
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def _note(self, members: Iterator[Unpacked] | Sequence[Unpacked]) -> None:

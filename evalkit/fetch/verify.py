@@ -12,10 +12,18 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evalkit.errors import DecodeError
+from evalkit.errors import DataError, DecodeError
 from evalkit.fetch.download import digest
 from evalkit.records import hold_folder
-from evalkit.records.data_files import FileState, Manifest, data_files, read_manifest, state_of, write_manifest
+from evalkit.records.data_files import (
+    MANIFEST,
+    FileState,
+    Manifest,
+    data_files,
+    read_manifest,
+    state_of,
+    write_manifest,
+)
 from evalkit.tasks import Problem, Task
 from evalkit.video import probe, read_frames
 
@@ -61,7 +69,8 @@ def verify(task: Task, folder: Path, *, anew: bool = False) -> VerifyReport:
         DataError: The benchmark's annotation files are not there.
     """
     with hold_folder(folder):
-        known = read_manifest(folder) or Manifest(task=task.name)
+        before = read_manifest(folder)
+        known = before or Manifest(task=task.name)
         names = data_files(folder)
         stale = [name for name in names if anew or not _settled(known.files.get(name), folder / name)]
         with ThreadPoolExecutor(_AT_ONCE) as pool, tqdm(total=len(stale), unit="file", disable=None) as bar:
@@ -74,7 +83,12 @@ def verify(task: Task, folder: Path, *, anew: bool = False) -> VerifyReport:
         read = {name: state for name, state in states.items() if name not in changed}
         files = {name: read.get(name) or known.files[name] for name in names}
         write_manifest(folder, known.model_copy(update={"files": files}))
-        report = task.check(folder)  # takes what is known of the videos from the record
+        try:
+            report = task.check(folder)  # takes what is known of the videos from the record
+        except DataError:
+            if before is None:  # it is no folder of the benchmark, and gets no record of being one
+                (folder / MANIFEST).unlink()
+            raise
     return VerifyReport(
         folder=folder,
         files=len(names),

@@ -135,6 +135,36 @@ def test_a_dry_run_says_files_and_sizes_and_writes_nothing(hub: HubServer, evalk
     assert not (tmp_path / "set").exists()
 
 
+def test_a_dry_run_of_a_part_says_which_members_of_the_archives_would_come(
+    hub: HubServer, evalkit: Call, tmp_path: Path, demo: dict[str, bytes]
+) -> None:
+    def asked() -> dict[str, int]:
+        words = ("--out", "set", "--limit", "1", "--dry-run", "--json")
+        code, out, err = evalkit("data", "fetch", "videomme", *words)
+        assert code == 0, err
+        return dict(json.loads(out)["files"])
+
+    video = "data/demo_match_13.mp4"
+    assert asked()[video] == len(demo[video])
+    assert hub.sent["videos_chunked_01.zip"] + hub.sent["videos_chunked_02.zip"] < 2 * len(demo[video])
+    assert not (tmp_path / "set").exists()
+    assert evalkit("data", "fetch", "videomme", "--out", "set", "--limit", "1")[0] == 0
+    before = sorted((tmp_path / "set").rglob("*"))
+    assert asked() == {}
+    assert sorted((tmp_path / "set").rglob("*")) == before
+
+
+def test_verify_leaves_no_record_in_a_folder_of_something_else(evalkit: Call, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    code, _, err = evalkit("data", "verify", "videomme", "--data", "other")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["notes.txt"]
+    code, _, err = evalkit("data", "fetch", "videomme", "--out", "other/notes.txt")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "is a file: name the folder" in err
+
+
 def test_cut_connections_and_busy_servers_cost_no_byte_twice(
     hub: HubServer, evalkit: Call, tmp_path: Path, demo: dict[str, bytes]
 ) -> None:
