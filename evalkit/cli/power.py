@@ -71,17 +71,19 @@ def run(args: argparse.Namespace) -> int:
         power=args.power,
     )
     if args.json:
-        in_points = {"effect": needed.effect * 100, "pilot_mde": needed.pilot_mde * 100}
+        mde = None if needed.pilot_mde is None else needed.pilot_mde * 100
+        in_points = {"effect": needed.effect * 100, "pilot_mde": mde}
         emit_json({"metric": scored[0].metric, "unit": "points", **asdict(needed), **in_points})
         return 0
     say(
         f"{needed.videos} videos ({needed.questions} questions) are needed to find a difference of "
         f"{args.effect:g} points in {scored[0].metric} with {100 * needed.power:g} % power."
     )
+    found = "" if needed.pilot_mde is None else f"; it could itself have found {100 * needed.pilot_mde:.2f} points"
     say(
         f"The pilot has {videos_of(needed.pilot_videos)} with {needed.questions_per_video:.1f} questions each"
         + ("" if needed.deff is None else f", design effect {needed.deff:.2f}")
-        + f"; it could itself have found {100 * needed.pilot_mde:.2f} points."
+        + f"{found}."
     )
     if needed.note:
         say(f"Note: {needed.note}.")

@@ -38,7 +38,7 @@ class VideosNeeded:
         deff: Design effect of the pilot; None where unknown.
         questions_per_video: Of the pilot.
         pilot_videos: Videos of the pilot.
-        pilot_mde: What the pilot itself could have found.
+        pilot_mde: What the pilot itself could have found; None where its two models differ on few videos only.
         note: What a reader must know; empty when there is nothing.
     """
 
@@ -49,7 +49,7 @@ class VideosNeeded:
     deff: float | None
     questions_per_video: float
     pilot_videos: int
-    pilot_mde: float
+    pilot_mde: float | None
     note: str
 
 
@@ -149,6 +149,7 @@ def videos_needed(
     needed = _smallest(enough, least)
     if needed is None:
         raise UsageError(f"more than {_MOST_VIDEOS:,} videos would be needed to find {100 * effect:g} points")
+    few = rho is None and found.few_differ
     return VideosNeeded(
         videos=needed,
         questions=math.ceil(needed * values.size / count),
@@ -157,16 +158,18 @@ def videos_needed(
         deff=found.deff,
         questions_per_video=values.size / count,
         pilot_videos=count,
-        pilot_mde=minimal_detectable_effect(se, freedom, confidence=confidence, power=power),
-        note=_caveats(videos.count, rho),
+        pilot_mde=None if few else minimal_detectable_effect(se, freedom, confidence=confidence, power=power),
+        note=_caveats(found, rho, few=few),
     )
 
 
-def _caveats(videos: int, rho: float | None) -> str:
-    """Return what a plan from a pilot of so many videos assumes."""
+def _caveats(found: ClusteredStatistic, rho: float | None, *, few: bool) -> str:
+    """Return what a plan from such a pilot assumes, whose two models may differ on few videos only."""
     notes = []
-    if videos < _FEW_PILOT_VIDEOS:
-        notes.append(f"the spread is a guess from {videos} pilot videos")
+    if few:
+        notes.append(f"the spread is a guess: the pilots differ on {found.differing} of {found.clusters} videos")
+    elif found.clusters < _FEW_PILOT_VIDEOS:
+        notes.append(f"the spread is a guess from {found.clusters} pilot videos")
     if rho is not None:
         notes.append(f"assumes a correlation of {rho:g} between the two models' scores")
     return "; ".join(notes)

@@ -13,6 +13,8 @@ from evalkit.stats.composition import Composition
 
 # Cells on fewer videos lost coverage in the simulations (tests/simulation/tables.py macro).
 _THIN = 10
+# Fewer videos than these on which two models differ give no variance to trust (tests/simulation).
+_FEW_DIFFERING = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +63,16 @@ class ClusteredStatistic:
     def without_spread(self) -> bool:
         """Whether no two videos differ, so that a standard error would be zero for want of data."""
         return self.se is not None and self.se <= NEGLIGIBLE * max(1.0, abs(self.value))
+
+    @property
+    def differing(self) -> int:
+        """Of differences: videos that show one."""
+        return int(np.count_nonzero(self.means))
+
+    @property
+    def few_differ(self) -> bool:
+        """Of differences: whether so few videos show one that their spread says nothing of others."""
+        return self.differing < min(_FEW_DIFFERING, self.clusters)
 
     @property
     def deff(self) -> float | None:

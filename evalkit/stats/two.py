@@ -40,8 +40,6 @@ from evalkit.stats.one import (
 from evalkit.stats.power import minimal_detectable_effect
 from evalkit.stats.robust import ClusteredStatistic, clustered_statistic
 
-# Fewer videos than these on which two models differ give no variance to trust (tests/simulation).
-_FEW_DIFFERING = 10
 # Signs held at once: 4 M doubles, 32 MB.
 _CHUNK_SIGNS = 4_000_000
 
@@ -86,7 +84,8 @@ class PairedComparison:
         flip_rate: Share of questions on which the two scores differ.
         rho: Correlation of the two models' scores over questions; None where one of them is constant.
         deff: Design effect of the difference; None where unknown.
-        mde: Minimal detectable effect of the t test with the power asked for; None where there is no error.
+        mde: Minimal detectable effect of the t test with the power asked for; None where there is no error, or
+            only that of few videos on which the two differ.
         non_inferiority: Only where a margin was stated.
         identical: Whether the two scored the same on every question.
         note: What a reader must know; empty when there is nothing.
@@ -214,9 +213,10 @@ def compared(scores: PairedScores, permutation_p: float, options: CompareOptions
     mde = None
     if tested and found.se is not None and found.freedom is not None:
         p_value = 2 * float(distributions.t.sf(abs(found.value) / found.se, found.freedom))
-        mde = minimal_detectable_effect(
-            found.se, found.freedom, confidence=options.confidence, power=options.power
-        )
+        if not found.few_differ:
+            mde = minimal_detectable_effect(
+                found.se, found.freedom, confidence=options.confidence, power=options.power
+            )
     return PairedComparison(
         n=d.size,
         clusters=found.clusters,
@@ -297,9 +297,8 @@ def difference_interval(found: ClusteredStatistic, confidence: float) -> tuple[I
     refused = too_uneven(found)
     if refused:
         return None, "none", refused
-    differing = int(np.count_nonzero(found.means))
-    if found.without_spread or found.thin_cells or differing < min(_FEW_DIFFERING, found.clusters):
-        note = _identical_note(found, confidence) if differing == 0 else _sparse_note(found, differing)
+    if found.without_spread or found.thin_cells or found.few_differ:
+        note = _sparse_note(found) if found.differing else _identical_note(found, confidence)
         return exact_interval(_bounded_difference(found), confidence), "exact", note
     return student_interval(found, confidence), "cr2-t", few_videos_note(found)
 
@@ -312,12 +311,12 @@ def _identical_note(found: ClusteredStatistic, confidence: float) -> str:
     )
 
 
-def _sparse_note(found: ClusteredStatistic, differing: int) -> str:
+def _sparse_note(found: ClusteredStatistic) -> str:
     if found.without_spread:
         return f"{NO_SPREAD[: NO_SPREAD.index(':')]}: exact interval"
     if found.thin_cells:
         return thin_note(found)
-    return f"exact interval: the two differ on {differing} of {found.clusters} videos only"
+    return f"exact interval: the two differ on {found.differing} of {found.clusters} videos only"
 
 
 def _correlation(a: FloatArray, b: FloatArray) -> float | None:

@@ -51,7 +51,7 @@ def composed_score(sheet: ScoreSheet, metric: str | None = None) -> ComposedScor
     usable = [ACCURACY, *(key for key, value in values.items() if value is not None)]
     if name not in values:
         raise UsageError(f"{sheet.task} has no score {name!r}{suggest(name, values)} (here: {', '.join(usable)})")
-    parts = {_name(cell): cell for cell in cells_of(name, sheet.averaging.averages)}
+    parts = {cell.name: cell for cell in cells_of(name, sheet.averaging.averages)}
     labelled = _labelled(sheet)
     cells = {part: _questions(cell, labelled) for part, cell in parts.items()}
     missing = [part for part, questions in cells.items() if not questions]
@@ -62,10 +62,6 @@ def composed_score(sheet: ScoreSheet, metric: str | None = None) -> ComposedScor
         )
     whole = sum(cell.weight for cell in parts.values())
     return ComposedScore(name, cells, {part: cell.weight / whole for part, cell in parts.items()})
-
-
-def _name(cell: Cell) -> str:
-    return "+".join(sorted(cell.labels))
 
 
 def _labelled(sheet: ScoreSheet) -> dict[str, list[str]]:

@@ -31,6 +31,11 @@ class Cell:
     labels: frozenset[str]
     weight: float
 
+    @property
+    def name(self) -> str:
+        """What messages call it; no two cells of one average have the same labels."""
+        return "+".join(sorted(self.labels))
+
 
 def cells_of(name: str, averages: Sequence[Average]) -> tuple[Cell, ...]:
     """Return the cells of a named average, of a sub-task, or of a group of questions.
@@ -159,9 +164,9 @@ def _interval(members: Sequence[tuple[Cell, Sequence[_Row]]], value: float) -> d
     if len(members) == 1:
         shares = mean_by_cluster(scores, videos)
     else:
-        groups = [number for number, (_, rows) in enumerate(members) for _ in rows]
+        groups = [cell.name for cell, rows in members for _ in rows]
         whole = sum(cell.weight for cell, _ in members)
-        weights: dict[Hashable, float] = {number: cell.weight / whole for number, (cell, _) in enumerate(members)}
+        weights: dict[Hashable, float] = {cell.name: cell.weight / whole for cell, _ in members}
         shares = macro_average(scores, groups, videos, weights=weights)
     if not math.isclose(100 * shares.value, value, abs_tol=_SAME):
         return {"note": "questions without a record count as wrong: no interval"}

@@ -110,6 +110,12 @@ def test_every_score_of_every_sheet_is_the_weighted_mean_it_is_said_to_be(runs):
         assert 100 * score_run("b", run, metric=name).value == pytest.approx(value)
 
 
+def test_a_score_without_an_interval_names_the_part_that_lies_on_one_video(tmp_path, capsys):
+    run = ovo_run(tmp_path / "a", before, sizes={"OCR": 1})
+    assert main(["score", "--task", "ovobench", str(run)]) == 0
+    assert "no interval: OCR on one video only" in capsys.readouterr().out
+
+
 def test_runs_are_aligned_with_the_parts_of_the_score(runs):
     scored = [score_run(name, read_run(run)) for name, run in zip("ab", runs, strict=True)]
     aligned = align(scored)

@@ -263,6 +263,20 @@ def test_the_mde_of_a_comparison_is_that_of_its_own_error_and_degrees_of_freedom
     assert result.mde > 2.8016 * result.se
 
 
+def test_few_videos_on_which_two_differ_tell_no_detectable_effect_and_make_the_plan_a_guess():
+    # At the 0.78 points that this error would give, two of 240 videos differ: no test of whole videos tells two.
+    one = np.zeros(240)
+    one[7] = 1.0
+    videos = np.arange(240)
+    result = compare_pair(one, np.zeros(240), videos)
+    assert (result.method, result.mde) == ("exact", None)
+    needed = videos_needed(one, videos, 0.01)
+    assert needed.pilot_mde is None
+    assert needed.note == "the spread is a guess: the pilots differ on 1 of 240 videos"
+    several = np.where(videos < 12, 1.0, 0.0)
+    assert compare_pair(several, np.zeros(240), videos).mde is not None
+
+
 def test_a_pilot_as_large_as_its_own_answer_detects_just_the_effect():
     needed = videos_needed(A - B, VIDEOS, compare_pair(A, B, VIDEOS).mde * 1.0001)
     assert needed.videos == 70
