@@ -24,7 +24,7 @@ from evalkit.leaderboard.answers import (
     score_runs,
 )
 from evalkit.leaderboard.fingerprint import Mismatch, comparable, describe_mismatches, fields_named
-from evalkit.leaderboard.latency import MedianSeconds, SecondRatio, hardware, median_seconds
+from evalkit.leaderboard.latency import MedianSeconds, SecondRatio, median_seconds, timed_apart
 from evalkit.leaderboard.transcripts import Transcripts, compare_transcripts
 from evalkit.records import RunRecords
 from evalkit.report.per_question import works_when_asked
@@ -245,15 +245,11 @@ def _flips(a: ScoredRun, b: ScoredRun, aligned: Aligned) -> Estimate:
 
 
 def _seconds(a: ScoredRun, b: ScoredRun, medians: MedianSeconds | None, confidence: float) -> SecondRatio | None:
-    if medians is None or not {a.label, b.label} <= medians.medians.keys() or _machines(a, b) is not None:
+    if medians is None or not {a.label, b.label} <= medians.medians.keys():
+        return None
+    if timed_apart([a.records.manifest, b.records.manifest]) is not None:
         return None
     return medians.ratio(a.label, b.label, confidence=confidence)
-
-
-def _machines(a: ScoredRun, b: ScoredRun) -> str | None:
-    """Return how the machines of two timed runs differ, or None where they do not."""
-    one, other = hardware(a.records.manifest), hardware(b.records.manifest)
-    return None if one == other else f"{one or 'unrecorded'} against {other or 'unrecorded'}"
 
 
 def _warnings(comparison: Comparison, runs: Mapping[str, ScoredRun]) -> list[str]:
@@ -270,11 +266,11 @@ def _warnings(comparison: Comparison, runs: Mapping[str, ScoredRun]) -> list[str
         pair = f"{row.a} and {row.b}"
         if row.mismatches:
             lines.append(f"{pair} are NOT comparable, compared on demand: {describe_mismatches(row.mismatches)}")
-        machines = _machines(a, b)
-        if machines is not None and a.records.ticks and b.records.ticks:
-            lines.append(f"{pair}: no ratio of seconds, they ran on different machines ({machines})")
+        apart = timed_apart([a.records.manifest, b.records.manifest])
+        if apart is not None and a.records.ticks and b.records.ticks:
+            lines.append(f"{pair}: no ratio of seconds, they were timed {apart}")
         idle = [run.label for run in (a, b) if run.records.ticks and works_when_asked(run.records)]
-        if idle and machines is None:
+        if idle and apart is None:
             verb = "sees its" if len(idle) == 1 else "see their"
             lines.append(
                 f"{pair}: no ratio of seconds, {' and '.join(idle)} {verb} frames only with the question "

@@ -25,7 +25,7 @@ from evalkit.leaderboard.answers import (
 from evalkit.leaderboard.compare import check_comparable
 from evalkit.leaderboard.fingerprint import Mismatch, comparable, fields_named, model_changes
 from evalkit.leaderboard.gate_rule import GateCheck, Outcome, error_of_look, judge_score, judge_speed, overall
-from evalkit.leaderboard.latency import hardware
+from evalkit.leaderboard.latency import timed_apart
 from evalkit.leaderboard.slowdown import slowdown
 from evalkit.leaderboard.transcripts import Transcripts, compare_transcripts
 from evalkit.records import RunRecords
@@ -174,9 +174,6 @@ def _side(runs: Sequence[RunRecords], label: str, rule: GateRule, reference: Run
 
 
 def _require_one_machine(runs: Sequence[RunRecords], *, allow: bool) -> None:
-    machines = list(dict.fromkeys(hardware(run.manifest) or "unrecorded" for run in runs))
-    if len(machines) > 1 and not allow:
-        raise DataError(
-            f"the runs were timed on different machines ({' against '.join(machines)}): leave --max-slowdown out, "
-            "or run all on one"
-        )
+    apart = timed_apart([run.manifest for run in runs])
+    if apart is not None and not allow:
+        raise DataError(f"the runs were timed {apart}: leave --max-slowdown out, or run all alike")

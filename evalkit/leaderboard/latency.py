@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MedianSeconds", "SecondRatio", "hardware", "median_seconds", "service_times"]
+__all__ = ["MedianSeconds", "SecondRatio", "hardware", "median_seconds", "service_times", "timed_apart"]
 
 import math
 from collections.abc import Mapping, Sequence
@@ -91,6 +91,20 @@ def hardware(manifest: RunManifest) -> str:
     facts = [(key, manifest.host[key]) for key in _HARDWARE if manifest.host.get(key) not in (None, "")]
     words = [f"{key} {value}" for key, value in facts]
     return ", ".join([*words, *_SHARED[manifest.latency]])
+
+
+def timed_apart(manifests: Sequence[RunManifest]) -> str | None:
+    """Return in what the timing of runs differs, only what does, or None where nothing does."""
+    told = list(dict.fromkeys(hardware(one) for one in manifests))
+    if len(told) < 2:
+        return None
+    parts = [words.split(", ") if words else ["unrecorded"] for words in told]
+    common = set(parts[0]).intersection(*parts)
+    apart = " against ".join(", ".join(p for p in one if p not in common) or "one at a time" for one in parts)
+    company = {words for shared in _SHARED.values() for words in shared}
+    if {p for one in parts for p in one} - common <= company:
+        return f"not in the same company ({apart})"
+    return f"on different machines ({apart})"
 
 
 def median_seconds(

@@ -5,9 +5,11 @@ from __future__ import annotations
 __all__ = ["export_checkpoint"]
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+import transformers
 from safetensors.torch import load_file, save_file
 
 from evalkit.errors import UsageError
@@ -83,6 +85,8 @@ def export_checkpoint(checkpoint: str, folder: Path, *, max_frames: int = 768) -
         raise UsageError(f"{folder} exists and is not an empty folder")
     network, tokenizer = load_network(LoadRequest(checkpoint, device="cpu"))
     folder.mkdir(parents=True, exist_ok=True)
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
     network.save_pretrained(folder)
     tokenizer.model_max_length = network.config.text_config.max_position_embeddings
     tokenizer.save_pretrained(folder)

@@ -286,11 +286,12 @@ def memory_table(summaries: Sequence[LatencySummary]) -> Table:
                 Estimate(slope.slope, slope.low, slope.high) if slope else Estimate(None),
             )
         )
-    note = (
-        "Peak: of the GPU, or of the process where there is none. Resident: of the process. "
-        "Growth: Theil-Sen slope of the peaks of each minute after the first, with its 95 % interval from "
-        f"{LEAST_TREND_POINTS} minutes on."
-    )
+    note = "Peak: of the GPU, or of the process where there is none. Resident: of the process."
+    if any(summary.slope for summary in summaries):
+        note += (
+            " Growth: Theil-Sen slope of the peaks of each minute after the first, with its 95 % interval from "
+            f"{LEAST_TREND_POINTS} minutes on."
+        )
     return Table("Cache and memory", columns, tuple(rows), (note,), "memory")
 
 

@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from run_folders import narration_run, question_run
+from run_folders import manifest, narration_run, question_run
 
 from evalkit.cli.main import main
 from evalkit.errors import DataError, UsageError
 from evalkit.leaderboard.answers import align, score_runs
 from evalkit.leaderboard.compare import compare_runs
 from evalkit.leaderboard.comparison_table import comparison_table, comparison_to_json
+from evalkit.leaderboard.latency import timed_apart
 from evalkit.records import JsonlWriter, RunFolder, TickRecord, VerdictRecord, read_jsonl, read_run
 from evalkit.report.latex import to_latex
 from evalkit.report.tables import to_csv, to_markdown, to_text
@@ -350,3 +351,17 @@ def test_comparing_grows_in_proportion_to_the_answers(tmp_path):
         return lambda: compare_runs({run.manifest.model: run for run in runs})
 
     assert growth(compare, 250) < LINEAR
+
+
+def test_what_two_runs_were_timed_apart_by_is_said_and_nothing_else() -> None:
+    host = {"processor": "EPYC", "cores": 2}
+    alone, loaded = manifest("t", "m", host=host), manifest("t", "m", host=host, latency="loaded")
+    other = manifest("t", "m", host=host | {"cores": 16})
+    assert timed_apart([alone, alone]) is None
+    assert (
+        timed_apart([alone, loaded]) == "not in the same company (one at a time against several samples at once)"
+    )
+    assert timed_apart([alone, other]) == "on different machines (cores 2 against cores 16)"
+    assert timed_apart([alone, manifest("t", "m", host={})]) == (
+        "on different machines (processor EPYC, cores 2 against unrecorded)"
+    )
