@@ -288,9 +288,9 @@ class SpanCache(Cache):
 
 
 def _taken(store: torch.Tensor, index: NDArray[np.int64]) -> torch.Tensor:
-    """Copy tokens of a store ``(layers, kv_heads, capacity, head_dim)``, run by run where the runs are few."""
+    """Copy tokens of a store ``(layers, kv_heads, capacity, head_dim)``, on a CPU run by run if runs are few."""
     starts = [0, *(np.flatnonzero(np.diff(index) != 1) + 1).tolist(), len(index)]
-    if len(starts) > MOST_RUNS:
+    if len(starts) > MOST_RUNS or store.device.type != "cpu":
         return store.index_select(2, torch.from_numpy(index).to(store.device))
     runs = [store[:, :, index[a] : index[b - 1] + 1] for a, b in itertools.pairwise(starts)]
     return torch.cat(runs, dim=2)
