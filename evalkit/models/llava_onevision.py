@@ -111,6 +111,11 @@ class LlavaOnevision(DecoderBackbone):
         self.layout: ChatLayout = LlavaChatLayout(text, tokens)
 
     @property
+    def frame_tokens(self) -> int:
+        """Tokens of a frame, whatever the video's size."""
+        return self._pooled**2
+
+    @property
     def clip_end(self) -> torch.Tensor | None:
         """The token ``(1, hidden)`` that ends a whole clip."""
         newline: torch.Tensor = self._model.image_newline[None]

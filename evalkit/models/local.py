@@ -61,6 +61,10 @@ class PolicyRecipe(ModelRecipe):
         return self.compress.with_compat() if self.choice.compat else self.compress
 
     @property
+    def _thins(self) -> bool:
+        return self.compress.tokens is not None or self.compress.merging is not None
+
+    @property
     def tells_budget(self) -> bool:
         """Whether the memory sees tensors."""
         return isinstance(self.policy, TensorMemory | StreamForestSettings)
@@ -152,6 +156,11 @@ class PolicyRecipe(ModelRecipe):
             from evalkit.models.forest import check_forest
 
             check_forest(backbone)
+        block = getattr(backbone, "frame_tokens", None)  # Qwen's towers have as many as a video's size gives
+        if isinstance(self.policy, WindowBlocks) and block is not None and not self._thins:
+            from evalkit.models.retrieval import require_room
+
+            require_room(self.policy, block)
         revision = checkpoint_revision(self.checkpoint, backbone.network)
         return CachedModel(self.name, backbone, self.policy, self.generation, revision, self.compression)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["RetrievalSession"]
+__all__ = ["RetrievalSession", "require_room"]
 
 from collections import Counter
 from typing import Any
@@ -21,6 +21,24 @@ from evalkit.models.vision import SessionVision, VisionSide
 from evalkit.records import HeldTokens, RetrievedBlocks
 from evalkit.stream import Chunk, Elicitation
 from evalkit.timing import StageClock
+
+
+def require_room(settings: WindowBlocks, block: int) -> None:
+    """Refuse a window that does not hold what a question retrieves.
+
+    Args:
+        settings: Window and retrieval.
+        block: Tokens of a frame.
+
+    Raises:
+        UsageError: It would not fit.
+    """
+    wanted = settings.topk * block
+    if wanted > settings.n_local:
+        raise UsageError(
+            f"topk={settings.topk} frames of {block} tokens are {wanted}, and n_local={settings.n_local} "
+            f"holds {settings.n_local // block}: raise n_local or lower topk"
+        )
 
 
 class RetrievalSession:
@@ -119,12 +137,7 @@ class RetrievalSession:
         Raises:
             UsageError: What a question retrieves would not fit into the window that it is read under.
         """
-        settings, wanted = self._settings, self._settings.topk * block
-        if wanted > settings.n_local:
-            raise UsageError(
-                f"topk={settings.topk} frames of {block} tokens are {wanted}, and n_local={settings.n_local} "
-                f"holds {settings.n_local // block}: raise n_local or lower topk"
-            )
+        require_room(self._settings, block)
         self._decoder.begin(block)
         self._begun = True
 

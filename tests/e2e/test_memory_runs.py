@@ -74,6 +74,7 @@ def test_a_memory_that_leaves_its_budget_fails_the_run(
         (["ovobench", "infinipot-v", "--set", "memory.frames=0"], "a budget is one frame or more"),
         (["ovobench", "infinipot-v", "--compress", "pruner"], "takes no pruned ones"),
         (["inf-streams", "rekv"], "model rekv answers questions only"),
+        (["ovobench", "rekv", "--set", "memory.n_local=100"], "topk=3 frames of 196 tokens are 588"),
         (["ovobench", "streamforest", "--set", "memory.quota=100"], "memory.quota=100 is less than one event"),
         (["inf-streams", "streamforest"], "model streamforest answers questions only"),
         (["ovobench", "dispider"], "dispider runs on its own checkpoint alone"),
