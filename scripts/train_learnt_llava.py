@@ -1,0 +1,225 @@
+"""Train the built-in checkpoint `learnt-llava` from scratch: one process, one thread, seeded, with a log.
+
+    python scripts/train_learnt_llava.py --out evalkit/models/learnt-llava [--seed 0] [--steps-scale 1.0]
+
+It first teaches the vision tower what a frame shows, then trains the whole on questions about made-up matches
+(full attention, the session's own layout), on short streams first and on streams of a minute at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from learnt.llava import begin_recalling, build_llava, llava_features, save_llava
+from learnt.llava_vocabulary import make_llava_tokenizer
+from learnt.muon import Muon
+from learnt.questions import PARTS, Questions, Row
+from torch import nn
+from train_learnt import DENSE, Log, TowerLabels, _keep_memory, learning_rate
+
+from evalkit_tasks.demo import STREAM_RATES, Rates, make_match
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Some steps of one kind.
+
+    Args:
+        name: Its name in the log.
+        steps: Steps.
+        seconds: Shortest and longest stream.
+        batch: Rows a step.
+        questions: Questions a row.
+        rates: How often what is seen; each row takes one of them.
+    """
+
+    name: str
+    steps: int
+    seconds: tuple[int, int]
+    batch: int
+    questions: int
+    rates: tuple[Rates, ...]
+
+
+STAGES = (
+    Stage("short", 500, (3, 10), 6, 12, (DENSE, STREAM_RATES)),
+    Stage("medium", 500, (6, 26), 4, 12, (DENSE, STREAM_RATES, STREAM_RATES)),
+    Stage("long", 300, (20, 61), 2, 12, (STREAM_RATES,)),
+)
+TOWER_STEPS, TOWER_BATCH = 200, 96
+_SAVE_EVERY = 200
+WEIGHTS = dict.fromkeys(PARTS, 1.0) | {"none": 0.0, "form": 0.2}
+
+
+def train_tower(network: Any, steps: int, seed: int, log: Log, batch: int = TOWER_BATCH) -> None:
+    """Teach the tower what a frame shows, read off the mean of its tokens."""
+    rng = np.random.default_rng([seed, 1])
+    heads = TowerLabels(network.config.text_config.hidden_size)
+    tower = [*network.model.vision_tower.parameters(), *network.model.multi_modal_projector.parameters()]
+    optimiser = torch.optim.AdamW([*tower, *heads.parameters()], lr=2e-3, weight_decay=0.01)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = 2e-3 * min(1.0, (step + 1) / 20, 2 * (1 - step / steps) + 0.05)
+        shown = []
+        while len(shown) < batch:
+            match = make_match(int(rng.integers(2**20, 2**40)), 20, DENSE)
+            shown += [(match, match.moments[0]), *((match, match.moments[int(i)]) for i in rng.integers(1, 20, 5))]
+        losses = list(heads.losses(llava_features(network, shown, rng), shown))
+        loss = torch.stack([part for _, part, _ in losses]).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if step % 20 == 19:
+            right = {name: round(share, 2) for name, _, share in losses}
+            log.write(stage="tower", step=step + 1, loss=round(float(loss.detach()), 4), right=right)
+
+
+def _seen(network: Any, rows: Sequence[Row], rng: np.random.Generator) -> torch.Tensor:
+    """Return the vision tokens of rows, in order; each frame is encoded once for all places where it stands."""
+    wanted = [second for row in rows for second in row.shown]
+    moments = {(second[0].seed, second[1].at): second for second in wanted if second is not None}
+    place = {key: index for index, key in enumerate(moments)}
+    features = llava_features(network, list(moments.values()), rng).unflatten(0, (len(moments), -1))
+    frames = features.unbind()
+    newline = network.model.image_newline[None]
+    return torch.cat([newline if one is None else frames[place[one[0].seed, one[1].at]] for one in wanted])
+
+
+def forward(network: Any, rows: Sequence[Row], rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits of every learnt token ``(n, vocabulary)`` and, per token, id and part ``(n, 2)``."""
+    length = max(len(row.ids) for row in rows)
+
+    def padded(name: str, fill: int) -> torch.Tensor:
+        found = torch.full((len(rows), length), fill)
+        for index, row in enumerate(rows):
+            values: list[int] = getattr(row, name)
+            found[index, : len(values)] = torch.tensor(values)
+        return found
+
+    ids, positions, branches = padded("ids", 0), padded("positions", 0), padded("branches", -1)
+    limits, parts = padded("limits", 0), padded("parts", 0)
+    place = torch.arange(length)
+    own = branches[:, :, None] == branches[:, None, :]
+    stream = (branches[:, None, :] == 0) & (place < limits[:, :, None])
+    allowed = (own | stream) & (place <= place[:, None])
+    mask = torch.zeros(allowed.shape).masked_fill(~allowed, -1e9)[:, None]
+    embeddings = network.model.language_model.embed_tokens(ids)
+    at = ids == network.config.video_token_id
+    embeddings = embeddings.masked_scatter(at[..., None], _seen(network, rows, rng))
+    hidden = network.model.language_model(
+        inputs_embeds=embeddings, position_ids=positions, attention_mask={"full_attention": mask}, use_cache=False
+    ).last_hidden_state
+    learnt = parts[:, 1:] > 0
+    # The token before one that is learnt is of the same branch, and stands just before it.
+    logits = network.lm_head(hidden[:, :-1][learnt])
+    return logits, torch.stack([ids[:, 1:][learnt], parts[:, 1:][learnt]], dim=1)
+
+
+class Tally:
+    """Counts right tokens by part since it was last read."""
+
+    def __init__(self) -> None:
+        self._right, self._all = np.zeros(len(PARTS)), np.zeros(len(PARTS))
+        self._losses: list[float] = []
+
+    def add(self, logits: torch.Tensor, targets: torch.Tensor, loss: float) -> None:
+        """Count one batch."""
+        right = (logits.argmax(-1) == targets[:, 0]).numpy()
+        np.add.at(self._right, targets[:, 1].numpy(), right)
+        np.add.at(self._all, targets[:, 1].numpy(), 1)
+        self._losses.append(loss)
+
+    def read(self) -> dict[str, Any]:
+        """Return the mean loss and the share of right tokens, and begin anew."""
+        right = {
+            name: round(100 * self._right[i] / self._all[i], 1) for i, name in enumerate(PARTS) if self._all[i]
+        }
+        mean = sum(self._losses) / max(len(self._losses), 1)
+        self.__init__()  # type: ignore[misc]
+        return {"loss": round(mean, 4), "right": right}
+
+
+def optimisers_of(network: Any) -> list[torch.optim.Optimizer]:
+    """Return Muon for the matrices of the text layers and AdamW for the rest, the tower at half of its rate."""
+    layers = list(network.model.language_model.layers.parameters())
+    matrices = [p for p in layers if p.ndim == 2]
+    tower = [*network.model.vision_tower.parameters(), *network.model.multi_modal_projector.parameters()]
+    taken = {id(p) for p in (*matrices, *tower)}
+    rest = [p for p in network.parameters() if id(p) not in taken]
+    adam = [{"params": rest, "lr": 2e-3}, {"params": tower, "lr": 1e-3}]
+    optimisers: list[torch.optim.Optimizer] = [Muon(matrices, lr=4e-3)]
+    optimisers.append(torch.optim.AdamW(adam, betas=(0.9, 0.98), weight_decay=0.01))
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["peak"] = group["lr"]
+    return optimisers
+
+
+def train(network: Any, questions: Questions, stages: Sequence[Stage], seed: int, log: Log, save: Any) -> None:
+    """Train on rows, stage after stage, with one learning-rate curve over all of them."""
+    rng = np.random.default_rng([seed, 2])
+    weights = torch.tensor([WEIGHTS[name] for name in PARTS])
+    optimisers = optimisers_of(network)
+    steps, step, tally = sum(stage.steps for stage in stages), 0, Tally()
+    for stage in stages:
+        for _ in range(stage.steps):
+            seconds = int(rng.integers(stage.seconds[0], stage.seconds[1] + 1))
+            rates = [stage.rates[int(index)] for index in rng.integers(len(stage.rates), size=stage.batch)]
+            rows = [questions.draw(seconds, stage.questions, one) for one in rates]
+            factor = learning_rate(step, steps)
+            for optimiser in optimisers:
+                for group in optimiser.param_groups:
+                    group["lr"] = group["peak"] * factor
+            logits, targets = forward(network, rows, rng)
+            weight = weights[targets[:, 1]]
+            losses = nn.functional.cross_entropy(logits, targets[:, 0], reduction="none")
+            loss = (losses * weight).sum() / weight.sum()
+            network.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            for optimiser in optimisers:
+                optimiser.step()
+            step += 1
+            tally.add(logits.detach(), targets, float(loss.detach()))
+            if step % min(50, max(steps // 4, 1)) == 0:
+                log.write(stage=stage.name, step=step, **tally.read())
+            if step % _SAVE_EVERY == 0:
+                save()
+        save()
+
+
+def main() -> None:
+    """Train and write the checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for weights, tokenizer and log")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps-scale", type=float, default=1.0, help="share of the steps of each stage")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    _keep_memory()
+    torch.manual_seed(args.seed)
+    args.out.mkdir(parents=True, exist_ok=True)
+    tokenizer = make_llava_tokenizer()
+    network = build_llava(tokenizer)
+    begin_recalling(network)
+    stages = [
+        Stage(s.name, max(1, round(s.steps * args.steps_scale)), s.seconds, s.batch, s.questions, s.rates)
+        for s in STAGES
+    ]
+    with (args.out / "training.jsonl").open("w") as file:
+        log = Log(file)
+        size = sum(p.numel() for p in network.parameters())
+        log.write(seed=args.seed, parameters=size, vocabulary=tokenizer.get_vocab_size(), torch=torch.__version__)
+        train_tower(network, TOWER_STEPS, args.seed, log)
+        train(network, Questions(tokenizer, args.seed), stages, args.seed, log, lambda: save_llava(network, tokenizer, args.out))
+        log.write(done=True)
+
+
+if __name__ == "__main__":
+    main()
