@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from learnt.llava import begin_recalling, build_llava, llava_features, save_llava
+from learnt.llava import LONGEST, begin_recalling, begin_with_words, build_llava, llava_features, save_llava
 from learnt.llava_vocabulary import make_llava_tokenizer
 from learnt.muon import Muon
 from learnt.questions import PARTS, Questions, Row
@@ -48,9 +48,9 @@ class Stage:
 
 
 STAGES = (
-    Stage("short", 500, (3, 10), 6, 12, (DENSE, STREAM_RATES)),
-    Stage("medium", 500, (6, 26), 4, 12, (DENSE, STREAM_RATES, STREAM_RATES)),
-    Stage("long", 300, (20, 61), 2, 12, (STREAM_RATES,)),
+    Stage("short", 350, (3, 10), 6, 12, (DENSE, STREAM_RATES)),
+    Stage("medium", 1100, (6, 26), 4, 12, (DENSE, STREAM_RATES, STREAM_RATES)),
+    Stage("long", 1000, (20, LONGEST), 3, 12, (STREAM_RATES,)),
 )
 TOWER_STEPS, TOWER_BATCH = 200, 96
 _SAVE_EVERY = 200
@@ -207,6 +207,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     tokenizer = make_llava_tokenizer()
     network = build_llava(tokenizer)
+    begin_with_words(network, tokenizer)
     begin_recalling(network)
     stages = [
         Stage(s.name, max(1, round(s.steps * args.steps_scale)), s.seconds, s.batch, s.questions, s.rates)
@@ -217,7 +218,8 @@ def main() -> None:
         size = sum(p.numel() for p in network.parameters())
         log.write(seed=args.seed, parameters=size, vocabulary=tokenizer.get_vocab_size(), torch=torch.__version__)
         train_tower(network, TOWER_STEPS, args.seed, log)
-        train(network, Questions(tokenizer, args.seed), stages, args.seed, log, lambda: save_llava(network, tokenizer, args.out))
+        questions = Questions(tokenizer, args.seed)
+        train(network, questions, stages, args.seed, log, lambda: save_llava(network, tokenizer, args.out))
         log.write(done=True)
 
 

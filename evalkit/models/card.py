@@ -13,11 +13,11 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evalkit.errors import DecodeError, ModelError
-from evalkit.stream import StreamSample
+from evalkit.stream import Query, StreamSample
 
 CARD_NAME: Final = "evalkit.json"
 
-SHIPPED: Final = ("learnt",)
+SHIPPED: Final = ("learnt", "learnt-llava")
 """Checkpoints whose weights lie in this package."""
 
 
@@ -25,14 +25,16 @@ class Trained(BaseModel):
     """What a checkpoint of few words was trained on; it is of no use on anything else.
 
     ``frame_size`` is (width, height) in pixels, ``fps`` frames per second, ``chunk_seconds`` the length of the
-    longest stream it saw in training.
+    longest stream it saw in training. It narrates where it has an ``instruction``, and answers ``questions``, by
+    their texts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     frame_size: tuple[int, int]
     fps: float
-    instruction: str
+    instruction: str | None = None
+    questions: tuple[str, ...] = ()
     chunk_seconds: int
     data: str
 
@@ -45,18 +47,34 @@ class Trained(BaseModel):
         sizes = [size for size in map(_frame_size, samples[:1]) if size is not None]
         found = [f"{width}x{height} pixels" for width, height in sizes if (width, height) != self.frame_size]
         found += [f"{fps:g} frames a second" for fps in sorted({s.fps for s in samples}) if fps != self.fps]
-        told = [sample.narration for sample in samples if sample.narration is not None]
-        if any(narration.instruction != self.instruction for narration in told):
-            found.append("another instruction")
-        if len(told) < len(samples):
-            found.append("questions")
+        found += self._unlike_narrations(samples)
+        found += self._unlike_questions([query for sample in samples for query in sample.queries])
         if not found:
             return None
         width, height = self.frame_size
+        told = "asked about them" if self.instruction is None else f"told {self.instruction!r}"
         return (
-            f"it was trained on {self.data}, {width}x{height} pixels at {self.fps:g} frames a second, told "
-            f"{self.instruction!r}; this run has {', '.join(found)}, of which it knows nothing"
+            f"it was trained on {self.data}, {width}x{height} pixels at {self.fps:g} frames a second, {told}; "
+            f"this run has {', '.join(found)}, of which it knows nothing"
         )
+
+    def _unlike_narrations(self, samples: Sequence[StreamSample]) -> Iterator[str]:
+        told = [sample.narration for sample in samples if sample.narration is not None]
+        if told and self.instruction is None:
+            yield "narration"
+        elif any(narration.instruction != self.instruction for narration in told):
+            yield "another instruction"
+
+    def _unlike_questions(self, queries: Sequence[Query]) -> Iterator[str]:
+        if not queries:
+            return
+        if not self.questions:
+            yield "questions"
+            return
+        if not all(any(text in query.prompt for text in self.questions) for query in queries):
+            yield "other questions"
+        if any(query.elicitation.options or query.elicitation.prefix for query in queries):
+            yield "answers that begin with a letter (it says first what it saw)"
 
 
 def _frame_size(sample: StreamSample) -> tuple[int, int] | None:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["GRID", "PATCH", "SIDE", "begin_recalling", "build_llava", "llava_pixels", "save_llava", "write_llava_card"]
+__all__ = [
+    "GRID",
+    "LONGEST",
+    "PIXELS_PER_INPUT",
+    "begin_recalling",
+    "begin_with_words",
+    "build_llava",
+    "llava_features",
+    "save_llava",
+    "write_llava_card",
+]
 
 import hashlib
 from collections.abc import Sequence
@@ -21,6 +31,7 @@ from evalkit.models.pack import normalise
 from evalkit_tasks.demo.draw import HEIGHT, WIDTH
 from evalkit_tasks.demo.match import DemoMatch, Moment
 from learnt.chunks import seen_pixels
+from learnt.llava_vocabulary import ASKED, OTHERS, options
 
 PATCH = 4
 """Inputs a side of a patch: 4 cells across and 2 down, as a frame of 16 x 32 cells is squeezed into a square."""
@@ -33,6 +44,9 @@ GRID = 4
 
 PIXELS_PER_INPUT = 7
 """Pixels a side of one input at export: frames are scaled to 224 x 224, a row of which is a row of the file."""
+
+LONGEST = 61
+"""Seconds of the longest stream it is trained on."""
 
 _HIDDEN, _LAYERS, _HEADS, _KV_HEADS = 128, 4, 4, 2
 _ROPE_THETA = 1e5
@@ -94,6 +108,25 @@ def build_llava(tokenizer: Tokenizer, scale: int = 1) -> Any:
 
 
 @torch.no_grad()
+def begin_with_words(network: Any, tokenizer: Tokenizer) -> None:
+    """Let the options begin as sums of their words, at the input and at the output, and of something of their own.
+
+    ``goal Red 3 -2`` and ``goal Red 1 -0`` are two tokens of which either is seldom practised; what they share is.
+    """
+    inputs, outputs = network.model.language_model.embed_tokens.weight, network.lm_head.weight
+    words: dict[str, torch.Tensor] = {}
+    for option in options():
+        parts = option.replace("-", " -").split()
+        for part in parts:
+            words.setdefault(part, torch.randn(2, _HIDDEN))
+        shared = torch.stack([words[part] for part in parts]).sum(0) / len(parts) ** 0.5
+        [row] = tokenizer.encode(f" {option}", add_special_tokens=False).ids
+        for weight, share in zip((inputs, outputs), shared, strict=True):
+            spread = weight[row].std()
+            weight[row] = (0.5 * weight[row] + 0.87 * spread * share).clone()
+
+
+@torch.no_grad()
 def begin_recalling(network: Any) -> None:
     """Set the first two text layers to a circuit that finds what stood before an earlier copy of a token.
 
@@ -119,7 +152,7 @@ def begin_recalling(network: Any) -> None:
 
 
 def _look_back(attention: Any, head: int, kv: int, back: int, width: int, sharpness: float = 40.0) -> None:
-    """Let a head look ``back`` tokens back whatever stands there: its scores are a sum of cosines of the distance."""
+    """Let a head look ``back`` tokens back whatever stands there: scores are sums of cosines of the distance."""
     frequencies = 6
     angle = _ROPE_THETA ** (-torch.arange(frequencies) / (width // 2)) * back
     query, key, size = head * width, kv * width, sharpness**0.5
@@ -131,7 +164,7 @@ def _look_back(attention: Any, head: int, kv: int, back: int, width: int, sharpn
 
 
 def llava_pixels(shown: Sequence[tuple[DemoMatch, Moment]], rng: np.random.Generator) -> torch.Tensor:
-    """Return one frame a second as the tower takes it in training, ``(n, 3, 32, 32)``: every row of cells twice."""
+    """Return one frame a second as the tower takes it in training, ``(n, 3, 32, 32)``: each row of cells twice."""
     frames = seen_pixels(shown, rng)[::2].repeat(2, axis=1)
     return normalise(frames, SIGLIP_MEAN, SIGLIP_STD)
 
@@ -140,14 +173,15 @@ def llava_features(
     network: Any, shown: Sequence[tuple[DemoMatch, Moment]], rng: np.random.Generator
 ) -> torch.Tensor:
     """Return the tokens of some seconds, ``(16 n, hidden)``."""
-    hidden = network.model.vision_tower(llava_pixels(shown, rng)).last_hidden_state
+    # The network reads its features before the tower's last norm.
+    hidden = network.model.vision_tower(llava_pixels(shown, rng), output_hidden_states=True).hidden_states[-1]
     pooled: torch.Tensor = network.model.apply_pooling(network.model.multi_modal_projector(hidden))
     return pooled.flatten(0, 1)
 
 
 @torch.no_grad()
 def save_llava(network: Any, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write a folder that transformers loads: bfloat16, patch weights spread evenly over the pixels of an input."""
+    """Write a folder that transformers loads: bfloat16, patch weights spread evenly over an input's pixels."""
     scale = PIXELS_PER_INPUT
     spread = build_llava(tokenizer, scale)
     state = dict(network.state_dict())
@@ -171,6 +205,13 @@ def write_llava_card(folder: Path) -> None:
         (folder / name).chmod(0o644)
     card = CheckpointCard(
         generation={"answer_temperature": 0.0, "repetition_penalty": 1.0},
+        trained=Trained(
+            frame_size=(WIDTH, HEIGHT),
+            fps=1.0,
+            questions=(*ASKED.values(), *OTHERS),
+            chunk_seconds=LONGEST,
+            data="evalkit's made-up matches",
+        ),
         sha256={name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _NAMED_FILES},
     )
     (folder / CARD_NAME).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["SPECIAL", "THINK", "THOUGHT", "make_llava_tokenizer", "phrases"]
+__all__ = ["ASKED", "OTHERS", "QUESTION_OF", "SPECIAL", "THINK", "THOUGHT", "make_llava_tokenizer", "phrases"]
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
@@ -21,17 +22,20 @@ SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>")
 THINK, THOUGHT = "<think>", "</think>"
 _MOST = 20
 _SECONDS = 600
-QUESTIONS = (
-    "What is shown right now?",
-    "What is the score now?",
-    "Which venue did the opening card show?",
-    "Which team scored last?",
-    "How many goals have there been so far?",
-    "What was shown ten seconds ago?",
-    "Red scores next. What will the score be?",
-    "What did the referee eat?",
-    "Which team scores the next goal?",
-)
+ASKED: Final[dict[str, str]] = {
+    "shown": "What is shown right now?",
+    "venue": "Which venue did the opening card show?",
+    "scorer": "Which team scored last?",
+    "goals": "How many goals have there been so far?",
+    "score": "What is the score now?",
+    "next": "Red scores next. What will the score be?",
+    "before": "What was shown ten seconds ago?",
+    "never": "What did the referee eat?",
+}
+"""The multiple choice questions of the demos by kind."""
+QUESTION_OF: Final = {text: kind for kind, text in ASKED.items()}
+OTHERS: Final = ("score a goal", "a foul", "a corner", "a save", "a goal", "Which team scores the next goal?")
+"""What OVO-Bench's counts, steps and probes ask about."""
 
 
 def lines() -> Iterator[str]:
@@ -59,9 +63,19 @@ def options() -> Iterator[str]:
 def phrases() -> Iterator[str]:
     """Yield what is one token: options with the space before them, questions, and what prompts say around them."""
     yield from (f" {option}" for option in options())
-    yield from QUESTIONS
-    yield from ("How many times did they score a goal?", "a foul", "a corner", "a save", "a goal")
-    yield from ("system \n", "user ", "assistant\n", "previous text \n", SYSTEM_PROMPT, THINK, THOUGHT, "Yes", "No")
+    yield from ASKED.values()
+    yield from ("How many times did they score a goal?", *OTHERS)
+    yield from (
+        "system \n",
+        "user ",
+        "assistant\n",
+        "previous text \n",
+        SYSTEM_PROMPT,
+        THINK,
+        THOUGHT,
+        "Yes",
+        "No",
+    )
     yield from (f"{letter}." for letter in "ABCDE")
     templates = [ovo.BR_PROMPT, ovo.REC_PROMPT, ovo.SSR_PROMPT, ovo.CRR_PROMPT]
     templates += [streaming.CHOICE_PROMPT, streaming.SQA_PROMPT, streaming.CONTEXT_HEADER, streaming.CONTEXT_ENTRY]

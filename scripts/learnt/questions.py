@@ -5,12 +5,12 @@ from __future__ import annotations
 __all__ = ["KINDS", "PARTS", "Branch", "Form", "Questions", "Row"]
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from evalkit.memory import Span
@@ -48,6 +48,7 @@ _LETTERS: Final = "ABCD"
 _STEPS: Final = ("foul", "corner", "save", "goal")
 _NEVER: Final = "Unable to answer"
 _EATEN: Final = ("an apple", "a sandwich", "a banana")
+_BEFORE: Final = 10
 _LONG_AGO: Final = 3
 """Seconds after a goal in which it is enough to say who scored."""
 
@@ -160,15 +161,16 @@ class Questions:
             bare_share: Share of the streams without time stamps.
         """
         rng = self._rng
-        match = make_match(int(rng.integers(2**20, 2**40)), max(seconds, 20), rates)
+        start = 0 if rng.random() < 0.75 else int(rng.integers(1, 60))
+        match = make_match(int(rng.integers(2**20, 2**40)), max(start + seconds, 20), rates)
         if rng.random() < bare_share:
             form = Form(stamped=False, repeat=2 if rng.random() < 0.15 else 1, clip=bool(rng.random() < 0.5))
         else:
             form = Form(shift=int(rng.integers(0, 500)) if rng.random() < 0.5 else 0, cut=0.08)
         # Most questions come late, where there is most to remember; the end is always asked about.
         latest = [seconds - 1, *(int(at) for at in rng.integers(max(seconds // 4, 1), seconds, questions - 1))]
-        asked = [(at, self.branch(match, at), self._tenth(form)) for at in latest]
-        return self.row(match, seconds, asked, form)
+        asked = [(start + at, self.branch(match, start + at, start=start), self._tenth(form)) for at in latest]
+        return self.row(match, range(start, start + seconds), asked, form)
 
     def _tenth(self, form: Form) -> int:
         """Return the tenth of a second at which a question cuts its last second; 0 where it does not."""
@@ -176,20 +178,18 @@ class Questions:
             return 0
         return 9 if self._rng.random() < 0.7 else int(self._rng.integers(1, 10))
 
-    def row(
-        self, match: DemoMatch, seconds: int, asked: Sequence[tuple[int, Branch, int]], form: Form
-    ) -> Row:
+    def row(self, match: DemoMatch, seconds: range, asked: Sequence[tuple[int, Branch, int]], form: Form) -> Row:
         """Return the row of a match with questions.
 
         Args:
             match: The match.
-            seconds: How many are shown.
+            seconds: Which are shown.
             asked: Last second shown, question, and the tenth at which it cuts that second (0: it does not).
             form: How the stream is shown.
         """
         row, ends, begins = Row(), [], []
         position = row.add(self._opening(), branch=0, start=0, limit=0)
-        for moment in match.moments[:seconds]:
+        for moment in match.moments[seconds.start : seconds.stop]:
             begins.append(position)
             cut = int(self._rng.integers(1, 10)) if form.cut and self._rng.random() < form.cut else 0
             ids = self._second(moment.at + form.shift, form, cut)
@@ -197,7 +197,7 @@ class Questions:
             position = row.add(ids, branch=0, start=position, limit=0)
             ends.append(position)
         for number, (at, branch, tenth) in enumerate(asked, start=1):
-            limit = begins[at] if tenth else ends[at]
+            limit = (begins if tenth else ends)[at - seconds.start]
             self._ask(row, number, branch, limit, match.moments[at], (match, tenth, form))
         return row
 
@@ -248,10 +248,18 @@ class Questions:
     def _ids(spans: Sequence[Span]) -> list[int]:
         return [int(i) for span in spans for i in span.ids]
 
-    def branch(self, match: DemoMatch, at: int, kind: str | None = None) -> Branch:
-        """Return a question about a match after one of its seconds, of a random kind unless one is named."""
-        if kind is None:
-            kind = str(self._rng.choice(list(KINDS), p=list(KINDS.values())))
+    def branch(self, match: DemoMatch, at: int, kind: str | None = None, start: int = 0) -> Branch:
+        """Return a question about a match.
+
+        Args:
+            match: The match.
+            at: The last second shown.
+            kind: Key of ``KINDS``; by default a random one that the stream can tell.
+            start: The first second shown.
+        """
+        while kind is None:
+            drawn = str(self._rng.choice(list(KINDS), p=list(KINDS.values())))
+            kind = drawn if start == 0 or at - start >= self._reaches_back(drawn, match, at) else None
         moment = match.moments[at]
         if kind == "count":
             return Branch(kind, ovo.official_count("score a goal"), "", str(match.count("goal", at)))
@@ -267,8 +275,16 @@ class Questions:
         options = [(gold, *others)[index] for index in order]
         return Branch(kind, self._prompt(text, options), gold, _LETTERS[options.index(gold)])
 
+    @staticmethod
+    def _reaches_back(kind: str, match: DemoMatch, at: int) -> float:
+        """Return how many seconds before the last one must have been seen to know what is asked."""
+        if kind == "scorer":
+            goal = match.latest("goal", at)
+            return math.inf if goal is None else at - goal.at
+        return {"shown": 0, "step": 0, "never": 0, "enough": _LONG_AGO, "before": _BEFORE}.get(kind, math.inf)
+
     def _choice(self, kind: str, match: DemoMatch, moment: Moment) -> tuple[str, str, list[str]]:
-        """Return text, right option and three wrong ones, drawn so that nothing but the stream tells them apart."""
+        """Return text, right option and wrong ones, drawn so that nothing but the stream tells them apart."""
         if kind == "never":
             return "What did the referee eat?", _NEVER, list(_EATEN)
         asked = ask(kind, match, moment.at, 0)
