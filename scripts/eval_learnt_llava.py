@@ -10,6 +10,7 @@ already is read from there.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from evalkit.tasks.catalog import task_named
 from evalkit_tasks.streamingbench.published import GROUPS
 
 KINDS = (*ASKED, "count", "step", "enough")
+_SEEDS_APART = 1000
 _OVO_KINDS = {"REC": "count", "SSR": "step", "CRR": "enough"}
 TASKS: Mapping[str, Mapping[str, str]] = {
     "ovobench": {},
@@ -95,9 +97,13 @@ def kind_of(answer: AnswerRecord) -> str | None:
     return next((kind for text, kind in QUESTION_OF.items() if text in (answer.prompt or "")), None)
 
 
-def match_of(answer: AnswerRecord) -> str:
-    """Return the number of a match, by which intervals are clustered whatever a benchmark calls its video."""
-    return "".join(letter if letter.isdigit() else " " for letter in answer.cluster or answer.sample).split()[0]
+def match_of(answer: AnswerRecord) -> int:
+    """Return the number of a match in its data set; intervals are clustered by it, whatever a benchmark calls it.
+
+    StreamingBench counts its videos from 1, the others name them by the match's seed.
+    """
+    number = int(re.findall(r"\d+", answer.cluster or answer.sample)[0])
+    return number - 1 if number < _SEEDS_APART else number % _SEEDS_APART
 
 
 def cell(found: Sequence[AnswerRecord]) -> str:
@@ -105,7 +111,7 @@ def cell(found: Sequence[AnswerRecord]) -> str:
     if not found:
         return "–"
     right = [float((one.parsed or "").lower() == (one.gold or "").lower()) for one in found]
-    mean = mean_by_cluster(right, [f"{one.tags['benchmark']}{match_of(one)}" for one in found])
+    mean = mean_by_cluster(right, [str(match_of(one)) for one in found])
     ends = "" if mean.low is None or mean.high is None else f" [{100 * mean.low:.1f}, {100 * mean.high:.1f}]"
     return f"{100 * mean.value:.1f}{ends}"
 
@@ -139,11 +145,7 @@ def main() -> None:
         task_named(task).make_demo(args.out / "data" / task, DemoSize(args.matches, 60 * args.minutes, args.seed))
     runs: dict[str, list[AnswerRecord]] = {}
     for name in args.only.split(",") if args.only else POLICIES:
-        runs[name] = [
-            one.model_copy(update={"tags": {**one.tags, "benchmark": task}})
-            for task in tasks
-            for one in answers(name, task, args.out / "data", args.out)
-        ]
+        runs[name] = [one for task in tasks for one in answers(name, task, args.out / "data", args.out)]
     print("\n".join(table(runs, KINDS)))
 
 

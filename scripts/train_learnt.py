@@ -12,10 +12,10 @@ import argparse
 import ctypes
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeAlias
 
 import numpy as np
 import torch
@@ -92,6 +92,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 TEXT_BATCH, TEXT_SECONDS = 16, 48
 TOWER_STEPS, TOWER_BATCH = 200, 96
 
+Shown: TypeAlias = Sequence[tuple[DemoMatch, Moment]]
+"""Seconds of matches."""
+
 
 class Log:
     """Writes what happens as JSON lines, with the CPU seconds of this process."""
@@ -107,15 +110,13 @@ class Log:
         print(json.dumps(fields), flush=True)
 
 
-def patches_of(shown: Sequence[tuple[DemoMatch, Moment]], rng: np.random.Generator) -> torch.Tensor:
+def patches_of(shown: Shown, rng: np.random.Generator) -> torch.Tensor:
     """Return what the tower reads of some seconds."""
     patches, _ = to_patches(normalise(seen_pixels(shown, rng)), patch=PATCH_CELLS)
     return patches
 
 
-def tower_features(
-    network: Any, shown: Sequence[tuple[DemoMatch, Moment]], rng: np.random.Generator
-) -> torch.Tensor:
+def tower_features(network: Any, shown: Shown, rng: np.random.Generator) -> torch.Tensor:
     """Return the tower's tokens of some seconds, ``(8 n, hidden)``."""
     grid = torch.tensor([[1, 4, 8]]).expand(len(shown), 3)
     features: torch.Tensor = network.model.visual(patches_of(shown, rng), grid).pooler_output
@@ -158,20 +159,38 @@ def _labels(match: DemoMatch, moment: Moment) -> dict[str, int]:
     return labels
 
 
-def train_tower(network: Any, steps: int, seed: int, log: Log, batch: int = TOWER_BATCH) -> None:
-    """Teach the tower what a picture shows, read off the mean of its tokens."""
+def train_tower(
+    features: Callable[[Shown, np.random.Generator], torch.Tensor],
+    parameters: Iterable[nn.Parameter],
+    hidden: int,
+    *,
+    steps: int,
+    seed: int,
+    log: Log,
+    batch: int = TOWER_BATCH,
+) -> None:
+    """Teach a tower what a picture shows, read off the mean of its tokens.
+
+    Args:
+        features: Returns the tokens of some seconds, ``(tokens, hidden)``.
+        parameters: What is trained.
+        hidden: Width of a token.
+        steps: Steps.
+        seed: Seed of what is shown.
+        log: Told every twentieth step.
+        batch: Seconds a step.
+    """
     rng = np.random.default_rng([seed, 1])
-    heads = TowerLabels(network.config.text_config.hidden_size)
-    parameters = [*network.model.visual.parameters(), *heads.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=0.01)
+    heads = TowerLabels(hidden)
+    optimiser = torch.optim.AdamW([*parameters, *heads.parameters()], lr=2e-3, weight_decay=0.01)
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = 2e-3 * min(1.0, (step + 1) / 20, 2 * (1 - step / steps) + 0.05)
-        shown = []
+        shown: list[tuple[DemoMatch, Moment]] = []
         while len(shown) < batch:
             match = make_match(int(rng.integers(2**20, 2**40)), 20, DENSE)
             shown += [(match, match.moments[0]), *((match, match.moments[int(i)]) for i in rng.integers(1, 20, 5))]
-        losses = list(heads.losses(tower_features(network, shown, rng), shown))
+        losses = list(heads.losses(features(shown, rng), shown))
         loss = torch.stack([part for _, part, _ in losses]).sum()
         optimiser.zero_grad()
         loss.backward()
@@ -230,11 +249,15 @@ def forward(network: Any, chunks: Sequence[Chunk], rng: np.random.Generator) -> 
 
 
 class Tally:
-    """Counts right words by class since it was last read."""
+    """Counts right tokens by class since it was last read.
 
-    def __init__(self) -> None:
-        self._right = np.zeros(len(CLASSES))
-        self._all = np.zeros(len(CLASSES))
+    Args:
+        classes: Their names.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._classes = classes
+        self._right, self._all = np.zeros(len(classes)), np.zeros(len(classes))
         self._losses: list[float] = []
 
     def add(self, logits: torch.Tensor, targets: torch.Tensor, loss: float) -> None:
@@ -245,12 +268,14 @@ class Tally:
         self._losses.append(loss)
 
     def read(self) -> dict[str, Any]:
-        """Return the mean loss and the share of right words, and begin anew."""
+        """Return the mean loss and the share of right tokens, and begin anew."""
         right = {
-            name: round(100 * self._right[i] / self._all[i], 1) for i, name in enumerate(CLASSES) if self._all[i]
+            name: round(100 * self._right[i] / self._all[i], 1)
+            for i, name in enumerate(self._classes)
+            if self._all[i]
         }
         mean = sum(self._losses) / max(len(self._losses), 1)
-        self.__init__()  # type: ignore[misc]
+        self.__init__(self._classes)  # type: ignore[misc]
         return {"loss": round(mean, 4), "right": right}
 
 
@@ -260,7 +285,7 @@ def train(network: Any, chunks: Chunks, stages: Sequence[Stage], seed: int, log:
     weights = torch.tensor([WEIGHTS[name] for name in CLASSES])
     optimisers = optimisers_of(network)
     steps = sum(stage.steps for stage in stages)
-    step, seen, text = 0, Tally(), Tally()
+    step, seen, text = 0, Tally(CLASSES), Tally(CLASSES)
     for stage in stages:
         for number in range(stage.steps):
             alone = stage.text_every > 0 and number % stage.text_every == stage.text_every - 1
@@ -294,7 +319,7 @@ def _rates(stage: Stage, count: int, rng: np.random.Generator) -> list[Rates]:
     return [stage.rates[int(index)] for index in rng.integers(len(stage.rates), size=count)]
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let glibc keep freed memory: returned after each step it is zeroed by the kernel again in the next."""
     try:
         libc = ctypes.CDLL("libc.so.6")
@@ -312,7 +337,7 @@ def main() -> None:
     parser.add_argument("--steps-scale", type=float, default=1.0, help="share of the steps of each stage")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    _keep_memory()
+    keep_memory()
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer(WORDS, INSTRUCTION_PIECES)
@@ -325,7 +350,14 @@ def main() -> None:
         log = Log(file)
         size = sum(p.numel() for p in network.parameters())
         log.write(seed=args.seed, parameters=size, vocabulary=tokenizer.get_vocab_size(), torch=torch.__version__)
-        train_tower(network, TOWER_STEPS, args.seed, log)
+        train_tower(
+            lambda shown, noise: tower_features(network, shown, noise),
+            network.model.visual.parameters(),
+            network.config.text_config.hidden_size,
+            steps=TOWER_STEPS,
+            seed=args.seed,
+            log=log,
+        )
         chunks = Chunks(tokenizer, args.seed)
         train(network, chunks, stages, args.seed, log, lambda: save_checkpoint(network, tokenizer, args.out))
         log.write(done=True)

@@ -21,9 +21,9 @@ from learnt.llava_vocabulary import make_llava_tokenizer
 from learnt.muon import Muon
 from learnt.questions import PARTS, Questions, Row
 from torch import nn
-from train_learnt import DENSE, Log, TowerLabels, _keep_memory, learning_rate
+from train_learnt import DENSE, TOWER_STEPS, Log, Tally, keep_memory, learning_rate, train_tower
 
-from evalkit_tasks.demo import STREAM_RATES, Rates, make_match
+from evalkit_tasks.demo import STREAM_RATES, Rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,32 +52,8 @@ STAGES = (
     Stage("medium", 1100, (6, 26), 4, 12, (DENSE, STREAM_RATES, STREAM_RATES)),
     Stage("long", 1000, (20, LONGEST), 3, 12, (STREAM_RATES,)),
 )
-TOWER_STEPS, TOWER_BATCH = 200, 96
 _SAVE_EVERY = 200
 WEIGHTS = dict.fromkeys(PARTS, 1.0) | {"none": 0.0, "form": 0.2}
-
-
-def train_tower(network: Any, steps: int, seed: int, log: Log, batch: int = TOWER_BATCH) -> None:
-    """Teach the tower what a frame shows, read off the mean of its tokens."""
-    rng = np.random.default_rng([seed, 1])
-    heads = TowerLabels(network.config.text_config.hidden_size)
-    tower = [*network.model.vision_tower.parameters(), *network.model.multi_modal_projector.parameters()]
-    optimiser = torch.optim.AdamW([*tower, *heads.parameters()], lr=2e-3, weight_decay=0.01)
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = 2e-3 * min(1.0, (step + 1) / 20, 2 * (1 - step / steps) + 0.05)
-        shown = []
-        while len(shown) < batch:
-            match = make_match(int(rng.integers(2**20, 2**40)), 20, DENSE)
-            shown += [(match, match.moments[0]), *((match, match.moments[int(i)]) for i in rng.integers(1, 20, 5))]
-        losses = list(heads.losses(llava_features(network, shown, rng), shown))
-        loss = torch.stack([part for _, part, _ in losses]).sum()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if step % 20 == 19:
-            right = {name: round(share, 2) for name, _, share in losses}
-            log.write(stage="tower", step=step + 1, loss=round(float(loss.detach()), 4), right=right)
 
 
 def _seen(network: Any, rows: Sequence[Row], rng: np.random.Generator) -> torch.Tensor:
@@ -121,35 +97,16 @@ def forward(network: Any, rows: Sequence[Row], rng: np.random.Generator) -> tupl
     return logits, torch.stack([ids[:, 1:][learnt], parts[:, 1:][learnt]], dim=1)
 
 
-class Tally:
-    """Counts right tokens by part since it was last read."""
-
-    def __init__(self) -> None:
-        self._right, self._all = np.zeros(len(PARTS)), np.zeros(len(PARTS))
-        self._losses: list[float] = []
-
-    def add(self, logits: torch.Tensor, targets: torch.Tensor, loss: float) -> None:
-        """Count one batch."""
-        right = (logits.argmax(-1) == targets[:, 0]).numpy()
-        np.add.at(self._right, targets[:, 1].numpy(), right)
-        np.add.at(self._all, targets[:, 1].numpy(), 1)
-        self._losses.append(loss)
-
-    def read(self) -> dict[str, Any]:
-        """Return the mean loss and the share of right tokens, and begin anew."""
-        right = {
-            name: round(100 * self._right[i] / self._all[i], 1) for i, name in enumerate(PARTS) if self._all[i]
-        }
-        mean = sum(self._losses) / max(len(self._losses), 1)
-        self.__init__()  # type: ignore[misc]
-        return {"loss": round(mean, 4), "right": right}
+def tower_parameters(network: Any) -> list[nn.Parameter]:
+    """Return the weights that make a frame tokens."""
+    return [*network.model.vision_tower.parameters(), *network.model.multi_modal_projector.parameters()]
 
 
 def optimisers_of(network: Any) -> list[torch.optim.Optimizer]:
     """Return Muon for the matrices of the text layers and AdamW for the rest, the tower at half of its rate."""
     layers = list(network.model.language_model.layers.parameters())
     matrices = [p for p in layers if p.ndim == 2]
-    tower = [*network.model.vision_tower.parameters(), *network.model.multi_modal_projector.parameters()]
+    tower = tower_parameters(network)
     taken = {id(p) for p in (*matrices, *tower)}
     rest = [p for p in network.parameters() if id(p) not in taken]
     adam = [{"params": rest, "lr": 2e-3}, {"params": tower, "lr": 1e-3}]
@@ -166,7 +123,7 @@ def train(network: Any, questions: Questions, stages: Sequence[Stage], seed: int
     rng = np.random.default_rng([seed, 2])
     weights = torch.tensor([WEIGHTS[name] for name in PARTS])
     optimisers = optimisers_of(network)
-    steps, step, tally = sum(stage.steps for stage in stages), 0, Tally()
+    steps, step, tally = sum(stage.steps for stage in stages), 0, Tally(PARTS)
     for stage in stages:
         for _ in range(stage.steps):
             seconds = int(rng.integers(stage.seconds[0], stage.seconds[1] + 1))
@@ -202,7 +159,7 @@ def main() -> None:
     parser.add_argument("--steps-scale", type=float, default=1.0, help="share of the steps of each stage")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    _keep_memory()
+    keep_memory()
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     tokenizer = make_llava_tokenizer()
@@ -217,7 +174,14 @@ def main() -> None:
         log = Log(file)
         size = sum(p.numel() for p in network.parameters())
         log.write(seed=args.seed, parameters=size, vocabulary=tokenizer.get_vocab_size(), torch=torch.__version__)
-        train_tower(network, TOWER_STEPS, args.seed, log)
+        train_tower(
+            lambda shown, noise: llava_features(network, shown, noise),
+            tower_parameters(network),
+            network.config.text_config.hidden_size,
+            steps=TOWER_STEPS,
+            seed=args.seed,
+            log=log,
+        )
         questions = Questions(tokenizer, args.seed)
         train(network, questions, stages, args.seed, log, lambda: save_llava(network, tokenizer, args.out))
         log.write(done=True)

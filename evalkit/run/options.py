@@ -32,7 +32,7 @@ class RunOptions(BaseModel):
         default=None, description="folder with the benchmark's files (default data/TASK), or demo: made-up ones"
     )
     checkpoint: str | None = Field(
-        default=None, description="hub id or folder of the weights, or a built-in: learnt, tiny, tiny-llava"
+        default=None, description="hub id or folder of the weights, or a built-in: learnt, learnt-llava, tiny"
     )
     limit: int | None = Field(default=None, ge=1, description="run the first N samples only")
     sample: tuple[str, ...] = Field(default=(), description="run these samples only (repeatable)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["INSTRUCTION", "SINK", "WINDOW", "Chunk", "Chunks", "Rates", "seen_pixels"]
+__all__ = ["INSTRUCTION", "SINK", "WINDOW", "Chunk", "Chunks", "Rates", "RememberingText", "seen_pixels"]
 
 import functools
 import math
@@ -61,7 +61,7 @@ _LEAD_SECONDS: Final = (5, 60)
 """Seconds of a match whose words can stand in the previous text: its beginning, and what went just before."""
 
 
-class _Words:
+class RememberingText:
     """Text codec that remembers what it has encoded; the layout's parts come again every second."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -72,6 +72,7 @@ class _Words:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids."""
         return str(self._tokenizer.decode(list(ids)))
 
 
@@ -117,7 +118,7 @@ class Chunks:
             vision_open=ids("<|vision_start|>"),
             vision_close=ids("<|vision_end|>"),
         )
-        self._layout = ChatLayout(_Words(tokenizer), tokens)
+        self._layout = ChatLayout(RememberingText(tokenizer), tokens)
         self._rule = PositionRule("3d", "max")
         self._rng = np.random.default_rng([seed, 9])
         self._word = {name: index for index, name in enumerate(CLASSES)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "GRID",
+    "LLAVA_CARD",
     "LONGEST",
     "PIXELS_PER_INPUT",
     "begin_recalling",
@@ -11,10 +12,8 @@ __all__ = [
     "build_llava",
     "llava_features",
     "save_llava",
-    "write_llava_card",
 ]
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,16 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration
 
-from evalkit.models.card import CARD_NAME, CheckpointCard, Trained
+from evalkit.models.card import CheckpointCard, Trained
 from evalkit.models.llava_onevision import SIGLIP_MEAN, SIGLIP_STD
 from evalkit.models.pack import normalise
 from evalkit_tasks.demo.draw import HEIGHT, WIDTH
 from evalkit_tasks.demo.match import DemoMatch, Moment
 from learnt.chunks import seen_pixels
-from learnt.llava_vocabulary import ASKED, OTHERS, options
+from learnt.llava_vocabulary import ASKED, COUNT, NEXT_GOAL, STEPS, options
+from learnt.network import write_folder
 
 PATCH = 4
 """Inputs a side of a patch: 4 cells across and 2 down, as a frame of 16 x 32 cells is squeezed into a square."""
@@ -53,7 +53,16 @@ _ROPE_THETA = 1e5
 _EMBEDDING_SPREAD = 0.5
 """So large that what layers add at first does not drown what a token is."""
 
-_NAMED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+LLAVA_CARD = CheckpointCard(
+    generation={"answer_temperature": 0.0, "repetition_penalty": 1.0},
+    trained=Trained(
+        frame_size=(WIDTH, HEIGHT),
+        fps=1.0,
+        questions=(*ASKED.values(), COUNT, *(f"\n{step}\n" for step in STEPS), NEXT_GOAL),
+        chunk_seconds=LONGEST,
+        data="evalkit's made-up matches",
+    ),
+)
 
 
 def llava_config(tokenizer: Tokenizer, scale: int = 1) -> LlavaOnevisionConfig:
@@ -188,30 +197,4 @@ def save_llava(network: Any, tokenizer: Tokenizer, folder: Path) -> None:
     name = "model.vision_tower.embeddings.patch_embedding.weight"
     state[name] = (state[name] / scale**2).repeat_interleave(scale, -1).repeat_interleave(scale, -2)
     spread.load_state_dict(state)
-    folder.mkdir(parents=True, exist_ok=True)
-    spread.to(torch.bfloat16).save_pretrained(folder)
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",  # noqa: S106 - a token of text
-        pad_token="<|endoftext|>",  # noqa: S106
-        clean_up_tokenization_spaces=False,
-    ).save_pretrained(folder)
-    write_llava_card(folder)
-
-
-def write_llava_card(folder: Path) -> None:
-    """Write ``evalkit.json``: the checkpoint's settings, what it was trained on, digests of its files."""
-    for name in _NAMED_FILES:
-        (folder / name).chmod(0o644)
-    card = CheckpointCard(
-        generation={"answer_temperature": 0.0, "repetition_penalty": 1.0},
-        trained=Trained(
-            frame_size=(WIDTH, HEIGHT),
-            fps=1.0,
-            questions=(*ASKED.values(), *OTHERS),
-            chunk_seconds=LONGEST,
-            data="evalkit's made-up matches",
-        ),
-        sha256={name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _NAMED_FILES},
-    )
-    (folder / CARD_NAME).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    write_folder(spread, tokenizer, folder, LLAVA_CARD)

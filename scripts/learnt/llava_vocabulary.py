@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["ASKED", "OTHERS", "QUESTION_OF", "SPECIAL", "THINK", "THOUGHT", "make_llava_tokenizer", "phrases"]
+__all__ = [
+    "ASKED",
+    "COUNT",
+    "NEXT_GOAL",
+    "QUESTION_OF",
+    "SPECIAL",
+    "STEPS",
+    "THINK",
+    "THOUGHT",
+    "make_llava_tokenizer",
+    "options",
+    "phrases",
+]
 
 import re
 from collections.abc import Iterator
@@ -34,7 +46,9 @@ ASKED: Final[dict[str, str]] = {
 }
 """The multiple choice questions of the demos by kind."""
 QUESTION_OF: Final = {text: kind for kind, text in ASKED.items()}
-OTHERS: Final = ("score a goal", "a foul", "a corner", "a save", "a goal", "Which team scores the next goal?")
+COUNT: Final = "How many times did they score a goal?"
+STEPS: Final = ("a foul", "a corner", "a save", "a goal")
+NEXT_GOAL: Final = "Which team scores the next goal?"
 """What OVO-Bench's counts, steps and probes ask about."""
 
 
@@ -64,7 +78,7 @@ def phrases() -> Iterator[str]:
     """Yield what is one token: options with the space before them, questions, and what prompts say around them."""
     yield from (f" {option}" for option in options())
     yield from ASKED.values()
-    yield from ("How many times did they score a goal?", *OTHERS)
+    yield from (COUNT, "score a goal", *STEPS, NEXT_GOAL)
     yield from (
         "system \n",
         "user ",

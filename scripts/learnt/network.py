@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["CHUNK_SECONDS", "PATCH_CELLS", "build_network", "network_config", "save_checkpoint", "write_card"]
+__all__ = [
+    "CHUNK_SECONDS",
+    "PATCH_CELLS",
+    "build_network",
+    "network_config",
+    "save_checkpoint",
+    "write_card",
+    "write_folder",
+]
 
 import hashlib
 from pathlib import Path
@@ -86,21 +94,6 @@ def save_checkpoint(network: Any, tokenizer: Tokenizer, folder: Path) -> None:
     name = "model.visual.patch_embed.proj.weight"
     state[name] = (state[name] / CELL**2).repeat_interleave(CELL, -1).repeat_interleave(CELL, -2)
     spread.load_state_dict(state)
-    folder.mkdir(parents=True, exist_ok=True)
-    spread.to(torch.bfloat16).save_pretrained(folder)
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",  # noqa: S106 - a token of text
-        pad_token="<|endoftext|>",  # noqa: S106
-        clean_up_tokenization_spaces=False,
-    ).save_pretrained(folder)
-    write_card(folder)
-
-
-def write_card(folder: Path) -> None:
-    """Write ``evalkit.json``: the checkpoint's settings, what it was trained on, digests of its files."""
-    for name in _NAMED_FILES:
-        (folder / name).chmod(0o644)
     card = CheckpointCard(
         generation={"temperature": 0.0, "repetition_penalty": 1.0},
         memory={"text_sink": SINK, "text_window": WINDOW, "seconds": CHUNK_SECONDS},
@@ -111,6 +104,27 @@ def write_card(folder: Path) -> None:
             chunk_seconds=CHUNK_SECONDS,
             data="evalkit's made-up matches",
         ),
-        sha256={name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _NAMED_FILES},
     )
-    (folder / CARD_NAME).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    write_folder(spread, tokenizer, folder, card)
+
+
+def write_folder(network: Any, tokenizer: Tokenizer, folder: Path, card: CheckpointCard) -> None:
+    """Write weights in bfloat16, the tokenizer, and the card."""
+    folder.mkdir(parents=True, exist_ok=True)
+    network.to(torch.bfloat16).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",  # noqa: S106 - a token of text
+        pad_token="<|endoftext|>",  # noqa: S106
+        clean_up_tokenization_spaces=False,
+    ).save_pretrained(folder)
+    write_card(folder, card)
+
+
+def write_card(folder: Path, card: CheckpointCard) -> None:
+    """Write ``evalkit.json``: the card with the digests of a checkpoint's files."""
+    for name in _NAMED_FILES:
+        (folder / name).chmod(0o644)
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _NAMED_FILES}
+    text = card.model_copy(update={"sha256": digests}).model_dump_json(indent=1, exclude_defaults=True)
+    (folder / CARD_NAME).write_text(text + "\n", encoding="utf-8")

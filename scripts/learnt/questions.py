@@ -22,10 +22,10 @@ from evalkit_tasks.ovobench import prompts as ovo
 from evalkit_tasks.streamingbench import prompts as streaming
 from evalkit_tasks.toy_qa.questions import ask
 from evalkit_tasks.videomme.prompts import official_prompt as videomme_prompt
+from learnt.chunks import RememberingText
 from learnt.llava import GRID
-from learnt.llava_vocabulary import THINK, THOUGHT
+from learnt.llava_vocabulary import ASKED, NEXT_GOAL, THINK, THOUGHT
 
-CHOICES: Final = ("shown", "venue", "scorer", "goals", "score", "next", "before", "never")
 KINDS: Final[dict[str, float]] = {
     "shown": 0.24,
     "venue": 0.18,
@@ -51,20 +51,6 @@ _EATEN: Final = ("an apple", "a sandwich", "a banana")
 _BEFORE: Final = 10
 _LONG_AGO: Final = 3
 """Seconds after a goal in which it is enough to say who scored."""
-
-
-class _Words:
-    """Text codec that remembers what it has encoded."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self.encode = functools.lru_cache(maxsize=100_000)(self._encode)
-
-    def _encode(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(ids)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +132,7 @@ class Questions:
     def __init__(self, tokenizer: Tokenizer, seed: int) -> None:
         ids = tokenizer.token_to_id
         self._tokens = ChatTokens(ids("<|im_start|>"), ids("<|im_end|>"), ids("<video>"))
-        self._text = _Words(tokenizer)
+        self._text = RememberingText(tokenizer)
         self._layout = LlavaChatLayout(self._text, self._tokens)
         self._rng = np.random.default_rng([seed, 10])
         self._part = {name: index for index, name in enumerate(PARTS)}
@@ -269,7 +255,7 @@ class Questions:
         if kind == "enough":
             goal = match.latest("goal", at)
             recent = goal is not None and at - goal.at < _LONG_AGO
-            return Branch(kind, ovo.official_enough("Which team scores the next goal?"), "", _yes(recent))
+            return Branch(kind, ovo.official_enough(NEXT_GOAL), "", _yes(recent))
         text, gold, others = self._choice(kind, match, moment)
         order = self._rng.permutation(1 + len(others))
         options = [(gold, *others)[index] for index in order]
@@ -286,7 +272,7 @@ class Questions:
     def _choice(self, kind: str, match: DemoMatch, moment: Moment) -> tuple[str, str, list[str]]:
         """Return text, right option and wrong ones, drawn so that nothing but the stream tells them apart."""
         if kind == "never":
-            return "What did the referee eat?", _NEVER, list(_EATEN)
+            return ASKED["never"], _NEVER, list(_EATEN)
         asked = ask(kind, match, moment.at, 0)
         gold = asked.options[asked.gold]
         if kind == "scorer":

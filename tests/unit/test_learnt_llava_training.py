@@ -16,8 +16,8 @@ import torch
 from learnt.llava import PIXELS_PER_INPUT, begin_recalling, build_llava, llava_features, save_llava
 from learnt.llava_vocabulary import THINK, THOUGHT, make_llava_tokenizer, options
 from learnt.questions import KINDS, PARTS, Branch, Form, Questions, Row
-from train_learnt import DENSE, Log
-from train_learnt_llava import Stage, forward, train, train_tower
+from train_learnt import DENSE, Log, train_tower
+from train_learnt_llava import Stage, forward, tower_parameters, train
 from transformers import PreTrainedTokenizerFast
 
 from evalkit.memory import FullAttention
@@ -222,7 +222,15 @@ def test_some_steps_of_training_lower_the_loss(tokenizer: Any) -> None:
     begin_recalling(network)
     out = io.StringIO()
     log = Log(out)
-    train_tower(network, 60, 0, log, batch=24)
+    train_tower(
+        lambda shown, noise: llava_features(network, shown, noise),
+        tower_parameters(network),
+        128,
+        steps=60,
+        seed=0,
+        log=log,
+        batch=24,
+    )
     train(network, Questions(tokenizer, 0), [Stage("short", 24, (3, 3), 2, 4, (DENSE,))], 0, log, lambda: None)
     lines = [json.loads(text) for text in out.getvalue().splitlines()]
     tower = [entry["loss"] for entry in lines if entry["stage"] == "tower"]

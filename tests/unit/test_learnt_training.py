@@ -16,7 +16,7 @@ import torch
 from learnt.chunks import CLASSES, INSTRUCTION, SINK, WINDOW, Chunks, seen_pixels
 from learnt.network import PATCH_CELLS, build_network, save_checkpoint
 from learnt.vocabulary import END_OF_LINE, make_tokenizer
-from train_learnt import DENSE, INSTRUCTION_PIECES, Log, Stage, train, train_tower
+from train_learnt import DENSE, INSTRUCTION_PIECES, Log, Stage, tower_features, train, train_tower
 from transformers import PreTrainedTokenizerFast
 
 import evalkit.models.session as session_module
@@ -167,7 +167,15 @@ def test_some_steps_of_training_lower_the_loss(tokenizer: Any) -> None:
     network = build_network(tokenizer)
     out = io.StringIO()
     log = Log(out)
-    train_tower(network, 40, 0, log, batch=12)
+    train_tower(
+        lambda shown, noise: tower_features(network, shown, noise),
+        network.model.visual.parameters(),
+        128,
+        steps=40,
+        seed=0,
+        log=log,
+        batch=12,
+    )
     stage = Stage("short", 24, 3, 2, (DENSE,), 0)
     train(network, Chunks(tokenizer, 0), [stage], 0, log, lambda: None)
     lines = [json.loads(text) for text in out.getvalue().splitlines()]
