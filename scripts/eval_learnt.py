@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evalkit.records import Metric, read_run
+from evalkit.records import Metric, RunRecords, read_run
 from evalkit.run import RunOptions, make_plan
 from evalkit.run.finish import finish_run
 from evalkit.run.runner import execute
@@ -62,23 +62,38 @@ POLICIES = {
 """Policies by name: five to compare, then the ablations of StreamingVLM's Table 4, then what compression costs."""
 
 
-def measure(name: str, policy: Policy, data: Path, out: Path) -> Sequence[Metric]:
-    """Run a policy unless its run stands, and return its figures."""
-    folder = out / name
+def run_policy(
+    task: str, checkpoint: str, policy: Policy, data: Path, folder: Path, settings: Mapping[str, int | str] = {}
+) -> RunRecords:
+    """Run a policy unless its run stands, and return what is on record of it.
+
+    Args:
+        task: What is asked of it.
+        checkpoint: Weights.
+        policy: The policy.
+        data: The task's data.
+        folder: Run folder.
+        settings: Further settings.
+    """
     if not (folder / "metrics.json").is_file():
         options = RunOptions(
-            task="inf-streams",
+            task=task,
             model=policy.model,
             data=str(data),
-            checkpoint="learnt",
+            checkpoint=checkpoint,
             out=str(folder),
             device="cpu",
-            settings=dict(policy.settings),
+            settings=dict(settings) | dict(policy.settings),
             compress=policy.compress,
         )
         execute(make_plan(options), print)
         finish_run(folder)
-    found = read_run(folder, ticks=False).metrics
+    return read_run(folder, ticks=False)
+
+
+def measure(name: str, policy: Policy, data: Path, out: Path) -> Sequence[Metric]:
+    """Run a policy unless its run stands, and return its figures."""
+    found = run_policy("inf-streams", "learnt", policy, data, out / name).metrics
     return () if found is None else found.metrics
 
 

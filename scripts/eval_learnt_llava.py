@@ -12,15 +12,12 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from eval_learnt import Policy, run_policy
 from learnt.llava_vocabulary import ASKED, QUESTION_OF
 
-from evalkit.records import AnswerRecord, read_run
-from evalkit.run import RunOptions, make_plan
-from evalkit.run.finish import finish_run
-from evalkit.run.runner import execute
+from evalkit.records import AnswerRecord
 from evalkit.stats import mean_by_cluster
 from evalkit.tasks import DemoSize
 from evalkit.tasks.catalog import task_named
@@ -36,21 +33,6 @@ TASKS: Mapping[str, Mapping[str, str]] = {
     "videomme": {},
 }
 """Benchmarks with their settings: of StreamingBench the real-time questions, one stream a match."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """A model of the catalog with settings.
-
-    Args:
-        model: Its name.
-        settings: Settings where they differ from the checkpoint's.
-        compress: Token compression.
-    """
-
-    model: str
-    settings: Mapping[str, int | str] = field(default_factory=dict)
-    compress: str | None = None
 
 
 POLICIES = {
@@ -73,21 +55,8 @@ POLICIES = {
 
 def answers(name: str, task: str, data: Path, out: Path) -> Sequence[AnswerRecord]:
     """Run a policy on a benchmark unless its run stands, and return its answers."""
-    folder, policy = out / f"{name}-{task}", POLICIES[name]
-    if not (folder / "metrics.json").is_file():
-        options = RunOptions(
-            task=task,
-            model=policy.model,
-            data=str(data / task),
-            checkpoint="learnt-llava",
-            out=str(folder),
-            device="cpu",
-            settings=dict(TASKS[task]) | dict(policy.settings),
-            compress=policy.compress,
-        )
-        execute(make_plan(options), print)
-        finish_run(folder)
-    return read_run(folder, ticks=False).answers
+    folder = out / f"{name}-{task}"
+    return run_policy(task, "learnt-llava", POLICIES[name], data / task, folder, TASKS[task]).answers
 
 
 def kind_of(answer: AnswerRecord) -> str | None:

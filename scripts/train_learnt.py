@@ -212,11 +212,7 @@ def optimisers_of(network: Any) -> list[torch.optim.Optimizer]:
     adam = torch.optim.AdamW(
         [{"params": rest, "lr": 2e-3}, {"params": tower, "lr": 6e-4}], betas=(0.9, 0.98), weight_decay=0.01
     )
-    optimisers = [muon, adam]
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["peak"] = group["lr"]
-    return optimisers
+    return with_peaks([muon, adam])
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -279,6 +275,46 @@ class Tally:
         return {"loss": round(mean, 4), "right": right}
 
 
+def with_peaks(optimisers: list[torch.optim.Optimizer]) -> list[torch.optim.Optimizer]:
+    """Note in each group the learning rate that `take_step` takes a share of."""
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["peak"] = group["lr"]
+    return optimisers
+
+
+def take_step(
+    network: Any,
+    optimisers: Sequence[torch.optim.Optimizer],
+    weights: torch.Tensor,
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    share: float,
+) -> float:
+    """Take one step of training and return the loss.
+
+    Args:
+        network: The network.
+        optimisers: Of its weights, each group with its ``peak``.
+        weights: Weight of a token by its class.
+        logits: Of every learnt token, ``(n, vocabulary)``.
+        targets: Its id and class, ``(n, 2)``.
+        share: Of the peak learning rates.
+    """
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * share
+    weight = weights[targets[:, 1]]
+    losses = nn.functional.cross_entropy(logits, targets[:, 0], reduction="none")
+    loss = (losses * weight).sum() / weight.sum()
+    network.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    for optimiser in optimisers:
+        optimiser.step()
+    return float(loss.detach())
+
+
 def train(network: Any, chunks: Chunks, stages: Sequence[Stage], seed: int, log: Log, save: Any) -> None:
     """Train on chunks, stage after stage, with one learning-rate curve over all of them."""
     rng = np.random.default_rng([seed, 2])
@@ -293,21 +329,10 @@ def train(network: Any, chunks: Chunks, stages: Sequence[Stage], seed: int, log:
                 batch = [chunks.draw_text(TEXT_SECONDS, one) for one in _rates(stage, TEXT_BATCH, rng)]
             else:
                 batch = [chunks.draw(stage.seconds, one) for one in _rates(stage, stage.batch, rng)]
-            factor = learning_rate(step, steps)
-            for optimiser in optimisers:
-                for group in optimiser.param_groups:
-                    group["lr"] = group["peak"] * factor
             logits, targets = forward(network, batch, rng)
-            weight = weights[targets[:, 1]]
-            losses = nn.functional.cross_entropy(logits, targets[:, 0], reduction="none")
-            loss = (losses * weight).sum() / weight.sum()
-            network.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            for optimiser in optimisers:
-                optimiser.step()
+            loss = take_step(network, optimisers, weights, logits, targets, learning_rate(step, steps))
             step += 1
-            (text if alone else seen).add(logits.detach(), targets, float(loss.detach()))
+            (text if alone else seen).add(logits.detach(), targets, loss)
             if step % min(50, max(steps // 4, 1)) == 0:
                 log.write(stage=stage.name, step=step, **seen.read(), text=text.read())
             if step % 300 == 0:

@@ -21,7 +21,17 @@ from learnt.llava_vocabulary import make_llava_tokenizer
 from learnt.muon import Muon
 from learnt.questions import PARTS, Questions, Row
 from torch import nn
-from train_learnt import DENSE, TOWER_STEPS, Log, Tally, keep_memory, learning_rate, train_tower
+from train_learnt import (
+    DENSE,
+    TOWER_STEPS,
+    Log,
+    Tally,
+    keep_memory,
+    learning_rate,
+    take_step,
+    train_tower,
+    with_peaks,
+)
 
 from evalkit_tasks.demo import STREAM_RATES, Rates
 
@@ -110,12 +120,7 @@ def optimisers_of(network: Any) -> list[torch.optim.Optimizer]:
     taken = {id(p) for p in (*matrices, *tower)}
     rest = [p for p in network.parameters() if id(p) not in taken]
     adam = [{"params": rest, "lr": 2e-3}, {"params": tower, "lr": 1e-3}]
-    optimisers: list[torch.optim.Optimizer] = [Muon(matrices, lr=4e-3)]
-    optimisers.append(torch.optim.AdamW(adam, betas=(0.9, 0.98), weight_decay=0.01))
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["peak"] = group["lr"]
-    return optimisers
+    return with_peaks([Muon(matrices, lr=4e-3), torch.optim.AdamW(adam, betas=(0.9, 0.98), weight_decay=0.01)])
 
 
 def train(network: Any, questions: Questions, stages: Sequence[Stage], seed: int, log: Log, save: Any) -> None:
@@ -129,21 +134,10 @@ def train(network: Any, questions: Questions, stages: Sequence[Stage], seed: int
             seconds = int(rng.integers(stage.seconds[0], stage.seconds[1] + 1))
             rates = [stage.rates[int(index)] for index in rng.integers(len(stage.rates), size=stage.batch)]
             rows = [questions.draw(seconds, stage.questions, one) for one in rates]
-            factor = learning_rate(step, steps)
-            for optimiser in optimisers:
-                for group in optimiser.param_groups:
-                    group["lr"] = group["peak"] * factor
             logits, targets = forward(network, rows, rng)
-            weight = weights[targets[:, 1]]
-            losses = nn.functional.cross_entropy(logits, targets[:, 0], reduction="none")
-            loss = (losses * weight).sum() / weight.sum()
-            network.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            for optimiser in optimisers:
-                optimiser.step()
+            loss = take_step(network, optimisers, weights, logits, targets, learning_rate(step, steps))
             step += 1
-            tally.add(logits.detach(), targets, float(loss.detach()))
+            tally.add(logits.detach(), targets, loss)
             if step % min(50, max(steps // 4, 1)) == 0:
                 log.write(stage=stage.name, step=step, **tally.read())
             if step % _SAVE_EVERY == 0:
