@@ -41,6 +41,8 @@ _TOO_LONG: Final = re.compile(
     r"|prompt is too long|parameter=input_tokens",
     re.IGNORECASE,
 )
+_NO_IMAGES: Final = re.compile(r"image input is not supported|\bmmproj\b", re.IGNORECASE)
+"""llama.cpp's words for a model without a projector, sent as a 500 that no other try changes."""
 _NOT_TAKEN: Final = re.compile(
     r"unsupported|not supported|does ?n[o']t support|unrecogni[sz]ed|unknown|unexpected|not permitted|not allowed"
     r"|extra (?:inputs|fields)|cannot be|invalid|deprecated",
@@ -218,6 +220,8 @@ def _of_status(status: int, said: _Said, wait: float | None, sent: Collection[st
         return Failure("fatal", f"the key may not use this {whom} ({words})")
     if status == 404:
         return Failure("unknown", f"the server knows no such model or path ({words})")
+    if status >= 500 and _NO_IMAGES.search(said.words):
+        return Failure("refused", reason)
     if status in _AGAIN or status >= 500:
         return Failure("again", reason, wait)
     if status in _OF_THE_TEXT:

@@ -16,6 +16,10 @@ SHORTEST_PIECE: Final = 8
 
 _SHORTEST_KEY: Final = 4
 _MASK: Final = "***"
+_END: Final = 3
+"""So many characters of a secret beside a server's own asterisks are taken out with them."""
+_STARS: Final = re.compile(r"[*•]{3}|\.{3}|…")
+_STARRED: Final = re.compile(r"(?<![\w-])(?P<head>[\w-]*)(?:[*•]{3,}|\.{3,}|…)+(?P<tail>[\w-]*)")
 _PUBLIC: Final = frozenset({"EMPTY", "none", "None", "null"})
 """Keys that servers without keys document; a text may well hold them."""
 
@@ -68,7 +72,18 @@ class Secrets:
             text = text.encode("utf-8", "replace").decode()
         if any(piece in text for piece in self._pieces):
             text = _masked(text, self._spans(text))
+        if _STARS.search(text):
+            text = _STARRED.sub(self._without_ends, text)
         return self._words.sub(_MASK, text) if self._words else text
+
+    def _without_ends(self, found: re.Match[str]) -> str:
+        """Return the mask where a server's own masking left the first or last characters of a secret."""
+        head, tail = found["head"], found["tail"]
+        known = [value for value in self.values if len(value) >= SHORTEST_PIECE]
+        told = (len(head) >= _END and any(value.startswith(head) for value in known)) or (
+            len(tail) >= _END and any(value.endswith(tail) for value in known)
+        )
+        return _MASK if told else found[0]
 
     def clean_json(self, value: Any) -> Any:
         """Return a JSON value with every text in it cleaned, names of fields too."""

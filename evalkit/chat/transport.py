@@ -32,6 +32,7 @@ _CONNECT_SECONDS: Final = 10.0
 _CONNECTIONS_PER_POOL: Final = 8
 _COMPLETIONS: Final = "/chat/completions"
 _CUT: Final = Failure("again", "the reply's body is cut or is no chat completion")
+_WHOLE: Final = Failure("parameter", "the reply came whole, not streamed", parameter="stream")
 
 
 class RequestFailedError(Exception):
@@ -149,6 +150,8 @@ class ChatTransport:
                 chunks.append(chunk)
                 if len(first) < 2:
                     _note_first(first, chunk, time.perf_counter() - began)
+        if not chunks and "json" in stream.response.headers.get("content-type", ""):
+            raise RequestFailedError(_WHOLE)
         # A secret may be cut by the chunks, so it is looked for in what they make together.
         reply = self._read(completion_of_chunks(chunks), body, time.perf_counter() - began)
         return replace(reply, first_token=first.get("text"), first_thought=first.get("thought"))

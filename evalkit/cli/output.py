@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["TABLE_FORMATS", "emit_json", "note", "say", "say_tables"]
+__all__ = ["TABLE_FORMATS", "emit_json", "kept_for_json", "note", "say", "say_tables"]
 
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from evalkit.shown import shown, shown_in_json
@@ -34,6 +35,17 @@ def say_tables(tables: Iterable[Table], form: str) -> None:
 def note(text: str) -> None:
     """Write progress or a warning to stderr."""
     sys.stderr.write(shown(text.rstrip("\n")) + "\n")
+
+
+@contextmanager
+def kept_for_json(as_json: bool) -> Iterator[None]:
+    """Send to stderr what plug-ins print meanwhile, where stdout is to hold one JSON object and nothing else.
+
+    Args:
+        as_json: Whether it is.
+    """
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        yield
 
 
 def emit_json(value: Any) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.cli.main import EXIT_DONE, EXIT_FAILED_SAMPLES, EXIT_INTERRUPTED
-from evalkit.cli.output import emit_json, note, say
+from evalkit.cli.output import emit_json, kept_for_json, note, say
 from evalkit.errors import UsageError
 from evalkit.run.options import RunOptions, merge_options, parse_assignment, read_config, recorded_options
 
@@ -99,10 +99,12 @@ def run(args: argparse.Namespace) -> int:
     options = options_of(args)
     if is_several(options):
         return _run_several(single_runs(options), as_json=args.json)
-    plan = prepare(options)
+    with kept_for_json(args.json):
+        plan = prepare(options)
     if plan.options.dry_run:
         return print_dry_run(plan, as_json=args.json)
-    result = start(plan, note)
+    with kept_for_json(args.json):
+        result = start(plan, note)
     path = result.folder.path
     if result.interrupted:
         note(f"interrupted: go on with evalkit run --resume --out {path}")
@@ -132,7 +134,8 @@ def _run_several(runs: Sequence[RunOptions], *, as_json: bool) -> int:
     """Run one after the other; each is checked before the first begins."""
     from evalkit.run.start import prepare, start
 
-    plans = [prepare(options) for options in runs]
+    with kept_for_json(as_json):
+        plans = [prepare(options) for options in runs]
     if plans[0].options.dry_run:
         for plan in plans:
             note(f"would run {plan.options.out}")
@@ -140,7 +143,8 @@ def _run_several(runs: Sequence[RunOptions], *, as_json: bool) -> int:
     failed = 0
     for number, plan in enumerate(plans, start=1):
         note(f"run {number} of {len(plans)}: {plan.options.out}")
-        result = start(plan, note)
+        with kept_for_json(as_json):
+            result = start(plan, note)
         if result.interrupted:
             note("interrupted: go on with the same options and --resume")
             return EXIT_INTERRUPTED

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evalkit.errors import EvalkitError, ModelError
-from evalkit.models.protocol import StopRun
+from evalkit.models.protocol import Interrupted, StopRun
 
 
 def call_foreign(label: str, function: Callable[..., Any], *words: Any, **named: Any) -> Any:
@@ -26,12 +26,12 @@ def call_foreign(label: str, function: Callable[..., Any], *words: Any, **named:
     """
     try:
         return function(*words, **named)
-    except (EvalkitError, StopRun, MemoryError):
+    except (EvalkitError, Interrupted, StopRun, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a library's sys.exit is no reason to end the run
         if type(error).__name__ == "OutOfMemoryError":  # torch's: the run tells it from a fault
             raise
         frames = traceback.extract_tb(error.__traceback__)[1:]
         place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-        said = " ".join(f"{type(error).__name__}: {error}".split())
+        said = " ".join(f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode().split())
         raise ModelError(f"{label} raised {said}{place}") from error

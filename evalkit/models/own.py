@@ -17,6 +17,7 @@ from evalkit.errors import ModelError, UsageError
 from evalkit.models.entry import ModelChoice, ModelEntry, ModelRecipe
 from evalkit.models.foreign import call_foreign
 from evalkit.models.protocol import Answer, Capabilities, Placement, SessionRequest, Spoken, StepReport
+from evalkit.models.returned import checked_answer, checked_spoken, checked_step, plain_number, plain_text, short
 from evalkit.settings import SettingGroups, validated
 from evalkit.stream import Chunk, Elicitation
 from evalkit.timing import process_peak_mib
@@ -58,10 +59,10 @@ class OwnEntry(ModelEntry):
         label = name or getattr(source, "name", None) or kind.__name__
         for method in ("open", "identity"):
             if not callable(getattr(source, method, None)):
-                raise UsageError(f"model {label!r} is {_short(source)}, which has no method `{method}`")
+                raise UsageError(f"model {label!r} is {short(source)}, which has no method `{method}`")
         can = getattr(source, "capabilities", DEFAULT_CAPABILITIES)
         if not isinstance(can, Capabilities):
-            raise UsageError(f"model {label}: `capabilities` must be a Capabilities, not {_short(can)}")
+            raise UsageError(f"model {label}: `capabilities` must be a Capabilities, not {short(can)}")
         settings = getattr(source, "settings", None) if isinstance(source, type) else None
         if settings is not None and not _holds_settings(settings):
             raise UsageError(f"model {label}: `settings` must be a pydantic model or a dataclass, as a class")
@@ -154,7 +155,7 @@ class OwnModel:
         self._can = capabilities
         placement = getattr(model, "placement", Placement())
         if not isinstance(placement, Placement):
-            raise ModelError(f"model {name}: `placement` must be a Placement, not {_short(placement)}")
+            raise ModelError(f"model {name}: `placement` must be a Placement, not {short(placement)}")
         self.placement = placement
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
@@ -164,7 +165,7 @@ class OwnModel:
             return width, height
         size = call_foreign(f"{self.name}.frame_size", asked, width, height)
         if not (isinstance(size, tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
-            raise ModelError(f"{self.name}.frame_size must return (width, height) in pixels, not {_short(size)}")
+            raise ModelError(f"{self.name}.frame_size must return (width, height) in pixels, not {short(size)}")
         return size
 
     def open(self, request: SessionRequest) -> OwnSession:
@@ -177,24 +178,30 @@ class OwnModel:
         needed = ["speak"] if request.narration is not None else ["observe", "ask"]
         for method in needed:
             if not callable(getattr(session, method, None)):
-                raise ModelError(f"{self.name}.open returned {_short(session)}, which has no method `{method}`")
+                raise ModelError(f"{self.name}.open returned {short(session)}, which has no method `{method}`")
         return OwnSession(session, self.name, self._can)
 
     def identity(self) -> dict[str, Any]:
         """Return what the model says identifies it, each key below ``model.``."""
         said = call_foreign(f"{self.name}.identity", self._model.identity)
         if not isinstance(said, Mapping):
-            raise ModelError(f"{self.name}.identity must return a dictionary, not {_short(said)}")
+            raise ModelError(f"{self.name}.identity must return a dictionary, not {short(said)}")
         try:
-            json.dumps(dict(said))
+            json.dumps(dict(said), allow_nan=False, ensure_ascii=False).encode()
         except (TypeError, ValueError) as error:
             raise ModelError(f"{self.name}.identity must hold text and numbers only: {error}") from error
+        odd = next((key for key in said if not isinstance(key, str)), None)
+        if odd is not None:
+            raise ModelError(f"{self.name}.identity must have names for keys, not {short(odd)}")
         return {key if key.startswith("model.") else f"model.{key}": value for key, value in said.items()}
 
     def peak_mib(self) -> float:
         """Return what the model says, or the peak memory of this process."""
         asked = getattr(self._model, "peak_mib", None)
-        return process_peak_mib() if asked is None else float(call_foreign(f"{self.name}.peak_mib", asked))
+        if asked is None:
+            return process_peak_mib()
+        label = f"{self.name}.peak_mib"
+        return plain_number(f"what {label} returns", call_foreign(label, asked), float)
 
     def close(self) -> None:
         """Close the model, where it can be closed."""
@@ -233,8 +240,8 @@ class OwnSession:
         if step is None:
             return _step({"decode": chunk.wait_seconds, "other": spent})
         if not isinstance(step, StepReport):
-            raise ModelError(f"{label} must return nothing or a StepReport, not {_short(step)}")
-        return step
+            raise ModelError(f"{label} must return nothing or a StepReport, not {short(step)}")
+        return checked_step(label, step)
 
     def speak(self, chunk: Chunk) -> Spoken:
         """Show a second and have something said about it, as text or as `Spoken`.
@@ -247,10 +254,11 @@ class OwnSession:
         said = call_foreign(label, self._session.speak, chunk)
         spent = time.perf_counter() - began
         if isinstance(said, str):
-            return Spoken(said, (), _step({"decode": chunk.wait_seconds, "generate": spent}))
+            step = _step({"decode": chunk.wait_seconds, "generate": spent})
+            return Spoken(plain_text(label, said), (), step)
         if not isinstance(said, Spoken):
-            raise ModelError(f'{label} must return text ("" for silence) or Spoken, not {_short(said)}')
-        return said
+            raise ModelError(f'{label} must return text ("" for silence) or Spoken, not {short(said)}')
+        return checked_spoken(label, said)
 
     def ask(self, prompt: str, elicitation: Elicitation, *, key: str) -> Answer:
         """Ask a question, answered as text or as `Answer`.
@@ -264,10 +272,11 @@ class OwnSession:
         spent = time.perf_counter() - began
         answer = Answer(said, 0, spent, None, {"generate": spent}) if isinstance(said, str) else said
         if not isinstance(answer, Answer):
-            raise ModelError(f"{label} must return text or Answer, not {_short(said)}")
+            raise ModelError(f"{label} must return text or Answer, not {short(said)}")
+        answer = checked_answer(label, answer)
         if elicitation.options and answer.text not in elicitation.options:
             options = ", ".join(elicitation.options)
-            raise ModelError(f"{label} must return one of the options {options}, not {_short(answer.text)}")
+            raise ModelError(f"{label} must return one of the options {options}, not {short(answer.text)}")
         return answer
 
     def state(self) -> dict[str, Any] | None:
@@ -278,6 +287,10 @@ class OwnSession:
         state = call_foreign(f"{self._name}.state", asked)
         if not (state is None or (isinstance(state, dict) and set(state) == {"tensors", "json"})):
             raise ModelError(f"{self._name}.state must return a dictionary of 'tensors' and 'json'")
+        if state is not None:
+            _check_state(f"{self._name}.state", state)
+            if not callable(getattr(self._session, "restore", None)):
+                raise ModelError(f"{self._name}: a session with `state` needs `restore`")
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -293,15 +306,23 @@ def _step(stages: dict[Any, float]) -> StepReport:
     return StepReport(stages=stages, tokens_in={}, kept={}, evicted={}, cache_tokens=0)
 
 
+def _check_state(label: str, state: dict[str, Any]) -> None:
+    tensors, plain = state["tensors"], state["json"]
+    named = isinstance(tensors, dict) and all(isinstance(name, str) for name in tensors)
+    if not named or not all(hasattr(tensor, "untyped_storage") for tensor in tensors.values()):
+        raise ModelError(f"{label}: 'tensors' must be a dictionary of torch tensors by name, not {short(tensors)}")
+    try:
+        same = isinstance(plain, dict) and json.loads(json.dumps(plain)).keys() == plain.keys()
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{label}: 'json' must hold plain JSON values only: {error}") from error
+    if not same:
+        raise ModelError(f"{label}: 'json' must be a dictionary with names for keys, not {short(plain)}")
+
+
 def _close(name: str, thing: Any) -> None:
     asked = getattr(thing, "close", None)
     if asked is not None:
         call_foreign(f"{name}.close", asked)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _holds_settings(settings: Any) -> bool:

@@ -7,6 +7,7 @@ __all__ = [
     "BatchingModel",
     "Capabilities",
     "ForkingSession",
+    "Interrupted",
     "Placement",
     "RecallingSession",
     "SessionRequest",
@@ -62,6 +63,10 @@ class Placement:
 
     device: str = "cpu"
     dtype: str | None = None
+
+
+class Interrupted(Exception):
+    """Raised by a request's heartbeat: the run was asked to stop; the sample goes on from its last checkpoint."""
 
 
 class StopRun(Exception):

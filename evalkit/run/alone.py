@@ -10,6 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from evalkit.errors import EvalkitError
 from evalkit.models.protocol import BatchingModel, StreamingModel
 from evalkit.models.together import Together
 from evalkit.records import FailedSample, Latency
@@ -45,6 +46,7 @@ class Alone:
         self._plan, self._around = plan, around
         self.latency: Latency = "turns" if around.in_turns else "alone"
         self._ending = ExitStack()
+        self._tell: Callable[[str], None] | None = None
 
     def __enter__(self) -> Self:
         """Make the model.
@@ -64,8 +66,13 @@ class Alone:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Free it."""
-        self._ending.close()
+        """Free it; a model that breaks while it is closed takes nothing away from a run that is done."""
+        try:
+            self._ending.close()
+        except EvalkitError as fault:
+            if self._tell is None or kind is not None:
+                raise
+            self._tell(f"warning: {fault}")
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -84,7 +91,7 @@ class Alone:
             Interrupted: The run was asked to stop.
             StopRun: A session ended it in good order.
         """
-        plan = self._plan
+        plan, self._tell = self._plan, work.notify
         group, model = together(plan, self._model)
         with MemorySampler(memory_readers(self._model.placement.device)) as memory:
             runner = SampleRunner(

@@ -43,7 +43,7 @@ def pack_state(tick: int, state: dict[str, Any]) -> bytes:
         # The format refuses tensors that share memory, such as one frame remembered under two names.
         tensors[name] = tensor.clone() if storage in storages else tensor
         storages.add(storage)
-    return save(tensors, metadata={"session": json.dumps({"tick": tick, **state["json"]})})
+    return save(tensors, metadata={"session": json.dumps({"tick": tick, "json": state["json"]})})
 
 
 def unpack_state(blob: bytes) -> tuple[int, dict[str, Any]]:
@@ -54,8 +54,10 @@ def unpack_state(blob: bytes) -> tuple[int, dict[str, Any]]:
     """
     try:
         tensors = load(blob)
-        plain = json.loads(json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])["__metadata__"]["session"])
-        tick = int(plain.pop("tick"))
+        session = json.loads(
+            json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])["__metadata__"]["session"]
+        )
+        tick, plain = int(session["tick"]), session["json"]
     except Exception as error:  # safetensors raises its own untyped errors
         raise DataError(f"checkpoint is damaged ({error})") from error
     return tick, {"tensors": tensors, "json": plain}
@@ -121,11 +123,11 @@ class SessionCheckpoints:
             return None
         try:
             with safe_open(path, framework="pt") as file:
-                plain = json.loads(file.metadata()["session"])
+                session = json.loads(file.metadata()["session"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            tick, plain = int(session["tick"]), session["json"]
         except Exception as error:  # safetensors raises its own untyped errors
             raise DataError(f"checkpoint {path} is damaged ({error})", path=path) from error
-        tick = int(plain.pop("tick"))
         return tick, {"tensors": tensors, "json": plain}
 
     def drop(self, sample: str) -> None:

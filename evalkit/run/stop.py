@@ -12,12 +12,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from evalkit.models.protocol import Interrupted
+
 PATIENCE = 5.0
 """Seconds that the work in hand may take to its end after a stop was asked for; longer work is given up."""
-
-
-class Interrupted(Exception):
-    """The run was asked to stop; the sample in hand goes on from its last checkpoint."""
 
 
 class StopRequest:

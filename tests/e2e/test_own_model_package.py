@@ -39,6 +39,10 @@ class Colour:
             raise RuntimeError("no licence")
         return Stream(self.word, request)
 
+    def close(self):
+        if self.word == "noise":
+            raise RuntimeError("still busy")
+
 
 class Stream:
     def __init__(self, word, request):
@@ -47,6 +51,8 @@ class Stream:
     def speak(self, chunk):
         if self.word == "ahead":
             self.request.seen.frames_at([chunk.tick.end + 30])
+        if self.word == "noise":
+            print("a library's banner")
         return None if self.word == "nothing" else " " + self.word
 '''
 
@@ -124,6 +130,14 @@ def test_a_fault_of_the_model_is_one_line_and_fails_its_sample(word: str, said: 
     assert code == 3
     assert said in err
     assert "Traceback" not in err
+
+
+def test_what_a_model_prints_stays_out_of_the_json_and_its_closing_out_of_the_result(run: Call) -> None:
+    code, out, err = run("--set", "model.word=noise", "--json")
+    assert code == 0, err
+    assert json.loads(out)["status"] == "done"
+    assert "a library's banner" in err
+    assert "warning: colour.close raised RuntimeError: still busy (" in err
 
 
 def test_the_page_on_python_runs_as_it_stands(

@@ -363,6 +363,33 @@ def test_a_text_model_takes_no_frames_and_says_so_at_once(narrate: Command) -> N
     assert "takes no frames: HTTP 400 (m is not a multimodal model)" in err
 
 
+@pytest.mark.parametrize(
+    ("status", "said", "line"),
+    [
+        (502, {"message": "bad gateway"}, "no reply from the server: HTTP 502 (bad gateway)"),
+        (400, {"message": "maximum context length is 9 tokens"}, "longer than the model's context: HTTP 400"),
+    ],
+)
+def test_a_probe_without_a_reply_does_not_blame_the_frames(
+    status: int, said: dict[str, Any], line: str, narrate: Command
+) -> None:
+    with JudgeServer(lambda call: Reply(status=status, error=said)) as server:
+        _, _, err = narrate(server, "--set", "model.attempts=1")
+    assert line in err
+    assert "takes no frames" not in err
+
+
+def test_a_server_that_never_streams_is_read_whole(narrate: Command, tmp_path: Path) -> None:
+    whole = {"choices": [{"message": {"role": "assistant", "content": "a goal"}, "finish_reason": "stop"}]}
+    with JudgeServer(lambda call: Reply(raw=json.dumps(whole).encode())) as server:
+        assert narrate(server, *NO_PROBE)[0] == 0
+    assert len(server.calls) == 20 + 1
+    assert {one.text for one in answers(tmp_path / "run")} == {"a goal"}
+    call = answers(tmp_path / "run")[-1].call
+    assert call is not None
+    assert call.note == "without stream"
+
+
 def test_a_context_that_is_too_small_is_said_once_with_what_would_fit(narrate: Command, tmp_path: Path) -> None:
     def script(call: Call) -> Reply:
         words = "This model's maximum context length is 1000 tokens, you asked for more"

@@ -81,6 +81,7 @@ def test_a_policys_refusal_is_of_the_text(status: int, body: Any) -> None:
         (429, {"error": {"message": "pay", "code": "insufficient_quota"}}, "fatal"),
         (500, {"error": "oops"}, "again"),
         (503, b"", "again"),
+        (500, {"error": {"message": "image input is not supported - hint: provide the mmproj"}}, "refused"),
         (413, {"error": "too large"}, "refused"),
         (400, {"error": {"message": "at most 64 image(s) may be provided. (parameter=image)"}}, "refused"),
         (400, {"error": {"message": "maximum context length is 8192 tokens"}}, "too-long"),

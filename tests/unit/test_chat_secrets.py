@@ -67,3 +67,16 @@ def test_the_password_in_an_address_is_a_secret_too() -> None:
 
 def test_half_a_character_becomes_a_question_mark() -> None:
     assert SECRETS.clean("half \ud83d") == "half ?"
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("provided: sk-SE****4f2a. Find", "provided: ***. Find"),
+        ("key sk-...4f2a", "key ***"),
+        ("••••••4f2a", "***"),
+        ("***wow*** and wait...what", "***wow*** and wait...what"),
+    ],
+)
+def test_what_a_servers_own_mask_leaves_of_a_key_goes_with_it(text: str, cleaned: str) -> None:
+    assert Secrets(("sk-SECRET-7d1e9b034f2a",)).clean(text) == cleaned

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from own_models import Counter, CounterStream, Stepper
 
@@ -13,6 +15,7 @@ from evalkit.errors import CausalityError, ModelError, UsageError
 from evalkit.models import Answer, Capabilities, ModelChoice, SessionRequest
 from evalkit.models.catalog import catalog
 from evalkit.models.own import OwnEntry, OwnSession
+from evalkit.models.protocol import Interrupted, Spoken, StepReport
 from evalkit.stream import Chunk, Elicitation, Narration
 
 REQUEST = SessionRequest("s", 2.0)
@@ -122,6 +125,13 @@ def made(source: Any) -> Any:
             "identity",
             r"mine\.identity must hold text and numbers only",
         ),
+        ({"identity": lambda self: {1: "a"}}, "identity", r"mine\.identity must have names for keys, not 1"),
+        (
+            {"identity": lambda self: {"a": float("nan")}},
+            "identity",
+            r"must hold text and numbers only: .*not JSON",
+        ),
+        ({"peak_mib": lambda self: None}, "peak", r"what mine\.peak_mib returns must be a finite number"),
         ({"open": lambda self, request: None}, "open", r"mine\.open returned None, which has no method `observe`"),
         ({"__init__": lambda self: 1 / 0}, "make", r"^mine raised ZeroDivisionError: division by zero \("),
         ({"placement": "gpu"}, "make", "`placement` must be a Placement, not 'gpu'"),
@@ -135,6 +145,7 @@ def test_a_model_that_gives_something_else_is_named(methods: dict[str, Any], use
         "identity": lambda: made(source).identity(),
         "open": lambda: made(source).open(REQUEST),
         "size": lambda: made(source).frame_size(640, 360),
+        "peak": lambda: made(source).peak_mib(),
     }
     with pytest.raises(ModelError, match=said):
         uses[use]()
@@ -162,3 +173,67 @@ def test_the_catalog_takes_a_plain_class_and_names_what_is_none(monkeypatch: pyt
     assert catalog("mine").name == "mine"
     with pytest.raises(UsageError, match="model 'odd' is 3, which has no method `open`"):
         catalog("odd")
+
+
+STEP = StepReport({}, {}, {}, {}, 0)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (Answer(None, 0, 0.0, None), r"mine\.ask: `text` must be text, not None"),  # type: ignore[arg-type]
+        (Answer("A", -3, 0.0, None), r"mine\.ask: `tokens` must be a whole number from 0 on, not -3"),
+        (Answer("A", 0, float("nan"), None), r"mine\.ask: `seconds` must be a finite number from 0 on, not nan"),
+        (Answer("A", 0, 0.0, None, {"generate": "x"}), r"`stages` of 'generate' must be a finite number"),  # type: ignore[dict-item]
+        (Answer("A", 0, 0.0, None, {"think": 1.0}), r"`stages` has no 'think'; it has decode,"),  # type: ignore[dict-item]
+        (Answer("A", 0, 0.0, None, call={}), r"`call` must be a CallRecord or None"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_field_of_a_wrong_type_is_named_and_costs_the_sample(returned: Answer, said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        ask(stream(ask=lambda self, *words, **named: returned))
+
+
+def test_a_second_s_report_is_held_to_its_types(chunk: Chunk) -> None:
+    speaks = session(stream(speak=lambda self, chunk: Spoken("so", (), None)))  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match=r"mine\.speak: `step` must be a StepReport, not None"):
+        speaks.speak(chunk)
+    looks = session(stream(observe=lambda self, chunk: dataclasses.replace(STEP, kept={"vision": 0.5})))
+    with pytest.raises(ModelError, match=r"mine\.observe: `kept` of 'vision' must be a whole number"):
+        looks.observe(chunk)
+
+
+def test_numbers_of_numpy_become_plain_and_half_a_character_becomes_a_question_mark(chunk: Chunk) -> None:
+    step = dataclasses.replace(STEP, stages={"generate": np.float32(0.5)}, generated=np.int64(2))
+    said = session(stream(speak=lambda self, chunk: Spoken("so\ud800", np.array([1, 2]), step))).speak(chunk)
+    assert said.text == "so?"
+    assert said.ids == (1, 2)
+    assert type(said.step.generated) is int
+    assert said.step.stages == {"generate": 0.5}
+    assert ask(stream(ask=lambda self, *words, **named: "\ud800")).text == "?"
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"tensors": {"a": 3}, "json": {}}, "'tensors' must be a dictionary of torch tensors by name"),
+        ({"tensors": {}, "json": {"a": {1}}}, "'json' must hold plain JSON values only"),
+        ({"tensors": {}, "json": {1: "a"}}, "'json' must be a dictionary with names for keys"),
+    ],
+)
+def test_a_state_that_no_checkpoint_can_hold_is_refused(state: dict[str, Any], said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        session(stream(state=lambda self: state)).state()
+
+
+def test_a_sys_exit_costs_the_sample_and_a_request_to_stop_is_passed_on() -> None:
+    def leave(*words: Any, **named: Any) -> None:
+        sys.exit(5)
+
+    def stop(*words: Any, **named: Any) -> None:
+        raise Interrupted
+
+    with pytest.raises(ModelError, match=r"mine\.ask raised SystemExit: 5"):
+        ask(stream(ask=leave))
+    with pytest.raises(Interrupted):
+        ask(stream(ask=stop))

@@ -77,7 +77,7 @@ def test_what_another_worker_says_again_is_on_record_once_and_a_difference_is_na
 
 
 def test_a_state_goes_by_wire_or_is_laid_aside_until_its_records_are_safe(tmp_path: Path) -> None:
-    state = {"tensors": {"kv": torch.arange(6.0).reshape(2, 3)}, "json": {"words": ["ä", 1]}}
+    state = {"tensors": {"kv": torch.arange(6.0).reshape(2, 3)}, "json": {"words": ["ä", 1], "tick": 3}}
     blob = pack_state(7, state)
     there = SessionCheckpoints(tmp_path)
     part = there.lay_aside("a/b", 7, blob)

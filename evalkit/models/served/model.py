@@ -280,8 +280,10 @@ class ServedModel:
                     self.client.reply(messages, tally := ChatTally(), random.Random(number), fields)
                 )
             except NoReplyError as lost:
-                if _FIELD_OF_VIDEOS in str(lost):
-                    raise self._failed(lost, 0) from None
+                if lost.kind in ("moderated", "too-long"):  # says nothing of whether images are seen
+                    return
+                if lost.kind == "again" or _FIELD_OF_VIDEOS in str(lost):
+                    raise StopRun(str(self._failed(lost, 0))) from None
                 raise StopRun(f"{self.name} takes no frames: {lost}") from None
             except ModelError as lost:
                 raise StopRun(str(lost)) from None
