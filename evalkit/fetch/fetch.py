@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise, takewhile
+from itertools import accumulate, pairwise, takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -132,6 +132,19 @@ def _full_disk_explained(folder: Path) -> Iterator[None]:
             f"{folder}: cannot write ({error.strerror}); what came is kept: see to the disk, then the same "
             "command goes on"
         ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How far a tar has been unpacked.
+
+    Args:
+        behind: Bytes of it that were read.
+        passed: Keys of members before that which were not needed then.
+    """
+
+    behind: int = 0
+    passed: list[str] = field(default_factory=list)
 
 
 class _Fetcher:
@@ -307,36 +320,64 @@ class _Fetcher:
     def _tar(self, files: Sequence[HubFile], kind: Archives, wanted: Wanted) -> None:
         """Unpack one tar that comes in parts, read in a row; a killed fetch goes on behind the last member."""
         _require_row(files)
-        total = sum(file.size for file in files)
-        if self.request.dry_run or not files:
-            self.report.files += [(file.path, file.size) for file in files]
+        if not files:
             return
+        total = sum(file.size for file in files)
         state = self._state(files[0]) / "progress.json"
-        begin = int(json.loads(state.read_text())["behind"]) if state.exists() else 0
-        begin = 0 if begin >= total and wanted is not _everything else begin
-        if begin < total:
-            self._require_space(total - begin + max(file.size for file in files))
-            self._unpack_parts(files, kind, wanted, state, begin)
+        way = self._way_so_far(state, wanted)
+        if way.behind < total and wanted is not _everything:
+            self.report.notes.append(
+                f"{files[0].path} is the first of one tar in {len(files)} parts, {_gb(total)}, which is read from "
+                f"{_gb(way.behind)} on until all that is needed has come"
+            )
+        if self.request.dry_run:
+            ends = accumulate(file.size for file in files)
+            self.report.files += [
+                (file.path, file.size) for file, end in zip(files, ends, strict=True) if end > way.behind
+            ]
+        elif way.behind < total:
+            self._require_space(total - way.behind + max(file.size for file in files))
+            self._unpack_parts(files, kind, wanted, state, way)
+
+    def _way_so_far(self, state: Path, wanted: Wanted) -> _Way:
+        """Return how far a tar was unpacked; nowhere, where what is missing lies before that.
+
+        It does where a fetch of a part passed it over, or where it came and was deleted since.
+        """
+        if not state.exists():
+            return _Way()
+        way = _Way(**json.loads(state.read_text()))
+        if wanted is _everything:
+            return way
+        passed = set(way.passed)
+        missing = self._missing(self._needed())
+        return _Way() if any(self.source.key(one) in passed or one in self.known.files for one in missing) else way
 
     def _unpack_parts(
-        self, files: Sequence[HubFile], kind: Archives, wanted: Wanted, state: Path, begin: int
+        self, files: Sequence[HubFile], kind: Archives, wanted: Wanted, state: Path, way: _Way
     ) -> None:
+        def noted(place: PurePosixPath) -> bool:
+            taken = wanted(place)
+            if not taken:
+                way.passed.append(self.source.key(str(place)))
+            return taken
+
         sizes = [file.size for file in files]
         stream = PartedStream(
             files[0].path,
             sizes,
             lambda k: self._bring_part(files[k]),
             lambda k: self._release_part(files[k]),
-            begin,
+            way.behind,
         )
         with io.BufferedReader(stream, 1 << 20) as parts:
             into = PurePosixPath(kind.into)
-            for member in unpack_tar(parts, self.folder, into, kind.strip, wanted, begin=begin):
+            for member in unpack_tar(parts, self.folder, into, kind.strip, noted, begin=way.behind):
                 self._note([member])
-                write_atomic(state, json.dumps({"behind": member.behind}))
+                write_atomic(state, json.dumps({"behind": member.behind, "passed": way.passed}))
                 if wanted is not _everything and not self._missing(self._needed()):
                     return
-        write_atomic(state, json.dumps({"behind": sum(sizes)}))
+        write_atomic(state, json.dumps({"behind": sum(sizes), "passed": way.passed}))
         for file in files:
             self._release_part(file)
 

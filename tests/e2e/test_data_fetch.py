@@ -229,6 +229,35 @@ def test_parts_of_a_tar_are_read_in_a_row_and_a_killed_one_goes_on_behind_the_la
     assert not [path for path in (tmp_path / "set").rglob("*.part.*") if path.is_file()]
 
 
+def test_videos_that_a_part_of_a_fetch_passed_over_in_a_tar_come_later_and_so_do_those_that_were_deleted(
+    hub: HubServer, source: Callable[..., None], evalkit: Call, tmp_path: Path, demo: dict[str, bytes]
+) -> None:
+    whole = tarred(dict(sorted(videos(demo).items())))
+    names = ["videos.tar.part.aa", "videos.tar.part.ab"]
+    hub.files = published(demo) | {names[0]: whole[: len(whole) // 2], names[1]: whole[len(whole) // 2 :]}
+    source(videos=(Archives(("videos.tar.part.*",), "tar"),))
+    # The first sample's video is the last in the tar.
+    code, out, err = evalkit("data", "fetch", "videomme", "--out", "set", "--limit", "1")
+    assert code == 0, err
+    assert "set: 1 of 1 videos" in out
+    assert "one tar in 2 parts" in err
+    assert sum(name in videos(demo) for name in hub_paths(tmp_path / "set")) == 1
+    code, out, err = evalkit("data", "fetch", "videomme", "--out", "set")
+    assert (code, "set: 3 of 3 videos" in out) == (0, True), err
+    assert same(tmp_path / "set", demo)
+    (tmp_path / "set" / sorted(videos(demo))[0]).unlink()
+    assert evalkit("data", "fetch", "videomme", "--out", "set")[0] == 0
+    assert same(tmp_path / "set", demo)
+    before = sum(hub.sent.values())
+    assert evalkit("data", "fetch", "videomme", "--out", "set")[0] == 0
+    assert sum(hub.sent.values()) == before
+
+
+def hub_paths(folder: Path) -> list[str]:
+    """The paths of a folder's files below it."""
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+
+
 def test_a_gap_between_parts_is_named_before_anything_is_read(
     hub: HubServer, source: Callable[..., None], evalkit: Call, demo: dict[str, bytes]
 ) -> None:
