@@ -145,7 +145,8 @@ def _without_install(text: str, python: Path) -> str:
 def _stand_in(venv: str, python: Path) -> str:
     """Return shell text that writes VENV/bin/evalkit: the interpreter over the tree the .venv stands in."""
     # -P: else the folder it is called from, which is the head's, would come before the tree of a base's .venv.
-    command = f'exec {shlex.quote(str(python))} -P -m evalkit.cli.main "$@"'
+    start = shlex.quote("from evalkit.cli import main; raise SystemExit(main())")
+    command = f'exec {shlex.quote(str(python))} -P -c {start} "$@"'
     return "\n".join(
         [
             f"mkdir -p {venv}/bin",

@@ -212,12 +212,14 @@ def _with_interval(value: float | None, interval: Interval | None) -> Estimate:
 
 
 def _notes(summaries: Sequence[LatencySummary]) -> tuple[str, ...]:
-    notes = [
-        "Token: (vision encode + prefill + generate) / tokens of that second. RTF: service time over media "
-        "time, at most 1 keeps up.",
-        "Intervals (95 %): by stretches of stream, ten or more. They hold how seconds of this run differ, not how "
-        "another run would.",
-    ]
+    notes = ["RTF: service time over media time, at most 1 keeps up."]
+    if any(summary.per_token for summary in summaries):
+        notes[0] = f"Token: (vision encode + prefill + generate) / tokens of that second. {notes[0]}"
+    if any(interval for summary in summaries for interval in summary.second_intervals):
+        notes.append(
+            "Intervals (95 %): by stretches of stream, ten or more. They hold how seconds of this run differ, not "
+            "how another run would."
+        )
     if any(summary.per_second and summary.per_second.n < LEAST_P99_SECONDS for summary in summaries):
         notes.append(f"No p99 below {LEAST_P99_SECONDS} seconds: so few cannot bound it.")
     for summary in summaries:

@@ -140,3 +140,10 @@ def test_data_check_counts_items_and_names_problems_by_line(
     code, _, err = evalkit("data", "check", "--task", "inf-streams", "--data", wrong)
     assert code == 1
     assert "eval_all_metadata.jsonl:2" in err
+
+
+def test_the_package_can_be_run_as_a_module() -> None:
+    words = [sys.executable, "-W", "error", "-m", "evalkit", "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("evalkit ")
