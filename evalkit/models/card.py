@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["CARD_NAME", "SHIPPED", "CheckpointCard", "Trained", "check_digests", "read_card", "shipped_folder"]
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -38,14 +39,17 @@ class Trained(BaseModel):
     chunk_seconds: int
     data: str
 
-    def unlike(self, samples: Sequence[StreamSample]) -> str | None:
+    def unlike(self, samples: Sequence[StreamSample], frame_pixels: int | None = None) -> str | None:
         """Return one line that says in what a run differs from the training, ``None`` where it does not.
 
         Args:
             samples: What is to be run; of their videos the first is opened.
+            frame_pixels: Most pixels of a frame, where the run makes larger ones smaller.
         """
         sizes = [size for size in map(_frame_size, samples[:1]) if size is not None]
         found = [f"{width}x{height} pixels" for width, height in sizes if (width, height) != self.frame_size]
+        if frame_pixels is not None and frame_pixels < math.prod(self.frame_size):
+            found.append(f"at most {frame_pixels} pixels of a frame")
         found += [f"{fps:g} frames a second" for fps in sorted({s.fps for s in samples}) if fps != self.fps]
         found += self._unlike_narrations(samples)
         found += self._unlike_questions([query for sample in samples for query in sample.queries])

@@ -214,10 +214,14 @@ def _from_transformers(request: LoadRequest) -> tuple[Any, Any]:
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"checkpoint {name} cannot be loaded: {reason}") from error
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+    except Exception as error:  # of a damaged file tokenizers raises a bare Exception
+        reason = " ".join(str(error).split())
+        raise ModelError(f"checkpoint {name}: its tokenizer is missing or damaged: {reason[:200]}") from error
     # What the files do not hold, or in another shape, transformers draws at random and reports in a log line.
     missing = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
     if missing:

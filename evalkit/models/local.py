@@ -92,7 +92,7 @@ class PolicyRecipe(ModelRecipe):
     def doubt(self, samples: Sequence[StreamSample]) -> str | None:
         """Say what a checkpoint of few words was trained on, where the run is something else."""
         trained = read_card(self.checkpoint).trained
-        found = None if trained is None else trained.unlike(samples)
+        found = None if trained is None else trained.unlike(samples, self.choice.frame_pixels)
         return None if found is None else f"checkpoint {self.checkpoint}: {found}"
 
     def setting(self) -> dict[str, Any]:

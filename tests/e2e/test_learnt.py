@@ -110,6 +110,7 @@ def test_bfloat16_says_what_float32_says_but_for_few_words(matches: Path, narrat
     ("more", "told"),
     [
         (("--set", "task.fps=1"), "this run has 1 frames a second"),
+        (("--frame-pixels", "50176"), "this run has at most 50176 pixels of a frame"),
         (("--set", "task.instruction=Sing."), "this run has another instruction"),
     ],
 )

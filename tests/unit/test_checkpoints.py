@@ -59,8 +59,10 @@ def test_weights_that_are_tied_are_not_missed(saved: Path, tmp_path: Path) -> No
         (tensors(lambda all_: all_ | {QUERY: torch.zeros(3, 3)}), f"lacks 1 of its weights, such as {QUERY}"),
         (lambda path: path.write_bytes(path.read_bytes()[:5000]), "cannot be loaded"),
         (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "cannot be loaded"),
+        (lambda path: path.with_name("tokenizer.json").unlink(), "its tokenizer is missing or damaged: "),
+        (lambda path: path.with_name("tokenizer.json").write_text("{"), "its tokenizer is missing or damaged: "),
     ],
-    ids=["half", "foreign", "shape", "cut", "pointer"],
+    ids=["half", "foreign", "shape", "cut", "pointer", "wordless", "words-cut"],
 )
 def test_damaged_weights_are_refused_in_one_line(
     saved: Path, tmp_path: Path, spoil: Callable[[Path], None], said: str
